@@ -1,0 +1,21 @@
+"""Differentially private synthetic data by optimal transport."""
+
+from sinkgen import accounting, ot
+from sinkgen._version import __version__
+from sinkgen.accounting import PrivacySpent
+from sinkgen.estimator import DPSinkhornGenerator
+from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
+from sinkgen.ledger import PrivacyLedger
+from sinkgen.release import Release
+
+__all__ = [
+    "BudgetExceededError",
+    "DPSinkhornGenerator",
+    "PrivacyLeakWarning",
+    "PrivacyLedger",
+    "PrivacySpent",
+    "Release",
+    "__version__",
+    "accounting",
+    "ot",
+]

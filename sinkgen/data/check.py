@@ -1,0 +1,73 @@
+"""Checks of what the user gives to fit. They come before anything is spent, and no message shows a value."""
+
+import numpy as np
+from scipy import sparse
+
+
+def check_records(X):
+    """Return ``X`` as a finite numeric array of at least one record and one number each.
+
+    Raises
+    ------
+    TypeError
+        If ``X`` is sparse, a data frame, complex, or holds other things than numbers.
+    ValueError
+        If it is empty, has no columns, or holds nan or infinity.
+    """
+    if sparse.issparse(X):
+        raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
+    if hasattr(X, "columns"):
+        raise TypeError("X is a data frame; arrays and images are what is supported so far: pass X.to_numpy()")
+    X = _as_array(X)
+    if X.ndim < 2:
+        raise ValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
+    if not len(X):
+        raise ValueError("X has 0 records; at least 1 is needed")
+    if not X[0].size:
+        raise ValueError(f"X has records of shape {X.shape[1:]}: no numbers in them")
+    if X.dtype.kind == "f" and not np.isfinite(X).all():
+        raise ValueError("X contains NaN or infinity, and no column is declared nullable")
+    return X
+
+
+def _as_array(X):
+    try:
+        X = np.asarray(X)
+    except ValueError:  # ragged lists; the message of numpy might show what is in them
+        raise ValueError("X must be an array: its records differ in shape") from None
+    if X.dtype.kind == "c":
+        raise TypeError("X holds complex numbers; real ones are needed")
+    if X.dtype.kind == "O":
+        try:
+            X = X.astype(np.float64)
+        except (TypeError, ValueError):
+            raise TypeError("X holds objects that are not numbers") from None
+    if X.dtype.kind not in "biuf":
+        raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
+    return X
+
+
+def check_labels(y, n_records):
+    """Return ``y`` as a one-dimensional array of labels: integers, booleans, strings, or whole floats.
+
+    Raises
+    ------
+    TypeError
+        If the labels are neither numbers nor strings.
+    ValueError
+        If there is not one for each record, or numbers are not whole or not finite.
+    """
+    if y is None:
+        return None
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or len(y) != n_records:
+        raise ValueError(f"y must hold one label for each record of X, got shape {y.shape}")
+    if y.dtype.kind == "O" and all(isinstance(label, str) for label in y):
+        return y
+    if y.dtype.kind not in "biufUS":
+        raise TypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
+    if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
+        raise ValueError("y holds numbers that are not whole; a numeric target belongs into X as one more column")
+    return y

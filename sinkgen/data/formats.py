@@ -1,0 +1,202 @@
+"""Numbers in, numbers out: bounded arrays and images to encoded records in [0, 1]^D, and back.
+
+A *format* holds the public facts of a data set: shape of a record, dtype, bounds. It sees one record at a time and
+can therefore be used on chunks of any size, on any machine.
+"""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sinkgen.data.schema import parse_bounds
+from sinkgen.space import cosine_basis
+
+
+@dataclass(frozen=True)
+class NumericFormat:
+    """Records of numbers within public bounds.
+
+    Attributes
+    ----------
+    dtype : str
+        Name of the dtype of what is decoded.
+    bounds : tuple of (low, high), or None
+        One pair a group of columns; None as long as they are not known.
+    """
+
+    dtype: str
+    bounds: tuple | None
+
+    @property
+    def n_groups(self):
+        """Number of groups of columns that have bounds of their own."""
+        raise NotImplementedError
+
+    @property
+    def record_shape(self):
+        """Shape of one record as the user gave it."""
+        raise NotImplementedError
+
+    @property
+    def network_shape(self):
+        """Shape of one record as a network makes it: images as images, also where the user gave rows."""
+        return self.record_shape
+
+    @property
+    def n_encoded(self):
+        """Numbers in an encoded record, D."""
+        return math.prod(self.record_shape)
+
+    def with_bounds(self, bounds):
+        """The same format, with bounds (n_groups, 2)."""
+        return dataclasses.replace(self, bounds=tuple((float(low), float(high)) for low, high in bounds))
+
+    def encode(self, values):
+        """Encoded records: float32 tensor (m, D) in [0, 1]. Values outside of the bounds are clipped to them."""
+        low, high = self._ends()
+        rows = np.asarray(values, dtype=np.float64).reshape(len(values), self.n_groups, -1)
+        # Clip in float64, before the cast: 1e300 is a value like any other.
+        scaled = (np.clip(rows, low, high) - low) / (high - low)
+        return torch.from_numpy(scaled.reshape(len(rows), -1).astype(np.float32))
+
+    def decode(self, encoded):
+        """Array of the original shape and dtype, within the bounds, of encoded records (m, D)."""
+        low, high = self._ends()
+        rows = encoded.detach().cpu().double().numpy().reshape(len(encoded), self.n_groups, -1)
+        values = low + np.clip(rows, 0, 1) * (high - low)
+        dtype = np.dtype(self.dtype)
+        if dtype.kind != "f":
+            values = np.clip(np.rint(values), np.ceil(low), np.floor(high))
+        return values.reshape(len(encoded), *self.record_shape).astype(dtype)
+
+    def _ends(self):
+        bounds = np.asarray(self.bounds)
+        return bounds[:, :1], bounds[:, 1:]
+
+    def to_dict(self):
+        """What :func:`format_from_dict` reads; JSON."""
+        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True)
+class ArrayFormat(NumericFormat):
+    """Rows of a two-dimensional array; every column has bounds of its own.
+
+    Examples
+    --------
+    >>> form = ArrayFormat("int64", ((0, 10), (-1, 1)), n_columns=2)
+    >>> form.encode(np.array([[5, 1], [99, 0]]))
+    tensor([[0.5000, 1.0000],
+            [1.0000, 0.5000]])
+    """
+
+    n_columns: int = 0
+
+    @property
+    def n_groups(self):
+        """The number of columns."""
+        return self.n_columns
+
+    @property
+    def record_shape(self):
+        """One row."""
+        return (self.n_columns,)
+
+    def public_basis(self):
+        """None: the columns themselves are where variances are compared."""
+        return None
+
+
+@dataclass(frozen=True)
+class ImageFormat(NumericFormat):
+    """Images, (h, w) or (h, w, c), or rows that hold them; all pixels share their bounds.
+
+    Examples
+    --------
+    >>> form = ImageFormat("uint8", ((0, 255),), image_shape=(2, 2))
+    >>> form.decode(form.encode(np.full((1, 2, 2), 51))).tolist()
+    [[[51, 51], [51, 51]]]
+    """
+
+    image_shape: tuple = ()
+    as_rows: bool = False
+
+    @property
+    def n_groups(self):
+        """One."""
+        return 1
+
+    @property
+    def record_shape(self):
+        """One image, or one row."""
+        return (math.prod(self.image_shape),) if self.as_rows else tuple(self.image_shape)
+
+    @property
+    def network_shape(self):
+        """(h, w) or (h, w, c)."""
+        return tuple(self.image_shape)
+
+    def public_basis(self):
+        """Cosine waves: natural images have most of their variance in few of them."""
+        return cosine_basis(*self.image_shape).float()
+
+
+FORMATS = {kind.__name__: kind for kind in (ArrayFormat, ImageFormat)}
+
+
+def format_from_dict(state):
+    """The format whose ``to_dict`` gave ``state``."""
+    state = dict(state)
+    kind = FORMATS[state.pop("kind")]
+    as_tuples = {key: _tuples(value) for key, value in state.items()}
+    return kind(**as_tuples)
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def numeric_format(X, image_shape=None, schema=None):
+    """The format of an array, from public facts alone: its dtype, its shape without the number of records.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, columns), (n, h, w) or (n, h, w, c)
+    image_shape : tuple, optional
+        Shape of the image that each row of a two-dimensional ``X`` holds.
+    schema : (low, high) or a list of them, optional
+        See :func:`~sinkgen.data.schema.parse_bounds`.
+
+    Raises
+    ------
+    ValueError
+        If ``X`` has a shape that is neither, or ``image_shape`` does not fit.
+    """
+    dtype = X.dtype.name
+    if X.ndim == 2 and image_shape is None:
+        form = ArrayFormat(dtype, None, X.shape[1])
+    else:
+        form = ImageFormat(dtype, None, _image_shape(X, image_shape), X.ndim == 2)
+    bounds = parse_bounds(schema, form.n_groups)
+    if bounds is None and X.dtype == bool:
+        bounds = ((0, 1),) * form.n_groups
+    if bounds is None and X.dtype == np.uint8 and isinstance(form, ImageFormat):
+        bounds = ((0, 255),)  # what the dtype says of pixels, whatever the data
+    return form if bounds is None else form.with_bounds(bounds)
+
+
+def _image_shape(X, image_shape):
+    if X.ndim not in (2, 3, 4):
+        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}")
+    if image_shape is None:
+        return tuple(X.shape[1:])
+    shape = tuple(int(side) for side in image_shape)
+    if len(shape) not in (2, 3) or min(shape) < 1:
+        raise ValueError(f"image_shape must be (h, w) or (h, w, c), got {image_shape!r}")
+    fits = math.prod(shape) == X.shape[1] if X.ndim == 2 else shape == X.shape[1:]
+    if not fits:
+        raise ValueError(f"image_shape {shape} does not fit records of shape {X.shape[1:]}")
+    return shape

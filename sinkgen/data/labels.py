@@ -1,0 +1,82 @@
+"""Labels in, labels out: the set of classes, and its codes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes that the generator knows.
+
+    Attributes
+    ----------
+    classes : tuple
+        Python scalars (int, float, str, bool), sorted.
+    dtype : str
+        Name of the dtype of decoded labels.
+
+    Examples
+    --------
+    >>> labels = LabelSet(("cat", "dog"), "<U3")
+    >>> labels.encode(np.array(["dog", "cow"])).tolist(), labels.decode([0, 1]).tolist()
+    ([1, -1], ['cat', 'dog'])
+    """
+
+    classes: tuple
+    dtype: str
+
+    def encode(self, y):
+        """Codes (m,) of labels, -1 for a label of no known class."""
+        codes = {label: code for code, label in enumerate(self.classes)}
+        present, places = np.unique(np.asarray(y), return_inverse=True)
+        found = np.array([codes.get(label, -1) for label in present.tolist()], dtype=np.int64)
+        return torch.from_numpy(found[places.ravel()])
+
+    def decode(self, codes):
+        """Labels (m,) of codes."""
+        return np.array(self.classes, dtype=self.dtype)[np.asarray(codes)]
+
+    def to_dict(self):
+        """What :meth:`from_dict` reads; JSON."""
+        return {"classes": list(self.classes), "dtype": self.dtype}
+
+    @classmethod
+    def from_dict(cls, state):
+        """The set whose ``to_dict`` gave ``state``."""
+        return cls(tuple(state["classes"]), state["dtype"])
+
+
+def declared_labels(classes, y):
+    """The label set that the user declares.
+
+    Raises
+    ------
+    ValueError
+        If ``classes`` is empty, repeats a label, or is of another kind (numbers, strings) than y.
+    """
+    array = np.asarray(classes)
+    if array.ndim != 1 or not len(array) or len(np.unique(array)) != len(array):
+        raise ValueError("classes must be a non-empty list of distinct labels")
+    if (array.dtype.kind in "US") != (_kind(y) in "US"):
+        raise ValueError("classes and y must be of one kind: both strings, or both numbers")
+    dtype = array.dtype if array.dtype.kind in "US" and y.dtype != object else y.dtype
+    return LabelSet(tuple(sorted(array.tolist())), _dtype_name(dtype))
+
+
+def label_set(classes, y_dtype):
+    """The label set of released or trusted classes.
+
+    The length of the longest string in y is private: a string dtype is that of the classes alone.
+    """
+    dtype = np.asarray(classes).dtype if y_dtype.kind in "US" else y_dtype
+    return LabelSet(tuple(classes), _dtype_name(dtype))
+
+
+def _kind(y):
+    return "U" if y.dtype == object else y.dtype.kind
+
+
+def _dtype_name(dtype):
+    return "object" if dtype == object else dtype.str

@@ -1,0 +1,512 @@
+"""The estimator: parameters to plan, plan to training, training to state; nothing else."""
+
+import math
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
+
+from sinkgen import metadata as meta
+from sinkgen import plan as planning
+from sinkgen._validation import check_choice, check_integer, check_real
+from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
+from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.data.check import check_labels, check_records
+from sinkgen.data.formats import numeric_format
+from sinkgen.data.schema import parse_bounds
+from sinkgen.generators import FACTORIES, Particles, make_network
+from sinkgen.mechanism import GaussianMechanism
+from sinkgen.ot import BACKENDS, resolve_cost
+from sinkgen.queries import CountQuery
+from sinkgen.release import Release
+from sinkgen.sampling import ArraySource, Records
+from sinkgen.storage import load_model, save_model
+from sinkgen.training.batch import train_batch
+from sinkgen.training.distill import distill
+from sinkgen.training.semidual import train_semidual
+
+# Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
+SAVED = ("epsilon", "delta", "mechanism", "backend", "metadata", "accountant")
+
+
+class DPSinkhornGenerator(BaseEstimator):
+    """Differentially private synthetic data by optimal transport.
+
+    ``fit`` spends the privacy budget, ``sample`` draws new records; what is drawn, and everything else that the fitted
+    estimator holds, may be shown to anyone.
+
+    Parameters
+    ----------
+    epsilon : float, default=1.0
+        Privacy loss of a fit; the smaller the safer. ``inf`` trains without noise, as a ceiling to compare with.
+    delta : float, default=1e-5
+        Probability with which the bound may fail; well below one over the number of records.
+    mechanism : {"semidual", "batch"}, default="semidual"
+        "semidual" bounds what each record contributes; "batch" is the paper's, which clips a batch's gradient.
+    generator : {"auto", "particles", "mlp", "conv"} or callable, default="auto"
+        What draws the records: released points with variation, or a network. A callable
+        ``(latent_dim, output_shape, n_classes) -> torch.nn.Module`` maps latents (m, latent_dim) and integer classes
+        (m,) to records (m, *output_shape) in [0, 1]. "auto": particles for "semidual"; for "batch" a convolutional
+        network where the data are images, else a perceptron.
+    backend : {"torch", "pot"}, default="torch"
+        Who solves the transport problems.
+    cost : {"sqeuclidean", "l1", "l1+l2"}, sinkgen.ot.MixedCost, or torch.nn.Module, default="sqeuclidean"
+        Ground cost; a module is a public, fixed feature map under squared L2, of encoded records (m, D) in [0, 1].
+    reg : float, (float, float) or "auto", default="auto"
+        Entropic regularisation, as a share of the mean cost between typical records. A pair, for "semidual": annealed
+        from the first to the second.
+    debias : float, None or "auto", default="auto"
+        Share p of the self term's points that are drawn afresh, from 0 to 1; None leaves the self term out. "auto":
+        None for "semidual" with free points, which anneals to a small ``reg`` instead; 0.2 for "batch".
+    steps : int or "auto", default="auto"
+        Releases of the mechanism.
+    sampling_rate : float or "auto", default="auto"
+        Probability with which a record takes part in a step. "auto": 1 for "semidual", 0.01 for "batch".
+    clip : float or "auto", default="auto"
+        "semidual": bound of one record's displacement, as a share of the typical distance between records. "batch":
+        bound of the norm of the gradient in all points together, in encoded units.
+    schema : (low, high), or a list of them, one a column; default=None
+        Public bounds of the numbers; values outside are clipped.
+    image_shape : (h, w) or (h, w, c), default=None
+        Shape of the image in each row, where ``X`` has two dimensions.
+    classes : sequence, default=None
+        Public set of labels; records with another label take no part in any class.
+    metadata : {"learn", "trust", "require"}, default="learn"
+        What becomes of bounds and labels that are not declared: learned on the same budget, taken from the data as
+        public with a :class:`~sinkgen.exceptions.PrivacyLeakWarning`, or refused.
+    accountant : {"auto", "prv", "rdp"}, default="auto"
+        See :func:`sinkgen.accounting.compose`.
+    ledger : PrivacyLedger, default=None
+        Is charged by every fit, before its first release.
+    device : str, default="auto"
+        Torch device of the passes over the records; "auto" is CUDA where there is one.
+    random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+        Seeds starting points, latents and networks; never noise or sampling.
+    noise_seed : int, default=None
+        Makes the noise reproducible, for tests: whoever knows the seed can remove it. Warns, and is told in
+        ``privacy_spent()``.
+    verbose : int, default=0
+        1 shows a progress bar. It holds nothing that depends on the records.
+
+    Attributes
+    ----------
+    release_ : Release
+        All that was released, with its statement; see :meth:`from_release`.
+    generator_ : torch.nn.Module
+        Draws encoded records.
+    classes_ : ndarray of shape (n_classes,)
+        Labels that the generator knows; only where fitted with y.
+    n_features_in_ : int
+        Columns, or the last but image dimensions' product where X has images.
+
+    References
+    ----------
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me: Training Differentially Private Generative Models with
+       Sinkhorn Divergence", NeurIPS 2021, arXiv 2111.01177.
+    .. [2] Genevay, Cuturi, Peyre, Bach, "Stochastic Optimization for Large-scale Optimal Transport", NIPS 2016,
+       arXiv 1605.08527.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> gen = DPSinkhornGenerator(epsilon=10, schema=(0, 16), image_shape=(8, 8), classes=range(10)).fit(X, y)
+    >>> X_new, y_new = gen.sample(100)
+    >>> X_new.shape, gen.privacy_spent().epsilon <= 10
+    ((100, 64), True)
+    """
+
+    def __init__(
+        self,
+        epsilon=1.0,
+        delta=1e-5,
+        *,
+        mechanism="semidual",
+        generator="auto",
+        backend="torch",
+        cost="sqeuclidean",
+        reg="auto",
+        debias="auto",
+        steps="auto",
+        sampling_rate="auto",
+        clip="auto",
+        schema=None,
+        image_shape=None,
+        classes=None,
+        metadata="learn",
+        accountant="auto",
+        ledger=None,
+        device="auto",
+        random_state=None,
+        noise_seed=None,
+        verbose=0,
+    ):
+        self.epsilon = epsilon
+        self.delta = delta
+        self.mechanism = mechanism
+        self.generator = generator
+        self.backend = backend
+        self.cost = cost
+        self.reg = reg
+        self.debias = debias
+        self.steps = steps
+        self.sampling_rate = sampling_rate
+        self.clip = clip
+        self.schema = schema
+        self.image_shape = image_shape
+        self.classes = classes
+        self.metadata = metadata
+        self.accountant = accountant
+        self.ledger = ledger
+        self.device = device
+        self.random_state = random_state
+        self.noise_seed = noise_seed
+        self.verbose = verbose
+
+    def fit(self, X, y=None):
+        """Spend the budget: learn a generator from private records.
+
+        Parameters
+        ----------
+        X : array of shape (n, columns), (n, h, w) or (n, h, w, c)
+            Numbers; images also as rows, with ``image_shape``.
+        y : array of shape (n,), default=None
+            Labels: integers, booleans or strings.
+
+        Returns
+        -------
+        self : DPSinkhornGenerator
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are unusable; before anything is spent, and without showing a value of the data.
+        BudgetExceededError
+            If the ledger has a budget that this fit would exceed; nothing is spent then.
+        """
+        given = self._check_parameters()
+        X = check_records(X)
+        y = check_labels(y, len(X))
+        facts = self._collect_facts(X, y)
+        plan = planning.make_plan(self.mechanism, self.epsilon, self.delta, facts.missing, given, self.accountant)
+        if self.noise_seed is not None:
+            message = "noise_seed makes the noise reproducible, and so removable: for tests only"
+            warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
+        # From here on the budget is spent, whatever happens.
+        mechanism = GaussianMechanism(plan.releases, ledger=self.ledger, noise_seed=self.noise_seed)
+        random = _stream(self.random_state)
+        raw = ArraySource(X, y)
+        form = meta.learn_form(facts, raw, mechanism)
+        labels, counts = meta.learn_labels(facts, raw, mechanism)
+        source = raw.map(_Encoder(form, labels, _device(self.device)))
+        if counts is None:
+            counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
+        train = self._train_semidual if self.mechanism == "semidual" else self._train_batch
+        drawn, weights = train(source, counts, form, mechanism, plan.settings, random)
+        seeded = self.noise_seed is not None
+        spent = PrivacySpent.of(plan.releases, self.delta, self.accountant, facts.assumptions, seeded)
+        self._adopt(Release(drawn, weights, form, labels, spent))
+        self._make_generator(random)
+        return self
+
+    def sample(self, n_samples=1, *, y=None, random_state=None):
+        """Draw synthetic records.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of records; not used where ``y`` is given.
+        y : array of shape (n,), default=None
+            Labels of the records wanted, in that order. By default labels are drawn by their released frequencies.
+        random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+            Without one, every call draws other records.
+
+        Returns
+        -------
+        X : ndarray
+            Like the array fitted: shape of a record, dtype, range of values.
+        y : ndarray of shape (n,)
+            Only if the estimator was fitted with labels.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` is not positive, or ``y`` holds a label that the generator does not know.
+
+        Examples
+        --------
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
+        >>> gen.sample(3).shape
+        (3, 2)
+        """
+        check_is_fitted(self)
+        release, random = self.release_, _stream(random_state)
+        if y is None:
+            n = check_integer("n_samples", n_samples, low=1)
+            codes = torch.multinomial(release.class_weights, n, replacement=True, generator=random)
+        else:
+            codes = self._codes(y)
+        X = release.form.decode(self.generator_.draw(codes, random))
+        return X if release.labels is None else (X, release.labels.decode(codes))
+
+    def privacy_spent(self):
+        """What the last fit cost: print it for a statement that can stand in a paper.
+
+        Returns
+        -------
+        PrivacySpent
+
+        Examples
+        --------
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> print(str(DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(X).privacy_spent()).splitlines()[0])
+        Differential privacy: epsilon = 5, delta = 1e-05.
+        """
+        check_is_fitted(self)
+        return self.release_.spent
+
+    @classmethod
+    def from_release(cls, release, generator="particles", *, backend="torch", random_state=None, verbose=0):
+        """Make a new generator of what was released before, at no cost of privacy.
+
+        Parameters
+        ----------
+        release : Release
+            ``release_`` of a fitted estimator.
+        generator : {"auto", "particles", "mlp", "conv"} or callable
+            A network is trained on the release by the Sinkhorn divergence; "auto" and "particles" draw from the
+            release itself.
+        backend, random_state, verbose
+            As for the class.
+
+        Returns
+        -------
+        DPSinkhornGenerator
+            Fitted.
+
+        Examples
+        --------
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(X)
+        >>> again = DPSinkhornGenerator.from_release(gen.release_)
+        >>> again.privacy_spent() == gen.privacy_spent()
+        True
+        """
+        made = cls(
+            release.spent.epsilon, release.spent.delta, generator=generator, backend=backend,
+            random_state=random_state, verbose=verbose,
+        )  # fmt: skip
+        made._check_parameters()
+        made._adopt(release)
+        made._make_generator(_stream(random_state))
+        return made
+
+    def save(self, path):
+        """Write the fitted generator into a folder: one JSON and one safetensors file, no code, no record.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> gen = DPSinkhornGenerator(schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gen.save(folder)
+        ...     DPSinkhornGenerator.load(folder).sample(2).shape
+        (2, 2)
+        """
+        check_is_fitted(self)
+        name = self.generator if isinstance(self.generator, str) else "custom"
+        if name == "auto" and not isinstance(self.generator_, Particles):
+            name = _network_name("auto", self.release_.form)
+        save_model(path, self.release_, self.generator_, name, {key: getattr(self, key) for key in SAVED})
+
+    @classmethod
+    def load(cls, path, generator=None):
+        """Read a generator that :meth:`save` wrote, onto the CPU. Executes nothing.
+
+        Parameters
+        ----------
+        path : str or Path
+        generator : callable, default=None
+            The factory of your own network, if it was saved with one.
+
+        Returns
+        -------
+        DPSinkhornGenerator
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no model at ``path``, or it is damaged, newer than this version, or needs a factory.
+        """
+        loaded = load_model(path, generator)
+        name = loaded.generator_name if generator is None else generator
+        made = cls(**loaded.parameters, generator=name)
+        made._adopt(loaded.release)
+        made.generator_ = loaded.generator
+        return made
+
+    # --- What fit is made of -----------------------------------------------------------------------------------------
+
+    def _check_parameters(self):
+        """Check all parameters; return the settings that are not left to "auto"."""
+        check_real("epsilon", self.epsilon, low=0, include_low=False)
+        check_real("delta", self.delta, low=0, high=1, include_low=False, include_high=False)
+        check_choice("mechanism", self.mechanism, planning.MECHANISMS)
+        check_choice("backend", self.backend, BACKENDS)
+        check_choice("metadata", self.metadata, meta.POLICIES)
+        check_choice("accountant", self.accountant, ACCOUNTANTS)
+        if not callable(self.generator):
+            check_choice("generator", self.generator, ["auto", "particles", *FACTORIES])
+        if self.mechanism == "batch" and self.generator == "particles":
+            raise ValueError("generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own")
+        resolve_cost(self.cost)
+        check_integer("verbose", int(self.verbose), low=0)
+        if self.noise_seed is not None:
+            check_integer("noise_seed", self.noise_seed, low=0)
+        if not (self.ledger is None or hasattr(self.ledger, "charge")):
+            raise TypeError(f"ledger must be a PrivacyLedger or None, got {type(self.ledger).__name__}")
+        _device(self.device)
+        _stream(self.random_state)
+        return self._check_settings()
+
+    def _check_settings(self):
+        given = {}
+        if not _is_auto(self.steps):
+            given["steps"] = check_integer("steps", self.steps, low=1)
+        if not _is_auto(self.sampling_rate):
+            given["sampling_rate"] = check_real("sampling_rate", self.sampling_rate, low=0, high=1, include_low=False)
+        if not _is_auto(self.clip):
+            given["clip"] = _positive("clip", self.clip)
+        if not _is_auto(self.debias):
+            given["debias"] = None if self.debias is None else check_real("debias", self.debias, low=0, high=1)
+        if not _is_auto(self.reg):
+            given["reg"] = self._check_reg()
+        if self.mechanism == "semidual" and given.get("debias"):
+            raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
+        return given
+
+    def _check_reg(self):
+        pair = tuple(self.reg) if isinstance(self.reg, (tuple, list)) else (self.reg, self.reg)
+        if len(pair) != 2:
+            raise ValueError("reg must be a number, a pair of numbers or 'auto'")
+        pair = tuple(_positive("reg", value) for value in pair)
+        if self.mechanism == "batch" and pair[0] != pair[1]:
+            raise ValueError("reg must be one number for mechanism='batch'")
+        return pair if self.mechanism == "semidual" else pair[0]
+
+    def _collect_facts(self, X, y):
+        form = numeric_format(X, self.image_shape, self.schema)
+        facts = meta.collect(form, y, self.classes, self.metadata)
+        if self.generator == "conv" and len(form.network_shape) < 2:
+            raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
+        if callable(self.generator):  # a factory that does not work must fail before the budget is spent
+            make_network(self.generator, form.network_shape, 2, _stream(0))
+        return meta.trust(facts, X, y) if self.metadata == "trust" else facts
+
+    def _train_semidual(self, source, counts, form, mechanism, settings, random):
+        mixture, space = train_semidual(
+            source, counts, form, mechanism, settings,
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
+        )  # fmt: skip
+        return Particles(mixture, space), mixture.class_weights
+
+    def _train_batch(self, source, counts, form, mechanism, settings, random):
+        weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
+        network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
+        train_batch(
+            source, form.n_encoded, weights, network, mechanism, settings,
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
+        )  # fmt: skip
+        return network, weights
+
+    def _adopt(self, release):
+        self.release_ = release
+        self.n_features_in_ = math.prod(release.form.record_shape)
+        if release.labels is not None:
+            self.classes_ = release.labels.decode(range(len(release.labels.classes)))
+
+    def _make_generator(self, random):
+        """Stage B: no record is at hand here."""
+        released = self.release_.generator
+        if self.generator in ("auto", "particles") or not isinstance(released, Particles):
+            self.generator_ = released
+            return
+        weights = self.release_.class_weights
+        network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
+        distill(
+            network, released, weights,
+            random=random, backend=self.backend, progress=self._progress("public steps"),
+        )  # fmt: skip
+        self.generator_ = network
+
+    def _codes(self, y):
+        labels = self.release_.labels
+        if labels is None:
+            raise ValueError("y was given, but the generator was fitted without labels")
+        codes = labels.encode(check_labels(y, len(y)))
+        if (codes < 0).any():
+            raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
+        return codes
+
+    def _progress(self, what):
+        return lambda steps: tqdm(steps, desc=what, disable=not self.verbose)
+
+
+class _Encoder:
+    """Raw records to encoded ones, each on its own."""
+
+    def __init__(self, form, labels, device):
+        self.form, self.labels, self.device = form, labels, device
+
+    def __call__(self, records):
+        values = self.form.encode(records.values)
+        codes = torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
+        return Records(values.to(self.device), codes.to(self.device))
+
+
+def _is_auto(value):
+    return isinstance(value, str) and value == "auto"
+
+
+def _positive(name, value):
+    return check_real(name, value, low=0, high=math.inf, include_low=False, include_high=False)
+
+
+def _network_name(generator, form):
+    if generator != "auto":
+        return generator
+    return "conv" if len(form.network_shape) > 1 else "mlp"
+
+
+def _device(device):
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
+
+
+def _stream(random_state):
+    """A torch stream of its own; no global one is read, set or moved."""
+    if random_state is None:
+        seed = np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1
+    elif isinstance(random_state, Integral):
+        seed = check_integer("random_state", random_state, low=0)
+    elif isinstance(random_state, np.random.RandomState):
+        seed = random_state.randint(2**31)
+    elif isinstance(random_state, np.random.Generator):
+        seed = random_state.integers(2**62)
+    else:
+        raise TypeError(f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}")
+    return torch.Generator().manual_seed(int(seed))

@@ -1,0 +1,203 @@
+"""The one door from private to public: a bounded statistic, Gaussian noise, a charge.
+
+A *query* says how much one record can move its value (its ``sensitivity``, in the Euclidean norm); the mechanism
+adds noise of ``noise_multiplier * sensitivity`` to every coordinate. What leaves here may be looked at by anyone;
+nothing else that depends on the records leaves at all.
+"""
+
+import math
+import secrets
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from scipy.stats import norm
+
+from sinkgen.sampling import poisson_sample
+
+# Clipped norms are computed in floating point: staying this much below the bound keeps rounding on the safe side.
+ROUNDING_MARGIN = 1 - 2.0**-18
+
+
+class Query(Protocol):
+    """A statistic of a batch of records.
+
+    Attributes
+    ----------
+    size : int
+        Length of its value: public, the same for every batch, the empty one included.
+    sensitivity : float
+        Largest Euclidean distance between its values on two batches that differ in one record.
+    """
+
+    size: int
+    sensitivity: float
+
+    def evaluate(self, chunks) -> torch.Tensor:
+        """The value, (size,), on a batch that comes in chunks."""
+
+    def read(self, value):
+        """The released value in the shape that its user wants; post-processing."""
+
+
+class SumQuery:
+    """A query whose value is a sum over records, so that its sensitivity is the bound of one contribution."""
+
+    def contribution(self, records) -> torch.Tensor:
+        """Sum of the records' clipped contributions, (size,)."""
+        raise NotImplementedError
+
+    def evaluate(self, chunks):
+        """Sum over all chunks, in double precision."""
+        total = torch.zeros(self.size, dtype=torch.float64)
+        for records in chunks:
+            if len(records):
+                total += self.contribution(records).to("cpu", torch.float64)
+        return total
+
+    def read(self, value):
+        """The value as it is."""
+        return value
+
+
+def clip_factors(norms, bound):
+    """What each vector is multiplied with so that its norm is at most ``bound``; 0 where the norm is not finite.
+
+    Parameters
+    ----------
+    norms : Tensor of shape (m,)
+    bound : float
+
+    Returns
+    -------
+    Tensor of shape (m,), in [0, 1]
+
+    Examples
+    --------
+    >>> clip_factors(torch.tensor([1.0, 4.0, torch.inf]), 2.0)
+    tensor([1.0000, 0.5000, 0.0000])
+    """
+    factors = (ROUNDING_MARGIN * bound / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_max(1)
+    return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
+
+
+def clip_rows(rows, bound):
+    """Rows (m, d) with their norms clipped to ``bound``; a row that is not finite becomes zero.
+
+    Examples
+    --------
+    >>> clip_rows(torch.tensor([[3.0, 4.0], [torch.inf, 0.0], [0.0, 1.0]]), 2.5)
+    tensor([[1.5000, 2.0000],
+            [0.0000, 0.0000],
+            [0.0000, 1.0000]])
+    """
+    factors = clip_factors(rows.norm(dim=1), bound)[:, None]
+    return torch.where(factors > 0, rows * factors, torch.zeros_like(rows))
+
+
+class ThresholdedCounts(NamedTuple):
+    """Labels whose noisy count passed the threshold, in sorted order, and those counts."""
+
+    labels: list
+    counts: torch.Tensor
+
+
+class GaussianMechanism:
+    """Releases queries on private records with Gaussian noise, within what was charged beforehand.
+
+    Parameters
+    ----------
+    releases : sequence of GaussianRelease
+        All that will be released, one row each: noise multiplier, sampling rate, number of steps.
+    ledger : PrivacyLedger, optional
+        Is charged with all rows at once, here, before anything is released; a ledger with a budget may refuse.
+    delta : float
+        The delta at which a ledger's budget is held.
+    noise_seed : int, optional
+        Makes noise and sampling reproducible, and so removable by whoever knows the seed. By default both are seeded
+        by the operating system's entropy, apart from each other and from every other stream.
+
+    Notes
+    -----
+    Sum queries at sampling rate 1 are the Gaussian mechanism, otherwise the Poisson-sampled one [1]_, under addition
+    or removal of one record.
+
+    References
+    ----------
+    .. [1] Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", arXiv 1908.10530.
+    """
+
+    def __init__(self, releases, *, ledger=None, delta=1e-5, noise_seed=None):
+        self._rows = {row.what: row for row in releases}
+        if len(self._rows) != len(releases):
+            raise ValueError("two releases bear the same name")
+        self._left = {row.what: row.steps for row in releases}
+        seeds = np.random.SeedSequence(secrets.randbits(128) if noise_seed is None else noise_seed).spawn(2)
+        self._noise = torch.Generator().manual_seed(int(seeds[0].generate_state(1, np.uint64)[0] >> 1))
+        self._sampler = np.random.default_rng(seeds[1])
+        if ledger is not None:
+            ledger.charge(tuple(releases), delta=delta)
+
+    def release(self, what, query, source):
+        """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.
+
+        Parameters
+        ----------
+        what : str
+            Name of a charged row that has steps left.
+        query : Query
+        source : RecordSource
+
+        Returns
+        -------
+        object
+            What the query's ``read`` makes of the noisy value.
+
+        Raises
+        ------
+        RuntimeError
+            If the row was not charged, or all its steps are used; nothing is released then.
+        """
+        row = self._spend(what)
+        value = query.evaluate(poisson_sample(source, row.sampling_rate, self._sampler))
+        return query.read(value + self._normal(value.shape, row.noise_multiplier * query.sensitivity))
+
+    def release_labels(self, what, source):
+        """The labels that occur often enough, with noisy counts, when not even their set is public.
+
+        Each occurring label's count gets noise; those above ``1 + sigma * z`` are released, where z is the normal
+        quantile of ``1 - delta_row``: a label that a single record brought in passes with probability at most
+        delta_row, which is charged with the row.
+
+        References
+        ----------
+        .. [1] Swanberg, Globus-Harris, Griffith, Ritz, Groce, Bray, "DP-SIPS: A simpler, more scalable mechanism for
+           differentially private partition selection", arXiv 2301.01998, section 2.
+        """
+        row = self._spend(what)
+        if row.sampling_rate != 1:
+            raise ValueError("label sets are learned from a full pass")
+        counts = {}
+        for records in source.chunks():
+            labels, occurrences = np.unique(np.asarray(records.labels), return_counts=True)
+            for label, occurrence in zip(labels.tolist(), occurrences.tolist(), strict=True):
+                counts[label] = counts.get(label, 0) + occurrence
+        noisy = {label: counts[label] + float(self._normal((), row.noise_multiplier)) for label in sorted(counts)}
+        threshold = 1 + (row.noise_multiplier * norm.isf(row.delta) if row.noise_multiplier else 0.0)
+        kept = {label: count for label, count in noisy.items() if count >= threshold}
+        return ThresholdedCounts(list(kept), torch.tensor(list(kept.values()), dtype=torch.float64))
+
+    def _spend(self, what):
+        if not self._left.get(what):
+            raise RuntimeError(f"{what!r} was not charged, or all its steps are used")
+        self._left[what] -= 1
+        return self._rows[what]
+
+    def noise_multiplier(self, what):
+        """Public noise multiplier of a charged row."""
+        return self._rows[what].noise_multiplier
+
+    def _normal(self, shape, scale):
+        if math.isinf(scale):
+            raise ValueError("the noise must be finite")
+        return scale * torch.randn(shape, generator=self._noise, dtype=torch.float64)

@@ -1,0 +1,31 @@
+"""Entropic optimal transport: costs, solvers and differentiable losses; useful alone."""
+
+from sinkgen.ot.costs import (
+    COSTS,
+    Cost,
+    FeatureCost,
+    L1Cost,
+    MixedCost,
+    SquaredEuclideanCost,
+    resolve_cost,
+    with_labels,
+)
+from sinkgen.ot.divergence import BACKENDS, debias_pair, entropic_cost, sinkhorn, sinkhorn_divergence
+from sinkgen.ot.result import SinkhornResult
+
+__all__ = [
+    "BACKENDS",
+    "COSTS",
+    "Cost",
+    "FeatureCost",
+    "L1Cost",
+    "MixedCost",
+    "SinkhornResult",
+    "SquaredEuclideanCost",
+    "debias_pair",
+    "entropic_cost",
+    "resolve_cost",
+    "sinkhorn",
+    "sinkhorn_divergence",
+    "with_labels",
+]

@@ -1,0 +1,260 @@
+"""Ground costs c(x, y) between rows: the matrix, its gradient summed over a plan, and bounds on single gradients.
+
+Nothing here ever holds an (n, m, d) tensor. Every cost is symmetric, c(x, y) = c(y, x), and zero on the diagonal.
+"""
+
+import copy
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from sinkgen._validation import check_choice, check_integer, check_real
+
+
+@runtime_checkable
+class Cost(Protocol):
+    """What a ground cost must be able to do.
+
+    A point is first embedded (:meth:`embed`, the identity but for feature maps); the other three methods take points
+    already embedded, so that records which do not change are embedded once. A gradient in x itself is the gradient in
+    ``embed(x)`` pulled back by autograd.
+    """
+
+    def embed(self, x):
+        """Map points (n, d) to where the cost measures them (n, k), differentiably."""
+        ...
+
+    def matrix(self, x, y):
+        """Return the costs c(x_i, y_j) >= 0, shape (n, m), of x (n, k) and y (m, k)."""
+        ...
+
+    def weighted_gradient(self, weights, x, y):
+        """Return sum_j weights_ij grad_x c(x_i, y_j), shape (n, k), for weights (n, m)."""
+        ...
+
+    def squared_gradient_norms(self, x, y, matrix):
+        """Return upper bounds of ||grad_x c(x_i, y_j)||^2, shape (n, m), given ``matrix(x, y)``."""
+        ...
+
+
+class SquaredEuclideanCost:
+    r"""Squared distance, c(x, y) = ||x - y||^2, by one matrix product.
+
+    Examples
+    --------
+    >>> import torch
+    >>> SquaredEuclideanCost().matrix(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[25.,  1.]])
+    """
+
+    def embed(self, x):
+        """Return ``x``: distances are measured where the points are."""
+        return x
+
+    def matrix(self, x, y):
+        """Return ||x_i - y_j||^2, shape (n, m), never below zero; close points keep an error of rounding."""
+        x, y = _centred(x, y)
+        y_norms = y.square().sum(1)
+        product = torch.addmm(y_norms, x, y.t(), alpha=-2.0)
+        return product.add_(x.square().sum(1, keepdim=True)).clamp_(min=0.0)
+
+    def weighted_gradient(self, weights, x, y):
+        """Return sum_j 2 weights_ij (x_i - y_j), shape (n, k)."""
+        x, y = _centred(x, y)
+        return torch.addmm(x * weights.sum(1, keepdim=True), weights, y, alpha=-1.0).mul_(2.0)
+
+    def squared_gradient_norms(self, x, y, matrix):
+        """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``."""
+        x, y = _centred(x, y)
+        rounding = (x.shape[1] + 8) * torch.finfo(x.dtype).eps  # of a sum of k products, relative to what is summed
+        bounds = torch.mul(matrix, 4.0 * (1.0 + rounding))
+        bounds.add_(x.square().sum(1, keepdim=True), alpha=4.0 * rounding)
+        return bounds.add_(y.square().sum(1), alpha=4.0 * rounding)
+
+
+class L1Cost:
+    r"""Sum of absolute differences, c(x, y) = ||x - y||_1, a row at a time.
+
+    Examples
+    --------
+    >>> import torch
+    >>> L1Cost().matrix(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[7., 1.]])
+    """
+
+    def embed(self, x):
+        """Return ``x``: distances are measured where the points are."""
+        return x
+
+    def matrix(self, x, y):
+        """Return ||x_i - y_j||_1, shape (n, m)."""
+        matrix, difference = x.new_empty(len(x), len(y)), torch.empty_like(y)
+        for row, point in zip(matrix, x, strict=True):
+            torch.sum(torch.sub(y, point, out=difference).abs_(), 1, out=row)
+        return matrix
+
+    def weighted_gradient(self, weights, x, y):
+        """Return sum_j weights_ij sign(x_i - y_j), shape (n, k)."""
+        gradient, difference = torch.empty_like(x), torch.empty_like(y)
+        for row, weight, point in zip(gradient, weights, x, strict=True):
+            torch.mv(torch.sub(point, y, out=difference).sign_().t(), weight, out=row)
+        return gradient
+
+    def squared_gradient_norms(self, x, y, matrix):
+        """Return the dimension k everywhere, shape (n, m): an entry of the gradient is -1, 0 or 1."""
+        return torch.full_like(matrix, x.shape[1])
+
+
+class MixedCost:
+    r"""Squared distance plus a multiple of L1, c(x, y) = ||x - y||^2 + m ||x - y||_1.
+
+    The cost of Cao et al. 2021 (arXiv 2111.01177, section 4), which names m = 1 and m = 3.
+
+    Parameters
+    ----------
+    l1_weight : float, default=1.0
+        The multiple m >= 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> MixedCost(l1_weight=3.0).matrix(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    tensor([[46.]])
+    """
+
+    def __init__(self, l1_weight=1.0):
+        self.l1_weight = check_real("l1_weight", l1_weight, low=0.0)
+        self._squared, self._l1 = SquaredEuclideanCost(), L1Cost()
+
+    def embed(self, x):
+        """Return ``x``: distances are measured where the points are."""
+        return x
+
+    def matrix(self, x, y):
+        """Return ||x_i - y_j||^2 + m ||x_i - y_j||_1, shape (n, m)."""
+        return self._squared.matrix(x, y).add_(self._l1.matrix(x, y), alpha=self.l1_weight)
+
+    def weighted_gradient(self, weights, x, y):
+        """Return sum_j weights_ij (2 (x_i - y_j) + m sign(x_i - y_j)), shape (n, k)."""
+        l1 = self._l1.weighted_gradient(weights, x, y)
+        return self._squared.weighted_gradient(weights, x, y).add_(l1, alpha=self.l1_weight)
+
+    def squared_gradient_norms(self, x, y, matrix):
+        """Return 4 c(x_i, y_j) + m^2 k, shape (n, m), plus a bound of rounding.
+
+        With delta = x - y, ||2 delta + m sign(delta)||^2 = 4 ||delta||^2 + 4 m ||delta||_1 + m^2 ||sign(delta)||^2.
+        """
+        return self._squared.squared_gradient_norms(x, y, matrix).add_(self.l1_weight**2 * x.shape[1])
+
+
+class FeatureCost(SquaredEuclideanCost):
+    r"""Squared distance between features, c(x, y) = ||phi(x) - phi(y)||^2.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The feature map phi from (n, ...) to (n, k). It must be public and must map each row on its own. A frozen copy
+        in evaluation mode is kept, so that the caller's module is neither changed nor trained.
+
+    Examples
+    --------
+    >>> import torch
+    >>> phi = torch.nn.Linear(3, 2)
+    >>> FeatureCost(phi).embed(torch.zeros(4, 3)).shape
+    torch.Size([4, 2])
+    """
+
+    def __init__(self, module):
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+        # In training mode a batch norm would mix rows, and keep statistics of private records.
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+
+    def embed(self, x):
+        """Return phi(x), shape (n, k); gradients flow back to ``x``."""
+        features = self.module(x)
+        if features.ndim != 2 or len(features) != len(x):
+            raise ValueError(f"the feature map must return shape ({len(x)}, k), got {tuple(features.shape)}")
+        return features
+
+
+COSTS = {"sqeuclidean": SquaredEuclideanCost, "l1": L1Cost, "l1+l2": MixedCost}
+
+
+def resolve_cost(cost):
+    """Return the :class:`Cost` that is meant by a name, a feature map, or a cost itself.
+
+    Parameters
+    ----------
+    cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost
+        "l1+l2" is ``MixedCost(1.0)``; a module is taken as ``FeatureCost(module)``.
+
+    Raises
+    ------
+    ValueError
+        If ``cost`` is a string that names no cost.
+    TypeError
+        If ``cost`` is nothing of the kind.
+
+    Examples
+    --------
+    >>> resolve_cost("l1+l2").l1_weight
+    1.0
+    """
+    if isinstance(cost, str):
+        return COSTS[check_choice("cost", cost, COSTS)]()
+    if isinstance(cost, torch.nn.Module):
+        return FeatureCost(cost)
+    if isinstance(cost, Cost) and not isinstance(cost, type):
+        return cost
+    names = ", ".join(map(repr, COSTS))
+    raise TypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
+
+
+def with_labels(x, labels, n_classes, weight=15.0):
+    """Append the one-hot labels, times ``weight``, as columns: classes then enter the cost beside the values.
+
+    Under squared L2 two points of different classes lie 2 weight^2 further apart. The weight 15 is that of the code
+    of Cao et al. 2021 (arXiv 2111.01177), for pixels in [-1, 1].
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d)
+        Points.
+    labels : Tensor of shape (n,)
+        Integers from 0 to n_classes - 1.
+    n_classes : int
+        Columns to append.
+    weight : float, default=15.0
+        The entry of a point's class.
+
+    Returns
+    -------
+    Tensor of shape (n, d + n_classes)
+
+    Raises
+    ------
+    ValueError
+        If the labels do not fit the points or the classes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with_labels(torch.zeros(2, 1), torch.tensor([1, 0]), n_classes=2, weight=3.0)
+    tensor([[0., 0., 3.],
+            [0., 3., 0.]])
+    """
+    n_classes = check_integer("n_classes", n_classes, low=1)
+    weight = check_real("weight", weight, low=0.0)
+    if labels.shape != x.shape[:1] or labels.is_floating_point():
+        raise ValueError(f"labels must be {len(x)} integers, got {labels.dtype} of shape {tuple(labels.shape)}")
+    if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
+        raise ValueError(f"labels must be from 0 to n_classes - 1 = {n_classes - 1}")
+    one_hot = torch.nn.functional.one_hot(labels.long(), n_classes).to(x)
+    return torch.cat([x, weight * one_hot], dim=1)
+
+
+def _centred(x, y):
+    """Move the origin to the mean of x: a common offset would cost digits in the matrix product."""
+    centre = x.mean(0)
+    return x - centre, y - centre

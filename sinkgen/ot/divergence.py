@@ -1,0 +1,289 @@
+"""The front door: entropic transport between weighted points, with gradients, over a table of solvers."""
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from sinkgen._validation import check_choice, check_integer, check_real
+from sinkgen.ot import pot, solver
+from sinkgen.ot.costs import resolve_cost
+
+# A backend is a module with solve(C, reg, a, b, tol, max_iter) and solve_symmetric(C, reg, a, tol, max_iter).
+BACKENDS = {"torch": solver, "pot": pot}
+
+
+def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"):
+    r"""Solve W_reg(a, b) = min_P <P, C> + reg KL(P | a b^T) over plans P with marginals a and b.
+
+    Nothing is differentiated here; see :func:`entropic_cost`.
+
+    Parameters
+    ----------
+    C : Tensor of shape (n, m) or (B, n, m)
+        Costs, float32 or float64; three dimensions are a batch of independent problems.
+    reg : float
+        Regularisation, in units of C.
+    a, b : Tensor of shape (n,) and (m,), optional
+        Weights, non-negative, of sum one; with B in front, or shared by the batch. Uniform if not given. A weight of
+        zero takes the point out, so that problems of different sizes can be padded to one.
+    tol : float, default=1e-3
+        L1 error of the marginals at which to stop.
+    max_iter : int, default=2000
+        Iterations at most.
+    backend : {"torch", "pot"}, default="torch"
+        Who solves it; "pot" is the reference implementation, slower.
+
+    Returns
+    -------
+    SinkhornResult
+        Potentials ``f`` and ``g``, ``value``, ``n_iter``, ``error``, ``status``, ``plan``, ``apply(y)``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is wrong; the message names it.
+
+    References
+    ----------
+    Cuturi 2013, "Sinkhorn distances", arXiv 1306.0895.
+
+    Examples
+    --------
+    >>> import torch
+    >>> result = sinkhorn(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), reg=0.5)
+    >>> result.status
+    'converged'
+    >>> result.plan
+    tensor([[0.4404, 0.0596],
+            [0.0596, 0.4404]])
+    """
+    C = _check_array("C", C, ndim=(2, 3)).detach()
+    reg, tol = _check_reg_tol(reg, tol)
+    max_iter = check_integer("max_iter", max_iter, low=1)
+    a, b = _check_weights("a", a, C, -2), _check_weights("b", b, C, -1)
+    return _backend(backend).solve(C, reg, a, b, tol, max_iter)
+
+
+def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, max_iter=2000, backend="torch"):
+    r"""Return W_reg between the weighted points x and y, differentiable in both.
+
+    The gradient is that of the envelope theorem, sum_j P_ij grad c(x_i, y_j), at the solved plan P; no graph of the
+    iterations is kept, and second derivatives are not available. If ``y`` is ``x`` itself, the problem is solved as
+    symmetric, and the gradient is that in both places.
+
+    Parameters
+    ----------
+    x, y : Tensor of shape (n, d) and (m, d)
+        Points, float32 or float64.
+    reg : float
+        Regularisation, in units of the cost.
+    a, b : Tensor of shape (n,) and (m,), optional
+        Weights, non-negative, of sum one; uniform if not given. Constants: no gradient flows to them.
+    cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost, default="sqeuclidean"
+        See :func:`resolve_cost`.
+    tol : float, default=1e-3
+        L1 error of the marginals at which to stop.
+    max_iter : int, default=2000
+        Iterations at most.
+    backend : {"torch", "pot"}, default="torch"
+        Who solves it; "pot" is the reference implementation, slower.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is wrong; the message names it.
+
+    References
+    ----------
+    Cuturi 2013, arXiv 1306.0895; Feydy et al. 2019, "Interpolating between optimal transport and MMD using Sinkhorn
+    divergences", arXiv 1810.08278, section 3 (gradient, symmetric problem).
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.zeros(1, 2, requires_grad=True)
+    >>> value = entropic_cost(x, torch.ones(3, 2), reg=0.1)
+    >>> value.backward()
+    >>> value.item(), x.grad
+    (2.0, tensor([[-2., -2.]]))
+    """
+    same = y is x and b is a
+    x, y = _check_points(x, y)
+    reg, tol = _check_reg_tol(reg, tol)
+    max_iter = check_integer("max_iter", max_iter, low=1)
+    backend, cost = _backend(backend), resolve_cost(cost)
+    a, b = _check_weights("a", a, x, 0), _check_weights("b", b, y, 0)
+    if not torch.is_grad_enabled():
+        x, y = x.detach(), y.detach()
+    x = cost.embed(x)
+    if same:
+        return _SelfValue.apply(x, cost, lambda C: backend.solve_symmetric(C, reg, a, tol, max_iter))
+    return _CrossValue.apply(x, cost.embed(y), cost, lambda C: backend.solve(C, reg, a, b, tol, max_iter))
+
+
+def sinkhorn_divergence(
+    x, y, reg, *, a=None, b=None, cost="sqeuclidean", debias=0.0, tol=1e-3, max_iter=2000, backend="torch"
+):
+    r"""Return the semi-debiased Sinkhorn divergence of generated points x and records y, differentiable in x and y.
+
+    .. math:: W_{reg}(X, Y) - \frac12 W_{reg}(X, X') - \frac12 W_{reg}(Y, Y)
+
+    Of the n (1 + p) rows of ``x``, p = ``debias``, X is the first n and X' the last n. With p = 0, X' is X and this is
+    the Sinkhorn divergence; with p = 1 the points of the self term are independent, and its gradient unbiased.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n (1 + p), d)
+        Generated points, float32 or float64.
+    y : Tensor of shape (m, d)
+        Records.
+    reg : float
+        Regularisation, in units of the cost.
+    a, b : Tensor of shape (n (1 + p),) and (m,), optional
+        Weights, non-negative, of sum one; uniform if not given. Those of X and X' are scaled to sum one each.
+    cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost, default="sqeuclidean"
+        See :func:`resolve_cost`.
+    debias : float or None, default=0.0
+        The fraction p, from 0 to 1. None leaves both self terms out: W_reg(X, Y) alone.
+    tol : float, default=1e-3
+        L1 error of the marginals at which to stop.
+    max_iter : int, default=2000
+        Iterations at most.
+    backend : {"torch", "pot"}, default="torch"
+        Who solves it; "pot" is the reference implementation, slower.
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is wrong; the message names it.
+
+    References
+    ----------
+    Cao, Bie, Vahdat, Fidler, Kreis 2021, "Don't generate me: training differentially private generative models with
+    Sinkhorn divergence", arXiv 2111.01177, equation 5; Feydy et al. 2019, arXiv 1810.08278, equation 3.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[0.0], [1.0]])
+    >>> round(sinkhorn_divergence(x, x + 2, reg=0.5, tol=1e-5).item(), 4)
+    4.0
+    """
+    if debias is None:
+        return entropic_cost(x, y, reg, a=a, b=b, cost=cost, tol=tol, max_iter=max_iter, backend=backend)
+    settings = {"reg": reg, "cost": resolve_cost(cost), "tol": tol, "max_iter": max_iter, "backend": backend}
+    _check_points(x, y)
+    x1, x2 = debias_pair(x, debias)
+    a1, a2 = (None, None) if a is None else _pair_weights(_check_weights("a", a, x, 0), debias)
+    cross = entropic_cost(x1, y, a=a1, b=b, **settings)
+    return cross - 0.5 * entropic_cost(x1, x2, a=a1, b=a2, **settings) - 0.5 * entropic_cost(y, y, a=b, b=b, **settings)
+
+
+def debias_pair(x, debias):
+    """Return X, the first n of the n (1 + debias) rows of x, and X', the last n; the same tensor if debias is 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> [part.tolist() for part in debias_pair(torch.arange(6), debias=0.5)]
+    [[0, 1, 2, 3], [2, 3, 4, 5]]
+    """
+    debias = check_real("debias", debias, low=0.0, high=1.0)
+    n = max(1, round(len(x) / (1.0 + debias)))
+    if n == len(x):
+        return x, x
+    return x[:n], x[-n:]
+
+
+def _pair_weights(a, debias):
+    a1, a2 = debias_pair(a, debias)
+    return (a1, a2) if a1 is a2 else (a1 / a1.sum(), a2 / a2.sum())
+
+
+class _CrossValue(torch.autograd.Function):
+    """W_reg(x, y), with the gradient of the envelope theorem computed at once, so that no plan is kept."""
+
+    @staticmethod
+    def forward(ctx, x, y, cost, solve):
+        result = solve(cost.matrix(x, y))
+        wants_x, wants_y = ctx.needs_input_grad[:2]
+        plan = result.plan if wants_x or wants_y else None
+        grad_x = cost.weighted_gradient(plan, x, y) if wants_x else None
+        grad_y = cost.weighted_gradient(plan.t(), y, x) if wants_y else None
+        ctx.save_for_backward(grad_x, grad_y)
+        return result.value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_value):
+        grads = (None if grad is None else grad_value * grad for grad in ctx.saved_tensors)
+        return *grads, None, None
+
+
+class _SelfValue(torch.autograd.Function):
+    """W_reg(x, x), with the gradient in both places, as :class:`_CrossValue`."""
+
+    @staticmethod
+    def forward(ctx, x, cost, solve):
+        result = solve(cost.matrix(x, x))
+        if ctx.needs_input_grad[0]:
+            plan = result.plan
+            ctx.save_for_backward(cost.weighted_gradient(plan + plan.t(), x, x))
+        return result.value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_value):
+        return grad_value * ctx.saved_tensors[0], None, None
+
+
+def _backend(name):
+    return BACKENDS[check_choice("backend", name, BACKENDS)]
+
+
+def _check_reg_tol(reg, tol):
+    return check_real("reg", reg, low=0.0, include_low=False), check_real("tol", tol, low=0.0, include_low=False)
+
+
+def _check_array(name, array, ndim):
+    if not isinstance(array, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(array).__name__}; see torch.as_tensor")
+    if array.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+    if array.ndim not in ndim or array.numel() == 0:
+        shapes = " or ".join(map(str, ndim))
+        raise ValueError(f"{name} must have {shapes} dimensions, none of them empty, got {tuple(array.shape)}")
+    if not bool(array.detach().sum().isfinite()):
+        raise ValueError(f"{name} must be finite")
+    return array
+
+
+def _check_points(x, y):
+    x, y = _check_array("x", x, ndim=(2,)), _check_array("y", y, ndim=(2,))
+    if x.shape[1] != y.shape[1]:
+        raise ValueError(f"x and y must have as many columns, got {x.shape[1]} and {y.shape[1]}")
+    if (x.dtype, x.device) != (y.dtype, y.device):
+        raise TypeError(f"x and y must agree, got {x.dtype} on {x.device} and {y.dtype} on {y.device}")
+    return x, y
+
+
+def _check_weights(name, weights, like, dim):
+    """Return weights of sum one for dimension ``dim`` of ``like``, with its batch in front if it has one."""
+    size = like.shape[dim]
+    shape = (*like.shape[:-2], size)
+    if weights is None:
+        return like.new_full(shape, 1.0 / size)
+    weights = _check_array(name, weights, ndim=(1, len(shape))).detach().to(like)
+    if weights.shape != shape and weights.shape != shape[-1:]:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(weights.shape)}")
+    total = weights.sum(-1, keepdim=True)
+    if bool((weights < 0).any()) or bool((total - 1).abs().max() > torch.finfo(like.dtype).eps ** 0.5):
+        raise ValueError(f"{name} must be non-negative and sum to one")
+    return (weights / total).expand(shape)

@@ -1,0 +1,293 @@
+"""The torch solver: Sinkhorn's iterations on a kernel that is kept near the plan.
+
+Cuturi 2013 (arXiv 1306.0895) scales exp(-C / reg) by two vectors. Here K = exp((f + g - C) / reg) holds the potentials
+already, so that no entry that matters underflows, and an iteration is two matrix-vector products. Over-relaxation:
+Thibault et al. 2017 (arXiv 1711.01851), Lehmann et al. 2021 (arXiv 2012.12562).
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.ot.result import SinkhornResult
+
+CHECK_EVERY = 5
+# The product of two such scalings is still far inside float32.
+LARGEST_LOG_SCALING = 25.0
+# Smaller weights, zero above all, are taken as this: too small to be felt, and large enough to be divided by.
+NO_WEIGHT = 1e-20
+
+# Annealing comes down to reg from above mean(C) / 50, and stays at a stage only as long as that helps the next.
+ANNEAL_BELOW = 1 / 50
+ANNEAL_FACTOR = 0.2
+STAGE_TOL = 0.02
+STAGE_ITERATIONS = 80
+
+
+def solve(C, reg, a, b, tol, max_iter):
+    """Solve one problem, or a batch of equal size, by over-relaxed Sinkhorn iterations.
+
+    Parameters
+    ----------
+    C : Tensor of shape (n, m) or (B, n, m)
+        Costs.
+    reg : float
+        Regularisation.
+    a, b : Tensor of shape (n,) and (m,), or (B, n) and (B, m)
+        Weights that sum to one. A weight of zero is padding: it changes nothing, and its potential is the
+        c-transform of the others.
+    tol : float
+        L1 error of the marginals to reach; raised to what the precision allows.
+    max_iter : int
+        Iterations, those of annealing included.
+
+    Returns
+    -------
+    SinkhornResult
+    """
+    scalings, n_iter = _Scalings.start(C, reg, a, b), 0
+    mean_cost = _mean_cost(C, a, b)
+    floor = _precision_floor(C, mean_cost, reg)
+    for stage_reg in _annealing(mean_cost, reg):
+        scalings.absorb(stage_reg)
+        budget = min(STAGE_ITERATIONS, (max_iter - n_iter) // 2)
+        n_iter += _converge(scalings, max(STAGE_TOL, floor), floor, budget).n_iter
+    scalings.absorb(reg)
+    last = _converge(scalings, max(tol, floor), floor, max_iter - n_iter)
+    return scalings.result(n_iter + last.n_iter, last.error, _status(last.error, tol, floor, last.stalled))
+
+
+def solve_symmetric(C, reg, a, tol, max_iter):
+    """Solve the problem of points against themselves by the averaged iteration f <- (f + T f) / 2.
+
+    Feydy et al. 2019 (arXiv 1810.08278, section 3.1). The kernel of the costs here is positive definite, so that near
+    the solution an iteration, of one product, at least halves the error.
+
+    Parameters
+    ----------
+    C : Tensor of shape (n, n) or (B, n, n)
+        Symmetric, zero on the diagonal.
+    reg, a, tol, max_iter
+        As in :func:`solve`.
+
+    Returns
+    -------
+    SinkhornResult
+    """
+    scalings, n_iter, error = _Scalings(C, reg, a, a), 0, math.inf
+    floor = _precision_floor(C, _mean_cost(C, a, a), reg)
+    scalings.absorb(reg)
+    while n_iter < max_iter and error > max(tol, floor):
+        error = scalings.average()
+        n_iter += 1
+    scalings.finish()
+    return scalings.result(n_iter, error, _status(error, tol, floor))
+
+
+class _Scalings:
+    """Potentials f and g in a kernel K = exp((f + g - C) / reg), and its scalings: the plan is diag(left) K diag(right).
+
+    ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``.
+    """
+
+    def __init__(self, C, reg, a, b):
+        self.C, self.reg, self.weights = C, reg, (a, b)
+        self.a, self.b = a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)
+        self.f, self.g = torch.zeros_like(a), torch.zeros_like(b)
+        self.left, self.right = self.a, self.b
+        self.kernel = torch.empty_like(C)
+
+    @classmethod
+    def start(cls, C, reg, a, b):
+        """Start where K lies in [0, 1] with a 1 in every row and column: nothing can overflow or vanish."""
+        scalings = cls(C, reg, a, b)
+        no_a, no_b = a <= NO_WEIGHT, b <= NO_WEIGHT
+        if bool(no_a.any()) or bool(no_b.any()):
+            scalings._start_padded(no_a.unsqueeze(-1), no_b.unsqueeze(-2))
+        else:
+            scalings.f = C.amin(-1)
+            scalings.g = torch.sub(C, scalings.f.unsqueeze(-1), out=scalings.kernel).amin(-2)
+        return scalings
+
+    def _start_padded(self, no_a, no_b):
+        """Start so among the points that have weight; padding follows them, and never meets other padding."""
+        C = self.C
+        self.C = C.masked_fill(no_a & no_b, math.inf)
+        self.f = C.masked_fill(no_b, math.inf).amin(-1)
+        self.g = (C - self.f.unsqueeze(-1)).masked_fill_(no_a, math.inf).amin(-2)
+        self.f = (C - self.g.unsqueeze(-2)).masked_fill_(no_b, math.inf).amin(-1)
+
+    def absorb(self, reg):
+        """Move the scalings into the potentials, and take the kernel at ``reg``."""
+        self.f, self.g = self.potentials()
+        self.reg, self.left, self.right = reg, self.a, self.b
+        torch.add((self.f / reg).unsqueeze(-1), self.C, alpha=-1.0 / reg, out=self.kernel)
+        # Smaller numbers may become denormal, twenty times slower; larger ones stand between weightless points alone.
+        limit = -0.92 * math.log(torch.finfo(self.C.dtype).tiny)
+        self.kernel.add_((self.g / reg).unsqueeze(-2)).clamp_(-limit, limit).exp_()
+        self.rows = _product(self.kernel, self.right)
+
+    def iterate(self, omega, count):
+        """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of the scalings."""
+        transposed = self.kernel.transpose(-1, -2)
+        for _ in range(count):
+            self.left = _step(self.left, self.a, self.rows, omega)
+            self.right = _step(self.right, self.b, _product(transposed, self.left), omega)
+            self.rows = _product(self.kernel, self.right)
+        # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
+        error = _marginal_error(self.b, self.right, _product(transposed, self.a / self.rows))
+        growth = torch.maximum(_log_extent(self.left / self.a), _log_extent(self.right / self.b))
+        return torch.stack((error, growth)).tolist()
+
+    def average(self):
+        """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
+        self.left = self.right = (self.right * self.a).div_(self.rows).sqrt_()
+        self.rows = _product(self.kernel, self.right)
+        return 2.0 * float(_marginal_error(self.a, self.left, self.rows))
+
+    def retreat(self):
+        """Undo what overflowed: go back to the potentials absorbed last, and take one step that cannot."""
+        g = (self.f.unsqueeze(-1) - self.C).div_(self.reg).add_(self.a.log().unsqueeze(-1))
+        self.g = -self.reg * g.logsumexp(-2)
+        f = (self.g.unsqueeze(-2) - self.C).div_(self.reg).add_(self.b.log().unsqueeze(-2))
+        self.f = -self.reg * f.logsumexp(-1)
+        self.left, self.right = self.a, self.b
+        self.absorb(self.reg)
+
+    def finish(self):
+        """Make the rows exact."""
+        self.left = self.a / self.rows
+
+    def potentials(self):
+        """Return f and g with the scalings in them."""
+        f = self.f + self.reg * (self.left / self.a).log_()
+        return f, self.g + self.reg * (self.right / self.b).log_()
+
+    def result(self, n_iter, error, status):
+        """Return the named result."""
+        (a, b), (f, g) = self.weights, self.potentials()
+        value = (a * f).sum(-1) + (b * g).sum(-1)
+        left, right = self.left * (a > NO_WEIGHT), self.right * (b > NO_WEIGHT)
+        return SinkhornResult(f, g, value, n_iter, error, status, self.kernel, left, right)
+
+
+class _Progress(NamedTuple):
+    n_iter: int
+    error: float
+    stalled: bool
+
+
+def _converge(scalings, target, floor, max_iter):
+    """Iterate until the error is at most ``target``, stalls near the ``floor``, or ``max_iter`` is reached."""
+    relaxation, n_iter, error = _Relaxation(floor), 0, math.inf
+    while n_iter < max_iter and error > target and not relaxation.stalled:
+        count = min(CHECK_EVERY, max_iter - n_iter)
+        error, growth = scalings.iterate(relaxation.omega, count)
+        n_iter += count
+        if not math.isfinite(error + growth):
+            scalings.retreat()
+            relaxation, error = _Relaxation(floor), math.inf
+            continue
+        relaxation.observe(error)
+        if growth > LARGEST_LOG_SCALING:
+            scalings.absorb(scalings.reg)
+    scalings.finish()
+    return _Progress(n_iter, error, relaxation.stalled)
+
+
+class _Relaxation:
+    """The exponent omega of the steps, chosen from the errors seen.
+
+    A mode of the error that plain iterations multiply by eta is multiplied by theta, the larger root of
+    (theta + omega - 1)^2 = theta omega^2 eta, up to the best omega, 2 / (1 + sqrt(1 - eta)), and by omega - 1 in
+    absolute value beyond it (Lehmann et al. 2021, theorem 3.1). So the rate seen tells eta, hence the best omega.
+    """
+
+    FIRST, LARGEST = 1.5, 1.99
+    START_BELOW = 0.5
+    PATIENCE = 10
+
+    def __init__(self, floor):
+        self.omega, self.largest, self.floor = 1.0, self.LARGEST, floor
+        self.last, self.best, self.idle = math.inf, math.inf, 0
+
+    @property
+    def stalled(self):
+        """Whether the error has stopped falling, even without relaxation."""
+        return self.largest == 1.0 and self.idle >= self.PATIENCE
+
+    def observe(self, error):
+        """Choose omega for the next steps."""
+        rate, self.last = (error / self.last) ** (1.0 / CHECK_EVERY), error
+        self.idle = 0 if error < 0.9 * self.best else self.idle + 1
+        self.best = min(self.best, error)
+        if self.idle >= self.PATIENCE and error < 3.0 * self.floor and self.largest > 1.0:
+            self.omega, self.largest, self.idle = 1.0, 1.0, 0  # relaxation amplifies rounding: once more without
+        elif error < self.START_BELOW and self.largest > 1.0:
+            self.omega = min(self._adapted(rate), self.largest) if self.omega > 1.0 else self.FIRST
+
+    def _adapted(self, rate):
+        excess, missing = self.omega - 1.0, 2.0 - self.omega
+        if rate >= 1.0:
+            return self.omega
+        if rate <= excess + 0.1 * missing:  # beyond the best, or not to be told from it
+            return 1.0 + 0.9 * excess
+        eta = (rate + excess) ** 2 / (rate * self.omega**2)
+        best = 2.0 / (1.0 + math.sqrt(max(0.0, 1.0 - eta)))
+        return min(best, 2.0 - 0.5 * missing)  # a rate seen early is a rough guess
+
+
+def _step(scaling, weights, sums, omega):
+    """Return the scaling that solves its marginal, over-relaxed.
+
+    Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, section 3):
+    the excess of one entry is that of a threefold step at most.
+    """
+    solved = weights / sums
+    if omega == 1.0:
+        return solved
+    return solved.mul_((solved / scaling).clamp_(max=3.0).pow_(omega - 1.0))
+
+
+def _mean_cost(C, a, b):
+    """Return the mean cost between points with weight, the largest of a batch."""
+    return float((a * _product(C, b)).sum(-1).abs().amax())
+
+
+def _precision_floor(C, mean_cost, reg):
+    """Return the smallest L1 error of the marginals to ask for at the precision of C: 1e-5 or more for float32.
+
+    Rounding moves the exponents (f + g - C) / reg by eps C / reg; where the plan has mass C is hardly above its mean.
+    """
+    return torch.finfo(C.dtype).eps * max(84.0, mean_cost / reg)
+
+
+def _annealing(mean_cost, reg):
+    """Return the regularisations to pass through before ``reg``, the largest first."""
+    stages = []
+    while reg < ANNEAL_BELOW * mean_cost:
+        reg /= ANNEAL_FACTOR
+        stages.insert(0, reg)
+    return stages
+
+
+def _product(matrix, vector):
+    if vector.ndim == 1:
+        return torch.mv(matrix, vector)
+    return torch.bmm(matrix, vector.unsqueeze(-1)).squeeze(-1)
+
+
+def _marginal_error(weights, scaling, sums):
+    """Return the L1 error of one marginal, the largest of a batch."""
+    return torch.addcmul(weights, scaling, sums, value=-1.0).abs_().sum(-1).amax()
+
+
+def _log_extent(factors):
+    return factors.log_().abs_().amax()
+
+
+def _status(error, tol, floor, stalled=False):
+    if error <= tol:
+        return "converged"
+    return "floor" if stalled or error <= floor else "max_iter"

@@ -1,0 +1,63 @@
+"""Public settings of a fit, before the first release: what "auto" means, and the noise of each release."""
+
+from typing import Any, NamedTuple
+
+from sinkgen import metadata
+from sinkgen.accounting import gaussian_mu
+from sinkgen.budget import split_budget
+from sinkgen.training import batch, semidual
+
+MECHANISMS = ("semidual", "batch")
+
+
+class Plan(NamedTuple):
+    """What will be done, and at what cost.
+
+    Attributes
+    ----------
+    settings : SemidualSettings or BatchSettings
+    releases : tuple of GaussianRelease
+        Everything that the fit will release; charged as a whole before the first of them.
+    """
+
+    settings: Any
+    releases: tuple
+
+
+def make_plan(mechanism, epsilon, delta, missing, given, accountant):
+    """Settings and noise, from the budget and public facts alone.
+
+    All noise is fixed here, before any release, so that the accountant's composition theorem applies as it stands; what
+    is chosen later from released numbers (bounds, directions, the number of points) changes what is asked, not how
+    noisily.
+
+    Parameters
+    ----------
+    mechanism : {"semidual", "batch"}
+    epsilon, delta : float
+    missing : tuple of str
+        Releases that have to find what is not declared; keys of ``metadata.SHARES``.
+    given : dict
+        Settings that the user gave; the others are "auto".
+    accountant : str
+
+    Returns
+    -------
+    Plan
+    """
+    # A Plan's numbers may depend on delta only through the part that thresholds do not take.
+    own_delta = {what: metadata.LABEL_DELTA * delta for what in missing if what == "labels"}
+    known = {what: metadata.SHARES[what] for what in missing}
+    if mechanism == "batch":
+        settings, shares = batch.BatchSettings(**given), batch.SHARES
+        main, steps = "gradients", {"gradients": settings.steps}
+    else:
+        mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
+        settings = semidual.SemidualSettings(**{"steps": semidual.auto_steps(mu), **given})
+        shares = semidual.SHARES
+        main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}
+    releases = split_budget(
+        epsilon, delta, known | shares, steps=steps, own_delta=own_delta, sampled=(main, settings.sampling_rate),
+        accountant=accountant,
+    )  # fmt: skip
+    return Plan(settings, releases)

@@ -1,0 +1,137 @@
+"""What the private stage releases: a noisy mixture, and what its noise's known scale lets one mend.
+
+Nothing in this module sees a record. All of it is post-processing of :class:`~sinkgen.mechanism.GaussianMechanism`.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from sinkgen.accounting import PrivacySpent
+from sinkgen.data.formats import NumericFormat
+from sinkgen.data.labels import LabelSet
+from sinkgen.queries import class_slices
+
+
+@dataclass(frozen=True)
+class Release:
+    """All that a fit released. Whatever is made of it costs no more privacy.
+
+    Attributes
+    ----------
+    generator : torch.nn.Module
+        Draws encoded records: ``draw(labels, random)``.
+    class_weights : Tensor of shape (n_classes,)
+        Released frequency of each class; sum 1.
+    form : NumericFormat
+        How encoded records become what the user gave.
+    labels : LabelSet or None
+        None if the fit had no labels.
+    spent : PrivacySpent
+        The statement.
+    """
+
+    generator: torch.nn.Module
+    class_weights: torch.Tensor
+    form: NumericFormat
+    labels: LabelSet | None
+    spent: PrivacySpent
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weighted points with Gaussian variation around them, in the coordinates of a space.
+
+    Attributes
+    ----------
+    points : Tensor of shape (n, d)
+    classes : LongTensor of shape (n,), sorted
+    mass : Tensor of shape (n,)
+        Non-negative weight of each point within its class.
+    factors : Tensor of shape (n_classes, d, d)
+        Variation around a point of class c is ``factors[c] @ standard normal``.
+    class_weights : Tensor of shape (n_classes,)
+        Non-negative, sum 1.
+    """
+
+    points: torch.Tensor
+    classes: torch.Tensor
+    mass: torch.Tensor
+    factors: torch.Tensor
+    class_weights: torch.Tensor
+
+    def draw(self, labels, generator):
+        """One draw for each label: Tensor of shape (len(labels), d)."""
+        out = self.points.new_empty(len(labels), self.points.shape[1])
+        slices = class_slices(self.classes)
+        for c in torch.unique(labels).tolist():
+            rows = torch.nonzero(labels == c).flatten()
+            chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=generator)
+            normal = torch.randn(len(rows), out.shape[1], generator=generator).to(out)
+            out[rows] = self.points[slices[c]][chosen] + normal @ self.factors[c].T
+        return out
+
+
+def shrink_points(points, classes, noise):
+    """Wiener filter of each class's points under white noise of known standard deviation.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d)
+    classes : LongTensor of shape (n,), sorted
+    noise : Tensor of shape (n,)
+        Standard deviation of the noise in each coordinate of a point.
+
+    Returns
+    -------
+    Tensor of shape (n, d)
+    """
+    out = points.clone()
+    for rows in class_slices(classes).values():
+        x, variance = points[rows], noise[rows].square()
+        centre = (x / variance[:, None]).sum(0) / (1 / variance).sum() if (variance > 0).all() else x.mean(0)
+        offsets = x - centre
+        values, basis = torch.linalg.eigh(offsets.T @ offsets / len(x))
+        signal = (values - variance.mean()).clamp_min(0)
+        gain = signal / (signal + variance[:, None]).clamp_min(1e-12)
+        out[rows] = centre + ((offsets @ basis) * gain) @ basis.T
+    return out
+
+
+def covariance_factors(moments, counts, noise_scale):
+    """Factors of each class's covariance, from noisy sums of outer products; post-processing.
+
+    A class's own mean moment is shrunk towards the one pooled over classes by the share of noise in it; then what lies
+    under the noise's spectral edge is dropped.
+
+    Parameters
+    ----------
+    moments : Tensor of shape (n_classes, d, d)
+        Sums over the records of each class, with symmetric noise.
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each class, at least 1.
+    noise_scale : float
+        Standard deviation of the noise of a diagonal entry of a sum.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, d, d)
+    """
+    d = moments.shape[-1]
+    n_classes = len(moments)
+    pooled = moments.sum(0) / counts.sum()
+    pooled_noise = math.sqrt(n_classes) * noise_scale / counts.sum()
+    factors = []
+    for moment, count in zip(moments / counts[:, None, None], counts, strict=True):
+        own_noise = noise_scale / count
+        excess = (moment - pooled).square().sum()
+        noise_energy = own_noise**2 * d * (d + 1) / 2
+        own = (1 - noise_energy / excess.clamp_min(1e-30)).clamp(0, 1)
+        blend = own * moment + (1 - own) * pooled
+        scale = torch.hypot(own * own_noise, (1 - own) * pooled_noise)
+        values, vectors = torch.linalg.eigh(blend)
+        edge = scale * math.sqrt(2 * d)
+        values = torch.where(values > 0.75 * edge, values - 0.2 * edge, torch.zeros_like(values))
+        factors.append(vectors * values.clamp_min(0).sqrt())
+    return torch.stack(factors)

@@ -1,0 +1,129 @@
+"""Records in chunks, and Poisson batches of them.
+
+Both mechanisms see the private data as a *record source*: something that yields every record once, in chunks, as
+often as asked. An array in memory is one; a file that is read again at each pass is another.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+
+class Records(NamedTuple):
+    """Some records: values (m, ...) and, where there are classes, labels (m,)."""
+
+    values: object
+    labels: object = None
+
+    def __len__(self):
+        return len(self.values)
+
+    def take(self, rows):
+        """The records at ``rows`` (indices or a slice)."""
+        return Records(self.values[rows], None if self.labels is None else self.labels[rows])
+
+
+class RecordSource(Protocol):
+    """Private records, read in passes."""
+
+    def chunks(self) -> Iterator[Records]:
+        """Every record once, in chunks."""
+
+    def map(self, function: Callable[[Records], Records]) -> "RecordSource":
+        """The source of the same records after ``function``, which acts on each record alone."""
+
+
+class ArraySource:
+    """Records that lie in memory.
+
+    Parameters
+    ----------
+    values : array or tensor of shape (n_records, ...)
+    labels : array or tensor of shape (n_records,), optional
+    chunk_size : int
+        Records in a chunk; bounds the memory of a pass.
+
+    Examples
+    --------
+    >>> [len(chunk) for chunk in ArraySource(np.zeros((5, 2)), chunk_size=2).chunks()]
+    [2, 2, 1]
+    """
+
+    def __init__(self, values, labels=None, chunk_size=8192):
+        self._records = Records(values, labels)
+        self._chunk_size = chunk_size
+
+    def chunks(self):
+        """Every record once, in chunks."""
+        for start in range(0, len(self._records), self._chunk_size):
+            yield self._records.take(slice(start, start + self._chunk_size))
+
+    def map(self, function):
+        """Apply ``function`` now, and keep what it gives."""
+        parts = [function(chunk) for chunk in self.chunks()]
+        labels = None if parts[0].labels is None else torch.cat([part.labels for part in parts])
+        return ArraySource(torch.cat([part.values for part in parts]), labels, self._chunk_size)
+
+    def sample(self, rate, generator):
+        """One Poisson batch, without a pass over the records."""
+        n = len(self._records)
+        yield self._records.take(_poisson_rows(n, rate, generator))
+
+
+class ChunkedSource:
+    """Records that are read anew at each pass, such as a file larger than memory.
+
+    Parameters
+    ----------
+    read : callable
+        Returns a fresh iterator over :class:`Records` each time it is called.
+
+    Examples
+    --------
+    >>> source = ChunkedSource(lambda: iter([Records(np.zeros((3, 2))), Records(np.ones((1, 2)))]))
+    >>> sum(len(chunk) for chunk in source.chunks())
+    4
+    """
+
+    def __init__(self, read):
+        self._read = read
+
+    def chunks(self):
+        """Every record once, in chunks."""
+        return self._read()
+
+    def map(self, function):
+        """Apply ``function`` at each pass, and keep nothing."""
+        return ChunkedSource(lambda: map(function, self._read()))
+
+    def sample(self, rate, generator):
+        """One Poisson batch, chunk by chunk."""
+        for chunk in self.chunks():
+            yield chunk.take(_poisson_rows(len(chunk), rate, generator))
+
+
+def poisson_sample(source, rate, generator):
+    """Chunks of one Poisson batch: each record is in it with probability ``rate``, independently of the others.
+
+    Parameters
+    ----------
+    source : RecordSource
+    rate : float
+        Probability of each record, in (0, 1]; 1 is a full pass.
+    generator : numpy.random.Generator
+        The sampler's own stream; never the one that seeds anything public.
+
+    Returns
+    -------
+    iterator of Records
+        The batch may be empty.
+    """
+    return source.chunks() if rate == 1 else source.sample(rate, generator)
+
+
+def _poisson_rows(n, rate, generator):
+    # A binomial size and then a uniform subset is the same law as n coins, at the cost of the batch alone.
+    rows = generator.choice(n, generator.binomial(n, rate), replace=False, shuffle=False)
+    return torch.from_numpy(np.sort(rows))

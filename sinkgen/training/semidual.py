@@ -1,0 +1,263 @@
+"""The semidual mechanism: T noisy steps of semi-dual transport, what prepares them and what refines them.
+
+Read :func:`train_semidual` first: it is the whole private stage, in order.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.ot import sinkhorn
+from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices
+from sinkgen.release import Mixture, covariance_factors, shrink_points
+from sinkgen.sampling import Records
+from sinkgen.space import Space, principal_directions
+from sinkgen.training.views import cost_scale, make_view
+
+# Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
+SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.76, "residuals": 0.14}
+NORM_STEPS = 2
+MOST_DIRECTIONS = 80
+MOST_POINTS = 100
+EDGE_SHARE = 0.75
+RESIDUAL_CLIP = 0.7  # as a share of the records' root mean square distance to the centre
+
+
+@dataclass(frozen=True)
+class SemidualSettings:
+    """Public settings of the private stage.
+
+    Attributes
+    ----------
+    steps : int
+        Releases of the points, T.
+    sampling_rate : float
+        Probability with which a record takes part in such a release.
+    clip : float
+        Bound of one record's displacement, as a share of the typical distance between records.
+    mass_share : float
+        Bound of one record's mass, as a share of ``clip``.
+    reg : tuple of (float, float)
+        Entropic regularisation as a share of the mean cost between typical records: at the start and, from
+        ``settle * steps`` on, at the end; geometric in between.
+    debias : float or None
+        Fraction of fresh points in the exact self term; None leaves the term out.
+    settle : float
+        Share of the steps that anneal; the others average.
+    relaxation : float
+        Share of a half-iteration of Sinkhorn's that a step moves the potentials.
+    floor : float
+        Least mass, as a share of the mean, that a point's displacement is divided by.
+    """
+
+    steps: int
+    sampling_rate: float = 1.0
+    clip: float = 0.5
+    mass_share: float = 0.2
+    reg: tuple = (0.1, 0.01)
+    debias: float | None = None
+    settle: float = 0.6
+    relaxation: float = 0.5
+    floor: float = 0.2
+
+    def reg_at(self, step):
+        """Regularisation of a step, as a share of the mean cost."""
+        start, end = self.reg
+        return start * (end / start) ** min(1.0, step / (self.settle * self.steps))
+
+    def is_averaging(self, step):
+        """Whether a step belongs to the last ones, that average."""
+        return step >= self.settle * self.steps
+
+    @property
+    def averaged_steps(self):
+        """Number of steps that average."""
+        return sum(map(self.is_averaging, range(self.steps)))
+
+
+def auto_steps(mu):
+    """Number of releases of the points, from the budget's Gaussian-DP parameter: little budget, few steps."""
+    return int(min(25, max(3, round(15 * mu**0.4))))
+
+
+def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
+    """The private stage: from encoded records to a released mixture.
+
+    Parameters
+    ----------
+    source : RecordSource
+        Encoded records in [0, 1]^D with classes.
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each class.
+    form : NumericFormat
+        Public facts of the records.
+    mechanism : GaussianMechanism
+        Charged with the rows of :data:`SHARES`.
+    settings : SemidualSettings
+    cost : Cost
+    backend : str
+        Who solves the self term.
+    random : torch.Generator
+        Public stream: starting points.
+    progress : callable
+        Wraps the range of steps.
+
+    Returns
+    -------
+    mixture : Mixture
+    space : Space
+    """
+    counts = counts.clamp_min(1.0)
+    space, variances = find_space(source, float(counts.sum()), form, mechanism)
+    classes = allot_points(counts, space, mechanism, settings)
+    start = _gaussian(len(classes), variances, random)
+    view = make_view(cost, space, 0.5 * start)
+    scale = cost_scale(view, *space.lift(_gaussian(512, variances, random)).split(256))
+    moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, progress)
+    points = shrink_points(view.coordinates(), classes, moved.noise)
+    factors = find_variation(source, counts, points, classes, view, variances, moved.potentials, space, mechanism)
+    return Mixture(points, classes, moved.mass, factors, (counts / counts.sum()).float()), space
+
+
+def _gaussian(n, variances, random):
+    return torch.randn(n, len(variances), generator=random) * variances.sqrt()
+
+
+# --- Where the records lie -------------------------------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    space: Space
+    variances: torch.Tensor
+
+
+def find_space(source, count, form, mechanism):
+    """Private centre and scale of the encoded records, and the directions in which they vary most.
+
+    Three small releases: distances to the middle (they bound the mean's noise), the mean, distances to it (they bound
+    the moments' noise), then the second moments, in a public basis where few coordinates hold most variance.
+    """
+    middle = torch.full((form.n_encoded,), 0.5)
+    largest = 0.5 * math.sqrt(form.n_encoded)
+    clip = mechanism.release("norms", NormQuery(middle, largest), source)
+    centre = middle + (mechanism.release("mean", MeanQuery(middle, clip), source) / count).float()
+    radius = mechanism.release("norms", NormQuery(centre, 2 * largest), source)
+    public = form.public_basis()
+    basis = torch.eye(form.n_encoded) if public is None else public
+    whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
+    coordinates = source.map(lambda records: Records(whole.project(records.values), records.labels))
+    moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
+    directions = principal_directions(
+        moment.float(), mechanism.noise_multiplier("moments") / count, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS
+    )
+    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances)
+
+
+def allot_points(counts, space, mechanism, settings):
+    """Class of each point: as many a class as its records can hold up against the noise; post-processing."""
+    per_release = mechanism.noise_multiplier("points") / settings.sampling_rate / math.sqrt(settings.steps)
+    d = space.basis.shape[1]
+    signal = counts / max(per_release * settings.clip * math.sqrt(d), 1e-9)
+    points = (signal.clamp_max(1e6) ** 0.8).round().clamp(1, MOST_POINTS).long()
+    points = torch.minimum(points, (counts / 2).long().clamp_min(1))
+    return torch.repeat_interleave(torch.arange(len(counts)), points)
+
+
+# --- The algorithm ---------------------------------------------------------------------------------------------------
+
+
+class _Moved(NamedTuple):
+    mass: torch.Tensor
+    potentials: torch.Tensor
+    noise: torch.Tensor
+
+
+def move_points(source, counts, classes, view, scale, mechanism, settings, backend, progress):
+    """Noisy steps of semi-dual transport; the support moves in place.
+
+    Returns
+    -------
+    mass : Tensor of shape (n,)
+        Mean noisy mass over the averaging steps, at least 0; what does not stand out is 0.
+    potentials : Tensor of shape (n,)
+    noise : Tensor of shape (n,)
+        Standard deviation of what the noise adds to each coordinate of a point.
+    """
+    clip = settings.clip * scale.force
+    mass_clip = settings.mass_share * clip
+    measured = source.map(lambda records: Records(view.measure(records.values), records.labels))
+    even = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
+    potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
+    for step in progress(range(settings.steps)):
+        reg = settings.reg_at(step) * scale.mean
+        points = view.support.points()
+        query = TransportQuery(points, classes, potentials, reg, clip, mass_clip, view.cost)
+        released = mechanism.release("points", query, measured)
+        held = torch.maximum(released.mass.float(), settings.floor * even)
+        move = scale.step * released.displacement.float() / held[:, None]
+        if settings.debias is not None:
+            others = view.support.companions(settings.debias)
+            move -= scale.step * self_displacement(points, others, classes, reg, view.cost, backend)
+        averaging = settings.is_averaging(step)
+        shrink = 1 / (2 + step - settings.settle * settings.steps) if averaging else 1.0
+        view.support.fit(points + shrink * move, held)
+        relaxation = settings.relaxation / 2 if averaging else settings.relaxation
+        potentials = potentials + relaxation * reg * torch.log(even / held)
+        mass += released.mass.float() * averaging
+    mass /= settings.averaged_steps
+    # A move of 1/(2 + t) a step leaves 1.33 times the variance of a plain average.
+    noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip) * scale.step
+    noise = noise * math.sqrt(1.33 / settings.averaged_steps) / torch.maximum(mass, settings.floor * even)
+    usable = mass.clamp_min(0) * (mass > 0.3 * even)
+    return _Moved(_fill_empty(usable, classes), potentials, noise)
+
+
+def _fill_empty(mass, classes):
+    # A class none of whose points stands out keeps all of them.
+    for rows in class_slices(classes).values():
+        if not mass[rows].any():
+            mass[rows] = 1.0
+    return mass
+
+
+def self_displacement(points, others, classes, reg, cost, backend="torch"):
+    """What the Sinkhorn divergence's self term takes off each point's displacement, (n, k); exact and public.
+
+    Minus half the gradient of ``W_reg(X, X')`` in x_i, over the weight of x_i, within each class: the entropic
+    transport among the points themselves, whose blur it undoes.
+
+    References
+    ----------
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, equation (4).
+    """
+    out = torch.empty_like(points)
+    for rows in class_slices(classes).values():
+        x, other = points[rows], others[rows]
+        plan = sinkhorn(cost.matrix(x, other), reg, backend=backend).plan
+        out[rows] = -0.5 * cost.weighted_gradient(plan * len(x), x, other)
+    return out
+
+
+# --- What varies around the points -----------------------------------------------------------------------------------
+
+
+def find_variation(source, counts, points, classes, view, variances, potentials, space, mechanism):
+    """Factors (n_classes, d, d) of the covariance of records around the points that serve them."""
+    slices = class_slices(classes)
+    measured_points = view.support.points()
+    clip = RESIDUAL_CLIP * math.sqrt(float(variances.sum()))
+
+    def residual(records):
+        rows = torch.zeros(len(records), points.shape[1])
+        for c, part in slices.items():
+            own = records.labels == c
+            cost = view.cost.matrix(measured_points[part], view.measure(records.values[own]))
+            nearest = (cost - potentials[part, None]).nan_to_num(torch.inf).argmin(0)
+            rows[own] = space.project(records.values[own]) - points[part][nearest]
+        return rows
+
+    query = MomentQuery(points.shape[1], clip, len(counts), residual)
+    moments = mechanism.release("residuals", query, source).float()
+    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("residuals") * clip**2)

@@ -1,0 +1,28 @@
+"""Data that several tests share; small, seeded, made here."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small problems run faster on one thread, and two test processes do not fight for cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Real digits as rows of 64 numbers from 0 to 16, and their labels; shuffled."""
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))
+    return X[order], y[order]
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    """Two classes of 300 rows of 3 numbers in [-4, 4], well apart."""
+    random = np.random.default_rng(0)
+    y = np.repeat([0, 1], 300)
+    return np.clip(random.normal(np.where(y, 1.5, -1.5)[:, None], 0.5, (600, 3)), -4, 4), y

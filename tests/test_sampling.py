@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from sinkgen.sampling import ArraySource, ChunkedSource, Records, poisson_sample
+
+
+def array_source(n):
+    return ArraySource(torch.arange(n)[:, None], torch.arange(n) % 3, chunk_size=7)
+
+
+def chunked_source(n):
+    values, labels = torch.arange(n)[:, None], torch.arange(n) % 3
+    return ChunkedSource(lambda: (Records(values[i : i + 7], labels[i : i + 7]) for i in range(0, n, 7)))
+
+
+SOURCES = pytest.mark.parametrize("make", [array_source, chunked_source])
+
+
+def drawn(source, rate, generator):
+    return [int(value) for chunk in poisson_sample(source, rate, generator) for value in chunk.values.flatten()]
+
+
+@SOURCES
+def test_full_pass_yields_every_record_once(make):
+    assert drawn(make(50), 1, np.random.default_rng(0)) == list(range(50))
+
+
+@SOURCES
+def test_map_acts_on_records_and_can_be_read_again(make):
+    mapped = make(20).map(lambda records: Records(2 * records.values, records.labels))
+    for _ in range(2):
+        assert [int(v) for chunk in mapped.chunks() for v in chunk.values] == list(range(0, 40, 2))
+        assert [int(c) for chunk in mapped.chunks() for c in chunk.labels] == [i % 3 for i in range(20)]
+
+
+@SOURCES
+def test_every_record_is_drawn_independently_with_the_rate(make):
+    """Batch sizes are binomial and every record comes equally often; false alarm 1e-5 each."""
+    n, rate, repeats, random = 60, 0.2, 2000, np.random.default_rng(1)
+    batches = [drawn(make(n), rate, random) for _ in range(repeats)]
+    sizes = np.array(list(map(len, batches)))
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+    assert stats.binomtest(int(sizes.sum()), n * repeats, rate).pvalue > 1e-5
+    spread = sizes.var(ddof=1) * (repeats - 1) / (n * rate * (1 - rate))  # fixed-size batches would give 0
+    assert 1e-5 < stats.chi2.cdf(spread, repeats - 1) < 1 - 1e-5
+    counts = np.bincount(np.concatenate(batches), minlength=n)
+    assert stats.chisquare(counts).pvalue > 1e-5
+
+
+@SOURCES
+def test_a_tiny_rate_gives_empty_batches_and_ends(make):
+    assert drawn(make(30), 1e-6, np.random.default_rng(2)) == []
+
+
+def test_batches_of_two_steps_differ():
+    random = np.random.default_rng(3)
+    assert drawn(array_source(200), 0.5, random) != drawn(array_source(200), 0.5, random)
