@@ -168,7 +168,7 @@ def gaussian_mu(epsilon, delta):
     high = 1.0
     while _gaussian_delta(epsilon, high) < delta:
         high *= 2
-    return brentq(lambda mu: _gaussian_delta(epsilon, mu) - delta, 0, high, xtol=1e-300, rtol=1e-14)
+    return _root(lambda mu: _gaussian_delta(epsilon, mu) - delta, high)
 
 
 def gaussian_epsilon(mu, delta):
@@ -207,8 +207,12 @@ def gaussian_epsilon(mu, delta):
     high = mu * (mu / 2 + math.sqrt(2 * math.log(1 / delta)))  # the tail bound of the privacy loss N(mu^2/2, mu^2)
     if high == math.inf:
         return math.inf
-    root = brentq(lambda epsilon: _gaussian_delta(epsilon, mu) - delta, 0, high, xtol=1e-300, rtol=1e-14)
-    return root * (1 + 1e-12)  # the conservative end of the solver's tolerance
+    epsilon = _root(lambda epsilon: _gaussian_delta(epsilon, mu) - delta, high)
+    return epsilon * (1 + 1e-12)  # the conservative end of the solver's tolerance
+
+
+def _root(function, high):
+    return brentq(function, 0, high, xtol=1e-300, rtol=1e-14, maxiter=2000)
 
 
 def _gaussian_delta(epsilon, mu):
@@ -218,6 +222,8 @@ def _gaussian_delta(epsilon, mu):
     if epsilon == 0 or mu == math.inf:
         return float(erf(mu / math.sqrt(8)))
     log_first, log_second = log_ndtr(-epsilon / mu + mu / 2), log_ndtr(-epsilon / mu - mu / 2)
+    if log_first == -math.inf:
+        return 0.0
     return float(np.exp(log_first) * -np.expm1(min(epsilon + log_second - log_first, 0.0)))
 
 

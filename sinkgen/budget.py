@@ -40,8 +40,7 @@ def split_budget(epsilon, delta, shares, *, steps=None, own_delta=None, sampled=
     [7.46, 8.62]
     """
     steps, own_delta = steps or {}, own_delta or {}
-    # A hair less than all of it: what rounding adds must not exceed the budget.
-    mu = gaussian_mu(epsilon, delta - math.fsum(own_delta.values())) * (1 - 1e-9)
+    mu = _whole_mu(epsilon, delta - math.fsum(own_delta.values()), accountant)
     total = math.fsum(shares.values())
 
     def full_pass(what, share):
@@ -55,3 +54,10 @@ def split_budget(epsilon, delta, shares, *, steps=None, own_delta=None, sampled=
     times = steps.get(name, 1)
     noise = calibrate(epsilon, delta, rate, times, spent=rows, accountant=accountant)
     return (*rows, GaussianRelease(name, noise, rate, times))
+
+
+def _whole_mu(epsilon, delta, accountant):
+    # A hair less than all of it: what rounding adds must not exceed the budget.
+    if accountant == "auto" or epsilon == math.inf:
+        return gaussian_mu(epsilon, delta) * (1 - 1e-9)
+    return (1 - 1e-9) / calibrate(epsilon, delta, 1.0, 1, accountant=accountant)

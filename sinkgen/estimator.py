@@ -388,12 +388,18 @@ class DPSinkhornGenerator(BaseEstimator):
         if not _is_auto(self.clip):
             given["clip"] = _positive("clip", self.clip)
         if not _is_auto(self.debias):
-            given["debias"] = None if self.debias is None else check_real("debias", self.debias, low=0, high=1)
+            given["debias"] = self._check_debias()
         if not _is_auto(self.reg):
             given["reg"] = self._check_reg()
-        if self.mechanism == "semidual" and given.get("debias"):
-            raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
         return given
+
+    def _check_debias(self):
+        debias = None if self.debias is None else check_real("debias", self.debias, low=0, high=1)
+        if self.mechanism == "batch":
+            return debias
+        if debias:
+            raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
+        return debias is not None
 
     def _check_reg(self):
         pair = tuple(self.reg) if isinstance(self.reg, (tuple, list)) else (self.reg, self.reg)

@@ -53,23 +53,19 @@ class SquaredEuclideanCost:
 
     def matrix(self, x, y):
         """Return ||x_i - y_j||^2, shape (n, m), never below zero; close points keep an error of rounding."""
-        x, y = _centred(x, y)
-        y_norms = y.square().sum(1)
-        product = torch.addmm(y_norms, x, y.t(), alpha=-2.0)
-        return product.add_(x.square().sum(1, keepdim=True)).clamp_(min=0.0)
+        product = torch.addmm(_squared_norms(y), x, y.t(), alpha=-2.0)
+        return product.add_(_squared_norms(x).unsqueeze(1)).clamp_(min=0.0)
 
     def weighted_gradient(self, weights, x, y):
         """Return sum_j 2 weights_ij (x_i - y_j), shape (n, k)."""
-        x, y = _centred(x, y)
-        return torch.addmm(x * weights.sum(1, keepdim=True), weights, y, alpha=-1.0).mul_(2.0)
+        return (x * weights.sum(1, keepdim=True)).addmm_(weights, y, beta=2.0, alpha=-2.0)
 
     def squared_gradient_norms(self, x, y, matrix):
         """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``."""
-        x, y = _centred(x, y)
         rounding = (x.shape[1] + 8) * torch.finfo(x.dtype).eps  # of a sum of k products, relative to what is summed
         bounds = torch.mul(matrix, 4.0 * (1.0 + rounding))
-        bounds.add_(x.square().sum(1, keepdim=True), alpha=4.0 * rounding)
-        return bounds.add_(y.square().sum(1), alpha=4.0 * rounding)
+        bounds.add_(_squared_norms(x).unsqueeze(1), alpha=4.0 * rounding)
+        return bounds.add_(_squared_norms(y), alpha=4.0 * rounding)
 
 
 class L1Cost:
@@ -254,7 +250,5 @@ def with_labels(x, labels, n_classes, weight=15.0):
     return torch.cat([x, weight * one_hot], dim=1)
 
 
-def _centred(x, y):
-    """Move the origin to the mean of x: a common offset would cost digits in the matrix product."""
-    centre = x.mean(0)
-    return x - centre, y - centre
+def _squared_norms(x):
+    return torch.linalg.vector_norm(x, dim=1).square_()  # unlike x.square().sum(1), without another (n, k)

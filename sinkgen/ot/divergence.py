@@ -6,6 +6,7 @@ from torch.autograd.function import once_differentiable
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.ot import pot, solver
 from sinkgen.ot.costs import resolve_cost
+from sinkgen.ot.result import scale
 
 # A backend is a module with solve(C, reg, a, b, tol, max_iter) and solve_symmetric(C, reg, a, tol, max_iter).
 BACKENDS = {"torch": solver, "pot": pot}
@@ -208,40 +209,42 @@ def _pair_weights(a, debias):
 
 
 class _CrossValue(torch.autograd.Function):
-    """W_reg(x, y), with the gradient of the envelope theorem computed at once, so that no plan is kept."""
+    """W_reg(x, y); the gradient is that of the envelope theorem, with the plan taken as a constant."""
 
     @staticmethod
     def forward(ctx, x, y, cost, solve):
         result = solve(cost.matrix(x, y))
-        wants_x, wants_y = ctx.needs_input_grad[:2]
-        plan = result.plan if wants_x or wants_y else None
-        grad_x = cost.weighted_gradient(plan, x, y) if wants_x else None
-        grad_y = cost.weighted_gradient(plan.t(), y, x) if wants_y else None
-        ctx.save_for_backward(grad_x, grad_y)
+        ctx.cost = cost
+        ctx.save_for_backward(x, y, result.kernel, result.left, result.right)
         return result.value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_value):
-        grads = (None if grad is None else grad_value * grad for grad in ctx.saved_tensors)
-        return *grads, None, None
+        x, y, kernel, left, right = ctx.saved_tensors
+        plan = scale(kernel, grad_value * left, right)
+        wants_x, wants_y = ctx.needs_input_grad[:2]
+        grad_x = ctx.cost.weighted_gradient(plan, x, y) if wants_x else None
+        grad_y = ctx.cost.weighted_gradient(plan.t(), y, x) if wants_y else None
+        return grad_x, grad_y, None, None
 
 
 class _SelfValue(torch.autograd.Function):
-    """W_reg(x, x), with the gradient in both places, as :class:`_CrossValue`."""
+    """W_reg(x, x), as :class:`_CrossValue`, with the gradient in both places."""
 
     @staticmethod
     def forward(ctx, x, cost, solve):
         result = solve(cost.matrix(x, x))
-        if ctx.needs_input_grad[0]:
-            plan = result.plan
-            ctx.save_for_backward(cost.weighted_gradient(plan + plan.t(), x, x))
+        ctx.cost = cost
+        ctx.save_for_backward(x, result.kernel, result.left, result.right)
         return result.value
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_value):
-        return grad_value * ctx.saved_tensors[0], None, None
+        x, kernel, left, right = ctx.saved_tensors
+        plan = scale(kernel, grad_value * left, right)
+        return ctx.cost.weighted_gradient(plan + plan.t(), x, x), None, None
 
 
 def _backend(name):

@@ -43,7 +43,7 @@ class SinkhornResult:
     @property
     def plan(self):
         """Transport plan P, shape (n, m); computed anew at each access."""
-        return (self.kernel * self.left.unsqueeze(-1)).mul_(self.right.unsqueeze(-2))
+        return scale(self.kernel, self.left, self.right)
 
     def apply(self, y):
         """Return P y, shape (n, k), for y of shape (m, k), without forming P.
@@ -58,3 +58,8 @@ class SinkhornResult:
                 [0.5000]])
         """
         return self.left.unsqueeze(-1) * (self.kernel @ (self.right.unsqueeze(-1) * y))
+
+
+def scale(kernel, left, right):
+    """Return diag(left) kernel diag(right)."""
+    return (kernel * left.unsqueeze(-1)).mul_(right.unsqueeze(-2))

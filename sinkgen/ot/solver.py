@@ -86,7 +86,7 @@ def solve_symmetric(C, reg, a, tol, max_iter):
 
 
 class _Scalings:
-    """Potentials f and g in a kernel K = exp((f + g - C) / reg), and its scalings: the plan is diag(left) K diag(right).
+    """Potentials f and g in K = exp((f + g - C) / reg), and scalings of it: the plan is diag(left) K diag(right).
 
     ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``.
     """

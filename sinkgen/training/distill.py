@@ -13,7 +13,7 @@ REG = 0.02
 LEARNING_RATE = 2e-3
 
 
-def distill(network, particles, class_weights, *, random, backend="torch", steps=STEPS, progress=iter):
+def distill(network, particles, class_weights, *, random, backend="torch", progress=iter):
     """Train ``network`` in place to draw what ``particles`` draws.
 
     Parameters
@@ -25,7 +25,6 @@ def distill(network, particles, class_weights, *, random, backend="torch", steps
         Zero weights are classes without records.
     random : torch.Generator
     backend : str
-    steps : int
     progress : callable
         Wraps the range of steps.
 
@@ -39,8 +38,8 @@ def distill(network, particles, class_weights, *, random, backend="torch", steps
     scale = 2 * float(sample.var(0).sum()) + 1e-12
     weight = math.sqrt(2 * scale) if n_classes > 1 else 0.0
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE, betas=(0.5, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    for _ in progress(range(steps)):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
+    for _ in progress(range(STEPS)):
         labels = torch.multinomial(class_weights, total, True, generator=random)
         generated = with_labels(network(network.latents(total, random), labels), labels, n_classes, weight)
         target = with_labels(particles.draw(labels[:BATCH], random), labels[:BATCH], n_classes, weight)

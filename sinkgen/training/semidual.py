@@ -42,8 +42,9 @@ class SemidualSettings:
     reg : tuple of (float, float)
         Entropic regularisation as a share of the mean cost between typical records: at the start and, from
         ``settle * steps`` on, at the end; geometric in between.
-    debias : float or None
-        Fraction of fresh points in the exact self term; None leaves the term out.
+    debias : bool
+        Whether the exact self term is taken off. Its points are the points themselves (p = 0): free points have no
+        others to draw.
     settle : float
         Share of the steps that anneal; the others average.
     relaxation : float
@@ -57,7 +58,7 @@ class SemidualSettings:
     clip: float = 0.5
     mass_share: float = 0.2
     reg: tuple = (0.1, 0.01)
-    debias: float | None = None
+    debias: bool = False
     settle: float = 0.6
     relaxation: float = 0.5
     floor: float = 0.2
@@ -79,7 +80,7 @@ class SemidualSettings:
 
 def auto_steps(mu):
     """Number of releases of the points, from the budget's Gaussian-DP parameter: little budget, few steps."""
-    return int(min(25, max(3, round(15 * mu**0.4))))
+    return round(min(25.0, max(3.0, 15 * mu**0.4)))
 
 
 def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
@@ -197,9 +198,8 @@ def move_points(source, counts, classes, view, scale, mechanism, settings, backe
         released = mechanism.release("points", query, measured)
         held = torch.maximum(released.mass.float(), settings.floor * even)
         move = scale.step * released.displacement.float() / held[:, None]
-        if settings.debias is not None:
-            others = view.support.companions(settings.debias)
-            move -= scale.step * self_displacement(points, others, classes, reg, view.cost, backend)
+        if settings.debias:
+            move -= scale.step * self_displacement(points, classes, reg, view.cost, backend)
         averaging = settings.is_averaging(step)
         shrink = 1 / (2 + step - settings.settle * settings.steps) if averaging else 1.0
         view.support.fit(points + shrink * move, held)
@@ -222,21 +222,21 @@ def _fill_empty(mass, classes):
     return mass
 
 
-def self_displacement(points, others, classes, reg, cost, backend="torch"):
+def self_displacement(points, classes, reg, cost, backend):
     """What the Sinkhorn divergence's self term takes off each point's displacement, (n, k); exact and public.
 
-    Minus half the gradient of ``W_reg(X, X')`` in x_i, over the weight of x_i, within each class: the entropic
-    transport among the points themselves, whose blur it undoes.
+    It is the displacement of the entropic transport among the points themselves, within each class, whose blur it
+    undoes.
 
     References
     ----------
-    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, equation (4).
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, equation 5 with p = 0.
     """
     out = torch.empty_like(points)
     for rows in class_slices(classes).values():
-        x, other = points[rows], others[rows]
-        plan = sinkhorn(cost.matrix(x, other), reg, backend=backend).plan
-        out[rows] = -0.5 * cost.weighted_gradient(plan * len(x), x, other)
+        x = points[rows]
+        plan = sinkhorn(cost.matrix(x, x), reg, backend=backend).plan
+        out[rows] = -0.5 * cost.weighted_gradient(plan * len(x), x, x)
     return out
 
 

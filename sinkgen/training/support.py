@@ -18,19 +18,13 @@ class FreePoints:
         """Where the points are now, (n, d)."""
         return self._points
 
-    def companions(self, fraction):
-        """The points of the self term: the same ones, for there are no others."""
-        if fraction:
-            raise ValueError("debias must be 0 or None where the points are free: there are no fresh ones to draw")
-        return self._points
-
     def fit(self, target, weight):
         """Move to ``target`` (n, d)."""
         self._points = target
 
 
 class ParametricPoints:
-    """Points that a differentiable function gives: a network of fixed latents, or records seen through a feature map.
+    """Points that a differentiable function gives, such as records seen through a feature map.
 
     A few inner optimiser steps bring them towards the target; the function's smoothness denoises. They touch no
     record and so cost no privacy.
@@ -38,14 +32,13 @@ class ParametricPoints:
     Parameters
     ----------
     forward : callable
-        ``forward(fresh)`` returns the points (n, d), differentiable; where ``fresh`` (a number of rows) is not 0, the
-        last ``fresh`` ones come from newly drawn latents.
+        Takes nothing, returns the points (n, d), differentiable.
     parameters : iterable of Tensor
     inner_steps : int
     learning_rate : float
     """
 
-    def __init__(self, forward, parameters, inner_steps=20, learning_rate=2e-3):
+    def __init__(self, forward, parameters, inner_steps=20, learning_rate=0.02):
         self._forward = forward
         self._inner_steps = inner_steps
         self._optimiser = torch.optim.Adam(parameters, learning_rate)
@@ -53,17 +46,12 @@ class ParametricPoints:
     @torch.no_grad()
     def points(self):
         """Where the points are now, (n, d)."""
-        return self._forward(0)
-
-    @torch.no_grad()
-    def companions(self, fraction):
-        """The points of the self term, a fraction of them drawn afresh."""
-        return self._forward(fraction)
+        return self._forward()
 
     def fit(self, target, weight):
         """Inner steps on the mean of ``weight * ||points - target||^2``; weight is (n,)."""
         for _ in range(self._inner_steps):
-            distances = (self._forward(0) - target).square().sum(1)
+            distances = (self._forward() - target).square().sum(1)
             loss = (weight * distances).sum() / weight.sum()
             self._optimiser.zero_grad()
             loss.backward()

@@ -65,31 +65,8 @@ def _feature_view(cost, space, start):
         features = cost.embed(encoded.clamp(0, 1)).float()
         return features.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
 
-    support = ParametricPoints(lambda fresh: measure(space.lift(free)), [free], learning_rate=0.02)
+    support = ParametricPoints(lambda: measure(space.lift(free)), [free])
     return View(SquaredEuclideanCost(), measure, support, lambda: free.detach().clone())
-
-
-def network_view(network, space, classes, random, learning_rate=2e-3):
-    """The view, under squared L2, of points that a network draws from latents held fixed.
-
-    Parameters
-    ----------
-    network : Network
-    space : Space
-    classes : LongTensor of shape (n,)
-    random : torch.Generator
-        Stream of the latents.
-    """
-    latents = network.latents(len(classes), random)
-
-    def forward(fraction):
-        fresh = round(fraction * len(classes))
-        drawn = latents.clone()
-        drawn[len(classes) - fresh :] = network.latents(fresh, random)
-        return space.project(network(drawn, classes))
-
-    support = ParametricPoints(forward, network.parameters(), learning_rate=learning_rate)
-    return View(SquaredEuclideanCost(), space.project, support, support.points)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,219 @@
+"""The solver of sinkgen.ot against POT and geomloss: time at equal error, gradients against float64, iterations.
+
+    python benchmarks/solver.py [--data mnist.npz] [--cases A C] [--repeats 7] [--json results.json]
+
+Every ratio is the median over paired runs, in one process and on one thread, of their time over ours. ``--data`` adds
+the same shapes on real digits (an .npz whose first array of three or more dimensions holds images). geomloss is
+compared with where it is installed.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import time
+
+import numpy as np
+import ot
+import torch
+
+from sinkgen.ot import resolve_cost, sinkhorn, sinkhorn_divergence
+from sinkgen.ot.divergence import entropic_cost
+
+try:
+    from geomloss import SamplesLoss
+except ImportError:
+    SamplesLoss = None
+
+SHAPES = {"A": (200, 200, 784), "B": (2000, 2000, 784), "C": (500, 6000, 784), "D": (2000, 2000, 10)}
+TOL = 1e-3
+
+
+def gaussians(n, m, d):
+    """Return two Gaussian samples of different mean and scale."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, d, generator=generator), 0.3 + 1.2 * torch.randn(m, d, generator=generator)
+
+
+def digits(path, n, m):
+    """Return noisy digits and others without noise, in [0, 1], as (n, 784) and (m, 784)."""
+    with np.load(path) as arrays:
+        images = next(arrays[name] for name in arrays.files if arrays[name].ndim >= 3)
+    rows = np.random.default_rng(0).permutation(len(images))[: n + m]
+    images = torch.as_tensor(images[rows].reshape(n + m, -1) / 255.0, dtype=torch.float32)
+    noise = torch.randn(n, images.shape[1], generator=torch.Generator().manual_seed(0))
+    return images[:n] + 0.1 * noise, images[n:]
+
+
+def timed(run):
+    """Return the seconds that ``run()`` takes."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def ratio(theirs, ours, repeats):
+    """Return the median of their time over ours, and of ours in milliseconds."""
+    theirs(), ours()
+    pairs = [(timed(theirs), timed(ours)) for _ in range(repeats)]
+    return {
+        "ratio": statistics.median(a / b for a, b in pairs),
+        "ours_ms": 1e3 * statistics.median(b for _, b in pairs),
+    }
+
+
+def l1_error(plan):
+    """Return the larger L1 error of the marginals of a plan between uniform weights."""
+    rows, columns = plan.sum(1) - 1 / plan.shape[0], plan.sum(0) - 1 / plan.shape[1]
+    return max(float(rows.abs().sum()), float(columns.abs().sum()))
+
+
+def pot_solver(C, reg, method, tol):
+    """Return a run of POT that just reaches the L1 error ``tol``: POT itself stops on an L2 norm."""
+    a, b = (C.new_full((size,), 1 / size) for size in C.shape)
+    for k in range(12):
+        stop = tol * 0.5**k
+
+        def run(stop=stop):
+            return ot.sinkhorn(a, b, C, reg, method=method, stopThr=stop, numItermax=5000, warn=False)
+
+        if l1_error(run()) <= tol:
+            return run
+    return None
+
+
+def gradient(value, x):
+    """Return the gradient of ``value(x)`` in x."""
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(value(x), x)[0]
+
+
+def relative_error(gradient_, reference):
+    """Return the relative error of a gradient, in the Frobenius norm."""
+    return float((gradient_.double() - reference).norm() / reference.norm())
+
+
+def compare_solvers(C, reg, repeats):
+    """Yield rows: POT's kernel and logarithmic solvers against ours, the cost matrix given."""
+    result = sinkhorn(C, reg, tol=TOL)
+    for method in ("sinkhorn", "sinkhorn_log"):
+        run = pot_solver(C, reg, method, TOL)
+        name = f"solve, POT {method}"
+        if run is None:
+            yield name, {"note": "never reached the tolerance", "n_iter": result.n_iter}
+            continue
+        yield name, ratio(run, lambda: sinkhorn(C, reg, tol=TOL), repeats) | {"n_iter": result.n_iter}
+
+
+def compare_values(x, y, reg, repeats):
+    """Yield rows: value and gradient of W_reg, against its two matrix products and POT's solve_sample."""
+    weights = torch.rand(len(x), len(y))
+
+    def ours():
+        return gradient(lambda x: entropic_cost(x, y, reg, tol=TOL), x)
+
+    def products():
+        return x @ y.t(), weights @ y
+
+    def pot():
+        stop = TOL / math.sqrt(len(y))
+        return gradient(lambda x: ot.solve_sample(x, y, reg=reg, reg_type="KL", grad="envelope", tol=stop).value, x)
+
+    exact = gradient(lambda x: entropic_cost(x, y.double(), reg, tol=1e-10, max_iter=20000), x.double())
+    base = ratio(products, ours, repeats)
+    yield (
+        "end to end, two products",
+        {"ratio": 1 / base["ratio"], "ours_ms": base["ours_ms"], "ours_error": relative_error(ours(), exact)},
+    )
+    error = {"ours_error": relative_error(ours(), exact), "their_error": relative_error(pot(), exact)}
+    yield "end to end, POT solve_sample", ratio(pot, ours, max(1, repeats // 2)) | error
+
+
+def compare_divergences(x, y, reg, repeats):
+    """Yield rows: the debiased divergence with its gradient, against geomloss."""
+    if SamplesLoss is None:
+        return
+    y64 = y.double()
+    exact = gradient(lambda x: sinkhorn_divergence(x, y64, reg, tol=1e-10, max_iter=20000), x.double())
+
+    def ours():
+        return gradient(lambda x: sinkhorn_divergence(x, y, reg, tol=TOL), x)
+
+    for scaling in (0.5, 0.9):
+        # geomloss takes half the squared distance, at blur^2.
+        loss = SamplesLoss("sinkhorn", p=2, blur=math.sqrt(reg / 2), scaling=scaling, backend="tensorized")
+
+        def theirs(loss=loss):
+            return gradient(lambda x: 2 * loss(x, y), x)
+
+        error = {"ours_error": relative_error(ours(), exact), "their_error": relative_error(theirs(), exact)}
+        yield f"divergence, geomloss {scaling}", ratio(theirs, ours, max(1, repeats // 2)) | error
+
+
+def small_regularisations(C, mean):
+    """Yield rows: iterations to the tolerance as reg falls, in float64."""
+    for divisor in (20, 100, 512, 5100):
+        result = sinkhorn(C.double(), mean / divisor, tol=TOL)
+        yield f"reg = mean / {divisor}", {"n_iter": result.n_iter, "note": result.status, "ours_error": result.error}
+
+
+def floor_of_precision(C, reg, repeats):
+    """Yield a row: float32 asked for 1e-6, against POT's kernel solver asked for the same."""
+    a, b = (C.new_full((size,), 1 / size) for size in C.shape)
+
+    def pot():
+        return ot.sinkhorn(a, b, C, reg, stopThr=1e-6 / math.sqrt(len(b)), numItermax=1000, warn=False)
+
+    result = sinkhorn(C, reg, tol=1e-6)
+    row = {"n_iter": result.n_iter, "note": result.status, "ours_error": result.error, "their_error": l1_error(pot())}
+    yield "asked 1e-6 in float32, POT sinkhorn", ratio(pot, lambda: sinkhorn(C, reg, tol=1e-6), repeats) | row
+
+
+def compare(x, y, repeats):
+    """Yield every row of one case, at reg = .05 of the mean cost."""
+    C = resolve_cost("sqeuclidean").matrix(x, y)
+    mean = float(C.mean())
+    yield from compare_solvers(C, mean / 20, repeats)
+    yield from compare_values(x, y, mean / 20, repeats)
+    yield from compare_divergences(x, y, mean / 20, repeats)
+    yield from floor_of_precision(C, mean / 20, repeats)
+    yield from small_regularisations(C, mean)
+
+
+def show(case, name, row):
+    """Print one row of the table."""
+    cells = [f"{case:9} {name:36}"]
+    for key, width, form in (("ratio", 8, ".2f"), ("ours_ms", 9, ".2f"), ("n_iter", 7, "d")):
+        cells.append(f"{row[key]:{width}{form}}" if key in row else " " * width)
+    for key in ("ours_error", "their_error"):
+        cells.append(f"{row[key]:12.1e}" if key in row else " " * 12)
+    print("".join(cells), row.get("note", ""), flush=True)
+
+
+def main():
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", help="an .npz with images, for the same shapes on real digits")
+    parser.add_argument("--cases", nargs="+", choices=sorted(SHAPES), default=sorted(SHAPES))
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--json", help="where to write the rows")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    print(f"{'case':9} {'what':36}{'ratio':>8}{'ours ms':>9}{'iter':>7}{'our error':>12}{'their error':>12}")
+    rows = []
+    for case in arguments.cases:
+        samples = {case: gaussians(*SHAPES[case])}
+        if arguments.data and SHAPES[case][2] == 784:
+            samples[f"{case} digits"] = digits(arguments.data, *SHAPES[case][:2])
+        for label, (x, y) in samples.items():
+            for name, row in compare(x, y, arguments.repeats):
+                show(label, name, row)
+                rows.append({"case": label, "what": name, **row})
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
