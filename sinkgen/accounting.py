@@ -447,6 +447,7 @@ _RELATIVE_ERROR, _ERROR = 0.002, 0.01  # what discretisation may add to epsilon:
 _MAX_POINTS = 2**21  # unless that takes more than a second of Fourier transforms,
 _MAX_ERROR = 0.1  # and never more than this
 _COARSE = 0.05
+_MAX_LENGTH = 700.0  # exp of it is still a double
 _MIN_RATE, _MIN_DELTA = 1e-7, 1e-9  # below them rounding in double precision is felt
 
 
@@ -464,7 +465,7 @@ def _prv_upper_end(rows, delta, error):
     length = _domain_length(rows, error, delta_error)
     root = math.sqrt(sum(row.steps for row in rows) * math.log(12 / delta_error) / 2)  # mesh = error / root
     error = max(error, 2 * length * root / _MAX_POINTS)
-    if not 0 < error <= _MAX_ERROR:
+    if not 0 < error <= _MAX_ERROR or length > _MAX_LENGTH:
         return math.inf
     with _quiet():
         try:
@@ -621,7 +622,7 @@ def _smallest(price, target, guess, tolerance):
             too_low = at, excess
         else:
             good = at, excess
-        if good and (good[1] >= -tolerance or (too_low and good[0] - too_low[0] < 1e-10)):
+        if good and (good[1] >= -tolerance or (too_low and good[0] - too_low[0] < tolerance / 20)):
             return math.exp(good[0])
         if at > start + 20:
             break

@@ -36,7 +36,8 @@ def split_budget(epsilon, delta, shares, *, steps=None, own_delta=None, sampled=
 
     Examples
     --------
-    >>> [round(row.noise_multiplier, 2) for row in split_budget(1.0, 1e-5, {"count": 1, "points": 3}, steps={"points": 4})]
+    >>> rows = split_budget(1.0, 1e-5, {"count": 1, "points": 3}, steps={"points": 4})
+    >>> [round(row.noise_multiplier, 2) for row in rows]
     [7.46, 8.62]
     """
     steps, own_delta = steps or {}, own_delta or {}

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -14,10 +14,9 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
-from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.data.check import check_labels, check_records
 from sinkgen.data.formats import numeric_format
-from sinkgen.data.schema import parse_bounds
+from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators import FACTORIES, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
@@ -368,7 +367,9 @@ class DPSinkhornGenerator(BaseEstimator):
         if not callable(self.generator):
             check_choice("generator", self.generator, ["auto", "particles", *FACTORIES])
         if self.mechanism == "batch" and self.generator == "particles":
-            raise ValueError("generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own")
+            raise ValueError(
+                "generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own"
+            )
         resolve_cost(self.cost)
         check_integer("verbose", int(self.verbose), low=0)
         if self.noise_seed is not None:
@@ -476,7 +477,9 @@ class _Encoder:
 
     def __call__(self, records):
         values = self.form.encode(records.values)
-        codes = torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
+        codes = (
+            torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
+        )
         return Records(values.to(self.device), codes.to(self.device))
 
 
@@ -514,5 +517,7 @@ def _stream(random_state):
     elif isinstance(random_state, np.random.Generator):
         seed = random_state.integers(2**62)
     else:
-        raise TypeError(f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}")
+        raise TypeError(
+            f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"
+        )
     return torch.Generator().manual_seed(int(seed))

@@ -169,5 +169,7 @@ def make_network(generator, output_shape, n_classes, random):
     with torch.no_grad():
         shape = module(torch.zeros(2, LATENT_DIM), torch.zeros(2, dtype=torch.long)).shape
     if tuple(shape) != (2, *output_shape):
-        raise ValueError(f"the generator's module must map 2 latents to (2, *{tuple(output_shape)}), got {tuple(shape)}")
+        raise ValueError(
+            f"the generator's module must map 2 latents to (2, *{tuple(output_shape)}), got {tuple(shape)}"
+        )
     return network

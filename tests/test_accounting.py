@@ -28,12 +28,12 @@ from sinkgen.accounting import (
 )
 
 DELTA = 1e-5
-few = settings(max_examples=12, deadline=None, derandomize=True)
+few = settings(max_examples=8, deadline=None, derandomize=True)
 many = settings(max_examples=200, deadline=None, derandomize=True)
 
-noises = st.floats(0.6, 30)
-rates = st.floats(1e-3, 0.9)
-counts = st.integers(1, 500)
+noises = st.floats(0.6, 20)
+rates = st.floats(5e-3, 0.9)
+counts = st.integers(1, 200)
 sampled_rows = st.builds(GaussianRelease, st.just("sampled"), noises, rates, counts)
 full_rows = st.builds(GaussianRelease, st.just("full"), noises, st.just(1.0), counts)
 any_rows = st.one_of(sampled_rows, full_rows)
@@ -254,19 +254,20 @@ def test_calibration_is_exact_for_releases_of_all_records(epsilon, steps, share)
     assert epsilon * (1 - 1e-6) <= together <= epsilon
 
 
-@pytest.mark.parametrize("share", [0.99, 0.9999, 1.01])
 @pytest.mark.parametrize("rate", [1.0, 0.01])
-def test_a_budget_almost_or_wholly_spent(share, rate):
-    spent = [GaussianRelease("most", calibrate(1.0, DELTA, rate, 100) / share, rate, 100)]
-    used = compose(spent, DELTA)
+def test_a_budget_almost_spent(rate):
+    spent = [GaussianRelease("most", calibrate(0.99, DELTA, rate, 100), rate, 100)]
     with time_limit(60):
-        try:
-            noise = calibrate(1.0, DELTA, rate, 100, spent=spent)
-        except ValueError as error:
-            assert "spent" in str(error)
-            assert used > 0.997
-        else:
-            assert compose([*spent, GaussianRelease("rest", noise, rate, 100)], DELTA) <= 1.0
+        noise = calibrate(1.0, DELTA, rate, 100, spent=spent)
+    assert 0.997 < compose([*spent, GaussianRelease("rest", noise, rate, 100)], DELTA) <= 1.0
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.01])
+@pytest.mark.parametrize("limit", [0.5, 1.0])
+def test_a_budget_wholly_spent_is_an_error_and_no_endless_search(rate, limit):
+    spent = [GaussianRelease("all", calibrate(1.0, DELTA, rate, 100), rate, 100)]
+    with time_limit(60), pytest.raises(ValueError, match="spent"):
+        calibrate(limit * compose(spent, DELTA), DELTA, rate, 100, spent=spent)
 
 
 def test_no_budget_limit_asks_for_no_noise():
@@ -301,18 +302,16 @@ BAD = {
     "spent": [None, 1, ["points"]],
     "what": [None, 1],
 }
+BAD_TO_CALIBRATE = {"epsilon": [0.0], "sampling_rate": [0.0], "steps": [0]}
 CASES = [
     (function, name, value)
     for function, arguments in GOOD.items()
     for name in arguments
-    for value in BAD[name]
-    + ([0, 0.0] if function is calibrate and name in {"epsilon", "sampling_rate", "steps"} else [])
+    for value in BAD[name] + (BAD_TO_CALIBRATE.get(name, []) if function is calibrate else [])
 ]
 
 
-@pytest.mark.parametrize(
-    ("function", "name", "value"), CASES, ids=lambda case: getattr(case, "__name__", repr(case)[:20])
-)
+@pytest.mark.parametrize(("function", "name", "value"), CASES, ids=lambda case: getattr(case, "__name__", None))
 def test_bad_input_raises_at_once_and_names_the_parameter(function, name, value):
     expected = "releases" if name == "spent" else name
     with time_limit(20), pytest.raises((TypeError, ValueError), match=expected):

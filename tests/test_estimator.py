@@ -379,7 +379,9 @@ def test_verbose_output_is_the_same_for_neighbouring_data(mechanism, blobs):
     X, y = blobs
     texts = []
     for rows in (slice(None), slice(1, None)):
-        gen = DPSinkhornGenerator(mechanism=mechanism, verbose=1, noise_seed=0, random_state=0, **PUBLIC, **FAST[mechanism])
+        gen = DPSinkhornGenerator(
+            mechanism=mechanism, verbose=1, noise_seed=0, random_state=0, **PUBLIC, **FAST[mechanism]
+        )
         out = io.StringIO()
         with redirect_stdout(out), redirect_stderr(out), warnings.catch_warnings():
             warnings.simplefilter("ignore", ReproducibleNoiseWarning)
@@ -428,7 +430,7 @@ def test_every_fit_is_a_charge(blobs):
     clone(gen).fit(*blobs)
     assert len(ledger) == 4
     assert 1.9 < ledger.total(1e-5).epsilon < 4.0
-    assert [entry.releases for entry in ledger][0] == gen.privacy_spent().releases
+    assert next(entry.releases for entry in ledger) == gen.privacy_spent().releases
 
 
 def test_pickle_keeps_the_fitted_state(blobs):

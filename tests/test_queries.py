@@ -108,7 +108,9 @@ def test_an_empty_batch_gives_zeros_of_the_public_size(name):
     assert torch.equal(query.evaluate([records([])]), torch.zeros(query.size, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", [name for name in QUERIES if "transport" in name or "cross" in name or "class" in name])
+@pytest.mark.parametrize(
+    "name", [name for name in QUERIES if "transport" in name or "cross" in name or "class" in name]
+)
 def test_records_of_no_class_contribute_nothing(name):
     query = QUERIES[name]()
     assert not query.evaluate([records([([1.0, 2.0, 3.0], -1)])]).any()
@@ -176,7 +178,8 @@ def test_bounds_hold_the_bulk_and_are_powers_of_two():
     random = np.random.default_rng(0)
     columns = np.stack([random.uniform(0, 100, 2000), random.uniform(-3, 3, 2000), random.uniform(5, 7, 2000)], 1)
     (low, high), *others = bounds(columns)
-    assert 0 <= low <= 1 and high == 128
+    assert 0 <= low <= 1
+    assert high == 128
     assert others == [[-4.0, 4.0], [4.0, 8.0]]
     assert bounds(columns, n_groups=1) == [[-4.0, 128.0]]
 

@@ -79,4 +79,4 @@ def _kind(y):
 
 
 def _dtype_name(dtype):
-    return "object" if dtype == object else dtype.str
+    return dtype.name if dtype.hasobject else dtype.str

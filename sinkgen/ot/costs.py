@@ -140,7 +140,8 @@ class MixedCost:
 
         With delta = x - y, ||2 delta + m sign(delta)||^2 = 4 ||delta||^2 + 4 m ||delta||_1 + m^2 ||sign(delta)||^2.
         """
-        return self._squared.squared_gradient_norms(x, y, matrix).add_(self.l1_weight**2 * x.shape[1])
+        signs = self.l1_weight**2 * x.shape[1] * (1.0 + 8.0 * torch.finfo(x.dtype).eps)
+        return self._squared.squared_gradient_norms(x, y, matrix).add_(signs)
 
 
 class FeatureCost(SquaredEuclideanCost):

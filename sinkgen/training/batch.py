@@ -49,7 +49,9 @@ class BatchSettings:
     learning_rate: float = 1e-3
 
 
-def train_batch(source, n_encoded, class_weights, network, mechanism, settings, *, cost, backend, random, progress=iter):
+def train_batch(
+    source, n_encoded, class_weights, network, mechanism, settings, *, cost, backend, random, progress=iter
+):
     """Train ``network`` in place by the semi-debiased Sinkhorn loss with privatised cross gradients.
 
     Each step draws n (1 + p) points; X are the first n, X' the last n. The mechanism releases the clipped gradient of
@@ -88,7 +90,9 @@ def train_batch(source, n_encoded, class_weights, network, mechanism, settings, 
         generated = network(network.latents(total, random), classes)
         tagged = with_labels(generated.detach(), classes, n_classes, weight)
         gradient = torch.zeros_like(generated)
-        gradient[:n] = mechanism.release("gradients", CrossGradientQuery(tagged[:n], n_classes, weight, transport, clip), source)
+        gradient[:n] = mechanism.release(
+            "gradients", CrossGradientQuery(tagged[:n], n_classes, weight, transport, clip), source
+        )
         if settings.debias is not None:
             own = self_gradient(tagged, settings.debias, transport)[:, : generated.shape[1]]
             gradient += own * clip_factors(own.norm()[None], clip)

@@ -5,10 +5,8 @@ how those lead back to the coordinates of the space, and the cost's public scale
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
-
-import torch
 
 from sinkgen.ot.costs import Cost, FeatureCost, SquaredEuclideanCost
 from sinkgen.queries import LARGEST
