@@ -7,6 +7,7 @@ from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
 from sinkgen.ledger import PrivacyLedger
 from sinkgen.release import Release
+from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
 
 __all__ = [
     "BudgetExceededError",
@@ -15,7 +16,11 @@ __all__ = [
     "PrivacyLedger",
     "PrivacySpent",
     "Release",
+    "SyntheticResampler",
+    "TSTRClassifier",
+    "TSTRRegressor",
     "__version__",
     "accounting",
     "ot",
+    "sample_from_pipeline",
 ]

@@ -6,10 +6,8 @@ bounds of the cost: exact where every release sees all records, numerical (opacu
 """
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_CEILING, Context
 from functools import cached_property, lru_cache
@@ -279,7 +277,8 @@ def compose(releases, delta, accountant="auto"):
     Notes
     -----
     A Poisson sample never costs more than all records (the hockey-stick divergence is convex), so the exact price
-    without sampling is a third upper bound, which "auto" uses where it is the lowest.
+    without sampling is a third upper bound, which "auto" uses where it is the lowest. PRV prices the removal of a record,
+    the worse direction of the two wherever dp-accounting, which prices both, was asked (the tests' grid).
 
     References
     ----------
@@ -345,6 +344,16 @@ def check_releases(releases):
     return releases
 
 
+def check_assumptions(assumptions):
+    """Return ``assumptions`` as a tuple of strings, or raise TypeError."""
+    if isinstance(assumptions, str) or not isinstance(assumptions, Iterable):
+        raise TypeError(f"assumptions must be an iterable of strings, got {type(assumptions).__name__}")
+    assumptions = tuple(assumptions)
+    if not all(isinstance(text, str) for text in assumptions):
+        raise TypeError("assumptions must hold strings only")
+    return assumptions
+
+
 def _price(releases, delta, accountant):
     check_choice("accountant", accountant, ACCOUNTANTS)
     rows, left = _merge(releases), _delta_left(releases, delta)
@@ -394,14 +403,6 @@ def _price_rows(rows, delta, accountant):
     return min(prv, rdp, _Price(unsampled, "analytic Gaussian, sampling disregarded"))
 
 
-@contextmanager
-def _quiet():
-    """Silence opacus and numpy: what they warn of (orders at an end, overflow to inf) is handled here."""
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 # --- Renyi differential privacy --------------------------------------------------------------------------------------
 
 # opacus's own orders end at 63, where epsilon cannot fall below 0.1; its binomials overflow past 1029
@@ -411,11 +412,9 @@ _ORDERS = np.unique(np.concatenate([_FRACTIONAL_ORDERS, _INTEGER_ORDERS]))
 
 
 def _rdp_epsilon(rows, delta):
-    from opacus.accountants.analysis.rdp import get_privacy_spent
-
-    with _quiet():
-        epsilon = float(get_privacy_spent(orders=_ORDERS, rdp=_total_divergence(rows), delta=delta)[0])
-    return max(epsilon, 0.0)
+    """Return the best conversion over all orders (arXiv 1905.09982, theorem 21)."""
+    epsilons = _total_divergence(rows) - (math.log(delta) + np.log(_ORDERS)) / (_ORDERS - 1) + np.log1p(-1 / _ORDERS)
+    return max(float(np.min(epsilons)), 0.0)
 
 
 def _total_divergence(rows):
@@ -434,7 +433,7 @@ def _renyi_divergence(sigma, q, order):
     if q < 1 and sigma > 100 and not order.is_integer():
         return math.inf  # opacus's series has some 8 sigma terms; with this much noise the best order is large anyway
     try:
-        with _quiet():
+        with np.errstate(all="ignore"):
             divergence = float(compute_rdp(q=q, noise_multiplier=sigma, steps=1, orders=order))
     except (ValueError, OverflowError, ZeroDivisionError):
         return math.inf
@@ -467,7 +466,7 @@ def _prv_upper_end(rows, delta, error):
     error = max(error, 2 * length * root / _MAX_POINTS)
     if not 0 < error <= _MAX_ERROR or length > _MAX_LENGTH:
         return math.inf
-    with _quiet():
+    with np.errstate(all="ignore"):  # overflow to inf is handled below
         try:
             epsilon = float(_compose_losses(rows, length, error / root).compute_epsilon(delta, delta_error, error)[2])
         except (RuntimeError, ValueError, IndexError):  # opacus's own checks of its accuracy
@@ -492,8 +491,7 @@ def _domain_length(rows, error, delta_error):
 
 def _loss_quantile(rows, probability):
     """Return a length that the privacy loss exceeds, on either side, with at most ``probability`` each (Chernoff)."""
-    with _quiet():
-        return float(np.min(_total_divergence(rows) + math.log(1 / probability) / (_ORDERS - 1)))
+    return float(np.min(_total_divergence(rows) + math.log(1 / probability) / (_ORDERS - 1)))
 
 
 def _compose_losses(rows, length, mesh):
@@ -627,7 +625,7 @@ def _smallest(price, target, guess, tolerance):
         if at > start + 20:
             break
         at = _next_trial(too_low, good, tolerance, turn)
-    raise ValueError("the releases in spent leave too little budget: no noise is enough")
+    raise ValueError("no noise keeps within the budget: the releases in spent leave too little of it")
 
 
 def _log_ratio(price, target):
@@ -712,7 +710,7 @@ class PrivacySpent:
             delta=delta,
             accountant=name,
             releases=releases,
-            assumptions=tuple(assumptions),
+            assumptions=check_assumptions(assumptions),
             reproducible_noise=bool(reproducible_noise),
         )
 
@@ -760,7 +758,7 @@ class PrivacySpent:
                 "epsilon": check_real("epsilon", _from_json(content["epsilon"]), low=0),
                 "delta": check_delta(content["delta"]),
                 "releases": tuple(GaussianRelease.from_dict(row) for row in content["releases"]),
-                "assumptions": tuple(content["assumptions"]),
+                "assumptions": check_assumptions(content["assumptions"]),
             }
         )
 
@@ -786,7 +784,9 @@ class PrivacySpent:
     def _circumstances(self):
         if self.assumptions:
             yield f"Taken as public, outside the guarantee: {'; '.join(self.assumptions)}."
-        if self.reproducible_noise:
+        if not any(release.steps and 0 < release.noise_multiplier < math.inf for release in self.releases):
+            yield "Noise: none."
+        elif self.reproducible_noise:
             yield "Noise: REPRODUCIBLE from a seed. The guarantee fails against whoever knows or guesses the seed."
         else:
             yield "Noise: fresh, from the operating system."

@@ -201,7 +201,7 @@ class DPSinkhornGenerator(BaseEstimator):
         raw = ArraySource(X, y)
         form = meta.learn_form(facts, raw, mechanism)
         labels, counts = meta.learn_labels(facts, raw, mechanism)
-        source = raw.map(_Encoder(form, labels, _device(self.device)))
+        source = raw.map(_Encoder(form, labels, self._working_device()))
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = self._train_semidual if self.mechanism == "semidual" else self._train_batch
@@ -354,6 +354,12 @@ class DPSinkhornGenerator(BaseEstimator):
         made.generator_ = loaded.generator
         return made
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = True  # noise comes from the operating system's entropy, whatever random_state
+        tags.input_tags.three_d_array = True  # images
+        return tags
+
     # --- What fit is made of -----------------------------------------------------------------------------------------
 
     def _check_parameters(self):
@@ -430,11 +436,16 @@ class DPSinkhornGenerator(BaseEstimator):
     def _train_batch(self, source, counts, form, mechanism, settings, random):
         weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
         network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
+        network.to(self._working_device())
         train_batch(
             source, form.n_encoded, weights, network, mechanism, settings,
             cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
         )  # fmt: skip
-        return network, weights
+        return network.cpu(), weights
+
+    def _working_device(self):
+        """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
+        return torch.device("cpu") if isinstance(self.cost, torch.nn.Module) else _device(self.device)
 
     def _adopt(self, release):
         self.release_ = release
@@ -450,11 +461,12 @@ class DPSinkhornGenerator(BaseEstimator):
             return
         weights = self.release_.class_weights
         network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
+        network.to(_device(self.device))
         distill(
             network, released, weights,
             random=random, backend=self.backend, progress=self._progress("public steps"),
         )  # fmt: skip
-        self.generator_ = network
+        self.generator_ = network.cpu()
 
     def _codes(self, y):
         labels = self.release_.labels

@@ -53,15 +53,20 @@ class Network(nn.Module):
         """Encoded records (m, D) in [0, 1], differentiable."""
         return self.module(latents, labels).flatten(1)
 
+    @property
+    def device(self):
+        """Where the weights lie."""
+        return next(self.parameters()).device
+
     def latents(self, n, generator):
-        """Normal latents (n, latent_dim)."""
-        return torch.randn(n, self.latent_dim, generator=generator)
+        """Normal latents (n, latent_dim), where the weights lie."""
+        return torch.randn(n, self.latent_dim, generator=generator).to(self.device)
 
     @torch.no_grad()
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
         self.eval()
-        parts = [self(self.latents(len(part), generator), part) for part in labels.split(4096)]
+        parts = [self(self.latents(len(part), generator), part.to(self.device)).cpu() for part in labels.split(4096)]
         self.train()
         return torch.cat(parts).clamp(0, 1)
 

@@ -16,7 +16,15 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 
 from sinkgen._validation import check_real
-from sinkgen.accounting import GaussianRelease, PrivacySpent, check_delta, check_releases, compose, round_up
+from sinkgen.accounting import (
+    GaussianRelease,
+    PrivacySpent,
+    check_assumptions,
+    check_delta,
+    check_releases,
+    compose,
+    round_up,
+)
 from sinkgen.exceptions import BudgetExceededError
 
 try:
@@ -66,13 +74,13 @@ class LedgerEntry:
     reproducible_noise: bool = False
 
     def __post_init__(self):
-        for text in (self.what, self.time, self.id, *self.assumptions):
+        for text in (self.what, self.time, self.id):
             if not isinstance(text, str):
-                raise TypeError(f"what, time, id and assumptions must be strings, got {type(text).__name__}")
+                raise TypeError(f"what, time and id must be strings, got {type(text).__name__}")
         checked = {
             "releases": check_releases(self.releases),
             "delta": check_delta(self.delta),
-            "assumptions": tuple(self.assumptions),
+            "assumptions": check_assumptions(self.assumptions),
             "reproducible_noise": bool(self.reproducible_noise),
         }
         for name, value in checked.items():

@@ -5,6 +5,7 @@ adds noise of ``noise_multiplier * sensitivity`` to every coordinate. What leave
 nothing else that depends on the records leaves at all.
 """
 
+import copy
 import math
 import secrets
 from typing import NamedTuple, Protocol
@@ -48,12 +49,20 @@ class SumQuery:
         raise NotImplementedError
 
     def evaluate(self, chunks):
-        """Sum over all chunks, in double precision."""
+        """Sum over all chunks, in double precision; each chunk's where its records lie."""
         total = torch.zeros(self.size, dtype=torch.float64)
         for records in chunks:
             if len(records):
-                total += self.contribution(records).to("cpu", torch.float64)
+                total += self._at(records.values.device).contribution(records).to("cpu", torch.float64)
         return total
+
+    def _at(self, device):
+        if str(device) == "cpu":
+            return self
+        moved = copy.copy(self)
+        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        vars(moved).update(tensors)
+        return moved
 
     def read(self, value):
         """The value as it is."""

@@ -91,11 +91,11 @@ def shrink_points(points, classes, noise):
     for rows in class_slices(classes).values():
         x, variance = points[rows], noise[rows].square()
         centre = (x / variance[:, None]).sum(0) / (1 / variance).sum() if (variance > 0).all() else x.mean(0)
-        offsets = x - centre
-        values, basis = torch.linalg.eigh(offsets.T @ offsets / len(x))
-        signal = (values - variance.mean()).clamp_min(0)
+        # In double: the single-precision decompositions return nan for matrices of rank well below their size.
+        _, lengths, basis = torch.linalg.svd((x - centre).double(), full_matrices=False)
+        signal = (lengths.square() / len(x) - variance.mean()).clamp_min(0)
         gain = signal / (signal + variance[:, None]).clamp_min(1e-12)
-        out[rows] = centre + ((offsets @ basis) * gain) @ basis.T
+        out[rows] = centre + (((x - centre).double() @ basis.T * gain) @ basis).float()
     return out
 
 
@@ -130,8 +130,8 @@ def covariance_factors(moments, counts, noise_scale):
         own = (1 - noise_energy / excess.clamp_min(1e-30)).clamp(0, 1)
         blend = own * moment + (1 - own) * pooled
         scale = torch.hypot(own * own_noise, (1 - own) * pooled_noise)
-        values, vectors = torch.linalg.eigh(blend)
+        values, vectors = torch.linalg.eigh(blend.double())
         edge = scale * math.sqrt(2 * d)
         values = torch.where(values > 0.75 * edge, values - 0.2 * edge, torch.zeros_like(values))
-        factors.append(vectors * values.clamp_min(0).sqrt())
+        factors.append((vectors * values.clamp_min(0).sqrt()).float())
     return torch.stack(factors)

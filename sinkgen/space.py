@@ -24,7 +24,8 @@ class Space(NamedTuple):
 
     def project(self, encoded):
         """Coordinates (m, d) of encoded records (m, D)."""
-        return ((encoded - self.centre) * self.weights) @ self.basis
+        centre, weights, basis = (part.to(encoded) for part in self)
+        return ((encoded - centre) * weights) @ basis
 
     def lift(self, coordinates):
         """Encoded records (m, D) that lie in the subspace, of coordinates (m, d)."""
@@ -68,14 +69,15 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     kept = torch.nonzero(variances > 1.5 * noise_scale).flatten()
     if not len(kept):
         kept = variances.argmax()[None]
-    values, vectors = torch.linalg.eigh(moment[kept][:, kept])
+    values, vectors = torch.linalg.eigh(moment[kept][:, kept].double())
     edge = noise_scale * math.sqrt(2 * len(kept))
     d = min(most, max(1, int((values > edge_share * edge).sum())))
-    basis = moment.new_zeros(len(moment), d)
-    basis[kept] = vectors[:, -d:].flip(1)
-    # Noise of spectral edge e lifts an eigenvalue v to v + e^2 / 4v (Baik, Ben Arous, Peche 2005).
-    variances = values[-d:].flip(0)
-    return Directions(basis, (variances - edge**2 / (4 * variances)).clamp_min(1e-12))
+    basis = torch.zeros(len(moment), d)
+    basis[kept] = vectors[:, -d:].flip(1).float()
+    # Noise of spectral edge e lifts an eigenvalue v > e / 2 to v + e^2 / 4v (Baik, Ben Arous, Peche 2005); invert it.
+    lifted = values[-d:].flip(0).clamp_min(edge)
+    variances = (lifted + (lifted.square() - edge**2).clamp_min(0).sqrt()) / 2
+    return Directions(basis, variances.clamp_min(1e-12).float())
 
 
 def cosine_basis(height, width, channels=1):

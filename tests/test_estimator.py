@@ -274,7 +274,7 @@ DATA = {
     "one dimension": (np.full(3, SECRET), None, ValueError, "Reshape your data"),
     "five dimensions": (np.full((1, 2, 2, 2, 2), SECRET), None, ValueError, "dimensions"),
     "sparse": (sparse.eye(3).tocsr() * SECRET, None, TypeError, "toarray"),
-    "complex": (np.full((3, 2), SECRET + 1j), None, TypeError, "complex"),
+    "complex": (np.full((3, 2), SECRET + 1j), None, ValueError, "Complex data not supported"),
     "objects": (np.array([[SECRET, {}], [1, 2]], dtype=object), None, TypeError, "objects"),
     "strings": (np.array([[str(SECRET)]]), None, TypeError, "numbers"),
     "ragged": ([[SECRET, 1], [2]], None, ValueError, "differ in shape"),

@@ -104,7 +104,7 @@ def test_rows_are_shared_by_the_fraction(rows, debias, n):
     assert second.tolist() == list(range(rows - n, rows))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, derandomize=True, max_examples=30)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 12), m=st.integers(1, 12), d=st.integers(1, 5))
 def test_divergence_is_positive_symmetric_and_zero_at_equality(seed, n, m, d):
     x, y = points(seed, n, d), points(seed + 1, m, d)
@@ -114,7 +114,7 @@ def test_divergence_is_positive_symmetric_and_zero_at_equality(seed, n, m, d):
     assert abs(float(sinkhorn_divergence(x, x.clone(), 1.0, tol=1e-10, max_iter=20000))) < 1e-8
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, derandomize=True, max_examples=20)
 @given(seed=st.integers(0, 10**6), shift=st.floats(-3, 3))
 def test_divergence_of_a_shift_is_its_square(seed, shift):
     x = points(seed, 8, 2)
@@ -161,7 +161,7 @@ def test_gradient_flows_on_to_a_generator():
 def test_second_derivatives_are_refused():
     x = points(0, 4, 2).requires_grad_()
     (gradient,) = torch.autograd.grad(entropic_cost(x, points(1, 5, 2), 0.5), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    with pytest.raises(RuntimeError, match="does not require grad"):
         gradient.sum().backward()
 
 

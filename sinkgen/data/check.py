@@ -1,5 +1,7 @@
 """Checks of what the user gives to fit. They come before anything is spent, and no message shows a value."""
 
+from numbers import Real
+
 import numpy as np
 from scipy import sparse
 
@@ -10,9 +12,9 @@ def check_records(X):
     Raises
     ------
     TypeError
-        If ``X`` is sparse, a data frame, complex, or holds other things than numbers.
+        If ``X`` is sparse, a data frame, or holds other things than numbers.
     ValueError
-        If it is empty, has no columns, or holds nan or infinity.
+        If it is empty, has no columns, is complex, or holds nan or infinity.
     """
     if sparse.issparse(X):
         raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
@@ -24,7 +26,7 @@ def check_records(X):
     if not len(X):
         raise ValueError("X has 0 records; at least 1 is needed")
     if not X[0].size:
-        raise ValueError(f"X has records of shape {X.shape[1:]}: no numbers in them")
+        raise ValueError(f"X has no numbers: 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         raise ValueError("X contains NaN or infinity, and no column is declared nullable")
     return X
@@ -36,12 +38,12 @@ def _as_array(X):
     except ValueError:  # ragged lists; the message of numpy might show what is in them
         raise ValueError("X must be an array: its records differ in shape") from None
     if X.dtype.kind == "c":
-        raise TypeError("X holds complex numbers; real ones are needed")
+        raise ValueError("Complex data not supported: X must hold real numbers")
     if X.dtype.kind == "O":
         try:
             X = X.astype(np.float64)
         except (TypeError, ValueError):
-            raise TypeError("X holds objects that are not numbers") from None
+            raise TypeError("X holds objects: all in this argument must be numbers or strings of numbers") from None
     if X.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
     return X
@@ -64,6 +66,7 @@ def check_labels(y, n_records):
         y = y[:, 0]
     if y.ndim != 1 or len(y) != n_records:
         raise ValueError(f"y must hold one label for each record of X, got shape {y.shape}")
+    y = unpack_numbers(y)
     if y.dtype.kind == "O" and all(isinstance(label, str) for label in y):
         return y
     if y.dtype.kind not in "biufUS":
@@ -71,3 +74,9 @@ def check_labels(y, n_records):
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
         raise ValueError("y holds numbers that are not whole; a numeric target belongs into X as one more column")
     return y
+
+
+def unpack_numbers(y):
+    """``y`` as an array of numbers if it is one of objects that all are numbers; else as it is."""
+    are_boxed = y.dtype.kind == "O" and all(isinstance(value, Real) for value in y)
+    return np.array(y.tolist()) if are_boxed else y

@@ -104,7 +104,7 @@ class L1Cost:
 class MixedCost:
     r"""Squared distance plus a multiple of L1, c(x, y) = ||x - y||^2 + m ||x - y||_1.
 
-    The cost of Cao et al. 2021 (arXiv 2111.01177, section 4), which names m = 1 and m = 3.
+    The cost of Cao et al. 2021 (arXiv 2111.01177), where m is 1 or 3.
 
     Parameters
     ----------

@@ -1,11 +1,13 @@
 """The front door: entropic transport between weighted points, with gradients, over a table of solvers."""
 
+from dataclasses import dataclass
+
 import torch
 from torch.autograd.function import once_differentiable
 
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.ot import pot, solver
-from sinkgen.ot.costs import resolve_cost
+from sinkgen.ot.costs import Cost, resolve_cost
 from sinkgen.ot.result import scale
 
 # A backend is a module with solve(C, reg, a, b, tol, max_iter) and solve_symmetric(C, reg, a, tol, max_iter).
@@ -58,10 +60,9 @@ def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
-    reg, tol = _check_reg_tol(reg, tol)
-    max_iter = check_integer("max_iter", max_iter, low=1)
+    reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
     a, b = _check_weights("a", a, C, -2), _check_weights("b", b, C, -1)
-    return _backend(backend).solve(C, reg, a, b, tol, max_iter)
+    return backend.solve(C, reg, a, b, tol, max_iter)
 
 
 def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, max_iter=2000, backend="torch"):
@@ -100,7 +101,7 @@ def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, ma
     References
     ----------
     Cuturi 2013, arXiv 1306.0895; Feydy et al. 2019, "Interpolating between optimal transport and MMD using Sinkhorn
-    divergences", arXiv 1810.08278, section 3 (gradient, symmetric problem).
+    divergences", arXiv 1810.08278 (gradient, symmetric problem).
 
     Examples
     --------
@@ -111,18 +112,13 @@ def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, ma
     >>> value.item(), x.grad
     (2.0, tensor([[-2., -2.]]))
     """
+    _check_points(x, y)
+    problem = _Problem.checked(reg, cost, tol, max_iter, backend)
     same = y is x and b is a
-    x, y = _check_points(x, y)
-    reg, tol = _check_reg_tol(reg, tol)
-    max_iter = check_integer("max_iter", max_iter, low=1)
-    backend, cost = _backend(backend), resolve_cost(cost)
-    a, b = _check_weights("a", a, x, 0), _check_weights("b", b, y, 0)
-    if not torch.is_grad_enabled():
-        x, y = x.detach(), y.detach()
-    x = cost.embed(x)
-    if same:
-        return _SelfValue.apply(x, cost, lambda C: backend.solve_symmetric(C, reg, a, tol, max_iter))
-    return _CrossValue.apply(x, cost.embed(y), cost, lambda C: backend.solve(C, reg, a, b, tol, max_iter))
+    a = _check_weights("a", a, x, 0)
+    b = a if same else _check_weights("b", b, y, 0)
+    x, y = problem.embed(x, y)
+    return problem.value(x, y, a, b)
 
 
 def sinkhorn_divergence(
@@ -168,7 +164,7 @@ def sinkhorn_divergence(
     References
     ----------
     Cao, Bie, Vahdat, Fidler, Kreis 2021, "Don't generate me: training differentially private generative models with
-    Sinkhorn divergence", arXiv 2111.01177, equation 5; Feydy et al. 2019, arXiv 1810.08278, equation 3.
+    Sinkhorn divergence", arXiv 2111.01177 (the semi-debiased loss); Feydy et al. 2019, arXiv 1810.08278, equation 3.
 
     Examples
     --------
@@ -179,12 +175,14 @@ def sinkhorn_divergence(
     """
     if debias is None:
         return entropic_cost(x, y, reg, a=a, b=b, cost=cost, tol=tol, max_iter=max_iter, backend=backend)
-    settings = {"reg": reg, "cost": resolve_cost(cost), "tol": tol, "max_iter": max_iter, "backend": backend}
     _check_points(x, y)
+    problem = _Problem.checked(reg, cost, tol, max_iter, backend)
+    a1, a2 = _pair_weights(_check_weights("a", a, x, 0), debias)
+    b = _check_weights("b", b, y, 0)
+    x, y = problem.embed(x, y)
     x1, x2 = debias_pair(x, debias)
-    a1, a2 = (None, None) if a is None else _pair_weights(_check_weights("a", a, x, 0), debias)
-    cross = entropic_cost(x1, y, a=a1, b=b, **settings)
-    return cross - 0.5 * entropic_cost(x1, x2, a=a1, b=a2, **settings) - 0.5 * entropic_cost(y, y, a=b, b=b, **settings)
+    cross = problem.value(x1, y, a1, b)
+    return cross - 0.5 * problem.value(x1, x2, a1, a2) - 0.5 * problem.value(y, y, b, b)
 
 
 def debias_pair(x, debias):
@@ -208,13 +206,40 @@ def _pair_weights(a, debias):
     return (a1, a2) if a1 is a2 else (a1 / a1.sum(), a2 / a2.sum())
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """What a transport problem needs beside points and weights."""
+
+    reg: float
+    cost: Cost
+    tol: float
+    max_iter: int
+    backend: object
+
+    @classmethod
+    def checked(cls, reg, cost, tol, max_iter, backend):
+        return cls(_check_reg(reg), resolve_cost(cost), _check_tol(tol), _check_max_iter(max_iter), _backend(backend))
+
+    def embed(self, x, y):
+        """Return both where the cost measures them; the same tensor if they are the same."""
+        embedded = self.cost.embed(x)
+        return embedded, embedded if y is x else self.cost.embed(y)
+
+    def value(self, x, y, a, b):
+        """Return W_reg between embedded points."""
+        if y is x and b is a:
+            return _SelfValue.apply(x, self, a)
+        return _CrossValue.apply(x, y, self, a, b)
+
+
 class _CrossValue(torch.autograd.Function):
     """W_reg(x, y); the gradient is that of the envelope theorem, with the plan taken as a constant."""
 
     @staticmethod
-    def forward(ctx, x, y, cost, solve):
-        result = solve(cost.matrix(x, y))
-        ctx.cost = cost
+    def forward(ctx, x, y, problem, a, b):
+        C = problem.cost.matrix(x, y)
+        result = problem.backend.solve(C, problem.reg, a, b, problem.tol, problem.max_iter)
+        ctx.cost = problem.cost
         ctx.save_for_backward(x, y, result.kernel, result.left, result.right)
         return result.value
 
@@ -226,16 +251,17 @@ class _CrossValue(torch.autograd.Function):
         wants_x, wants_y = ctx.needs_input_grad[:2]
         grad_x = ctx.cost.weighted_gradient(plan, x, y) if wants_x else None
         grad_y = ctx.cost.weighted_gradient(plan.t(), y, x) if wants_y else None
-        return grad_x, grad_y, None, None
+        return grad_x, grad_y, None, None, None
 
 
 class _SelfValue(torch.autograd.Function):
     """W_reg(x, x), as :class:`_CrossValue`, with the gradient in both places."""
 
     @staticmethod
-    def forward(ctx, x, cost, solve):
-        result = solve(cost.matrix(x, x))
-        ctx.cost = cost
+    def forward(ctx, x, problem, a):
+        C = problem.cost.matrix(x, x)
+        result = problem.backend.solve_symmetric(C, problem.reg, a, problem.tol, problem.max_iter)
+        ctx.cost = problem.cost
         ctx.save_for_backward(x, result.kernel, result.left, result.right)
         return result.value
 
@@ -251,8 +277,16 @@ def _backend(name):
     return BACKENDS[check_choice("backend", name, BACKENDS)]
 
 
-def _check_reg_tol(reg, tol):
-    return check_real("reg", reg, low=0.0, include_low=False), check_real("tol", tol, low=0.0, include_low=False)
+def _check_reg(reg):
+    return check_real("reg", reg, low=0.0, include_low=False)
+
+
+def _check_tol(tol):
+    return check_real("tol", tol, low=0.0, include_low=False)
+
+
+def _check_max_iter(max_iter):
+    return check_integer("max_iter", max_iter, low=1)
 
 
 def _check_array(name, array, ndim):
@@ -269,12 +303,12 @@ def _check_array(name, array, ndim):
 
 
 def _check_points(x, y):
-    x, y = _check_array("x", x, ndim=(2,)), _check_array("y", y, ndim=(2,))
+    _check_array("x", x, ndim=(2,))
+    _check_array("y", y, ndim=(2,))
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"x and y must have as many columns, got {x.shape[1]} and {y.shape[1]}")
     if (x.dtype, x.device) != (y.dtype, y.device):
         raise TypeError(f"x and y must agree, got {x.dtype} on {x.device} and {y.dtype} on {y.device}")
-    return x, y
 
 
 def _check_weights(name, weights, like, dim):

@@ -55,6 +55,7 @@ def _transform(C, reg, weights, potential):
 
 def _result(C, reg, a, b, f, g, n_iter, error, status):
     kernel = ((f.unsqueeze(-1) + g.unsqueeze(-2) - C) / reg).exp_()
+    kernel[(a == 0).unsqueeze(-1) & (b == 0)] = 0.0  # between weightless points nothing bounds it
     value = (a * f).sum() + (b * g).sum()
     return SinkhornResult(f, g, value, n_iter, error, status, kernel, a, b)
 

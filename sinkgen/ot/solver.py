@@ -46,14 +46,16 @@ def solve(C, reg, a, b, tol, max_iter):
     -------
     SinkhornResult
     """
-    scalings, n_iter = _Scalings.start(C, reg, a, b), 0
     mean_cost = _mean_cost(C, a, b)
     floor = _precision_floor(C, mean_cost, reg)
-    for stage_reg in _annealing(mean_cost, reg):
-        scalings.absorb(stage_reg)
+    *stages, reg = _annealing(mean_cost, reg)
+    scalings, n_iter = _Scalings.start(C, a, b), 0
+    for stage_reg in stages:
+        scalings.take_kernel(stage_reg)
         budget = min(STAGE_ITERATIONS, (max_iter - n_iter) // 2)
         n_iter += _converge(scalings, max(STAGE_TOL, floor), floor, budget).n_iter
-    scalings.absorb(reg)
+        scalings.absorb()
+    scalings.take_kernel(reg)
     last = _converge(scalings, max(tol, floor), floor, max_iter - n_iter)
     return scalings.result(n_iter + last.n_iter, last.error, _status(last.error, tol, floor, last.stalled))
 
@@ -61,8 +63,8 @@ def solve(C, reg, a, b, tol, max_iter):
 def solve_symmetric(C, reg, a, tol, max_iter):
     """Solve the problem of points against themselves by the averaged iteration f <- (f + T f) / 2.
 
-    Feydy et al. 2019 (arXiv 1810.08278, section 3.1). The kernel of the costs here is positive definite, so that near
-    the solution an iteration, of one product, at least halves the error.
+    Feydy et al. 2019 (arXiv 1810.08278). The kernel of the costs here is positive definite, so that near the solution
+    an iteration, of one product, at least halves the error.
 
     Parameters
     ----------
@@ -75,9 +77,9 @@ def solve_symmetric(C, reg, a, tol, max_iter):
     -------
     SinkhornResult
     """
-    scalings, n_iter, error = _Scalings(C, reg, a, a), 0, math.inf
+    scalings, n_iter, error = _Scalings(C, a, a, torch.zeros_like(a), torch.zeros_like(a)), 0, math.inf
     floor = _precision_floor(C, _mean_cost(C, a, a), reg)
-    scalings.absorb(reg)
+    scalings.take_kernel(reg)
     while n_iter < max_iter and error > max(tol, floor):
         error = scalings.average()
         n_iter += 1
@@ -91,42 +93,40 @@ class _Scalings:
     ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``.
     """
 
-    def __init__(self, C, reg, a, b):
-        self.C, self.reg, self.weights = C, reg, (a, b)
+    def __init__(self, C, a, b, f, g):
+        self.C, self.f, self.g, self.weights = C, f, g, (a, b)
         self.a, self.b = a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)
-        self.f, self.g = torch.zeros_like(a), torch.zeros_like(b)
-        self.left, self.right = self.a, self.b
         self.kernel = torch.empty_like(C)
 
     @classmethod
-    def start(cls, C, reg, a, b):
+    def start(cls, C, a, b):
         """Start where K lies in [0, 1] with a 1 in every row and column: nothing can overflow or vanish."""
-        scalings = cls(C, reg, a, b)
         no_a, no_b = a <= NO_WEIGHT, b <= NO_WEIGHT
         if bool(no_a.any()) or bool(no_b.any()):
-            scalings._start_padded(no_a.unsqueeze(-1), no_b.unsqueeze(-2))
-        else:
-            scalings.f = C.amin(-1)
-            scalings.g = torch.sub(C, scalings.f.unsqueeze(-1), out=scalings.kernel).amin(-2)
-        return scalings
+            return cls._start_padded(C, a, b, no_a.unsqueeze(-1), no_b.unsqueeze(-2))
+        f = C.amin(-1)
+        return cls(C, a, b, f, (C - f.unsqueeze(-1)).amin(-2))
 
-    def _start_padded(self, no_a, no_b):
+    @classmethod
+    def _start_padded(cls, C, a, b, no_a, no_b):
         """Start so among the points that have weight; padding follows them, and never meets other padding."""
-        C = self.C
-        self.C = C.masked_fill(no_a & no_b, math.inf)
-        self.f = C.masked_fill(no_b, math.inf).amin(-1)
-        self.g = (C - self.f.unsqueeze(-1)).masked_fill_(no_a, math.inf).amin(-2)
-        self.f = (C - self.g.unsqueeze(-2)).masked_fill_(no_b, math.inf).amin(-1)
+        f = C.masked_fill(no_b, math.inf).amin(-1)
+        g = (C - f.unsqueeze(-1)).masked_fill_(no_a, math.inf).amin(-2)
+        f = (C - g.unsqueeze(-2)).masked_fill_(no_b, math.inf).amin(-1)
+        return cls(C.masked_fill(no_a & no_b, math.inf), a, b, f, g)
 
-    def absorb(self, reg):
-        """Move the scalings into the potentials, and take the kernel at ``reg``."""
-        self.f, self.g = self.potentials()
+    def take_kernel(self, reg):
+        """Take the kernel of the potentials at ``reg``, not scaled."""
         self.reg, self.left, self.right = reg, self.a, self.b
         torch.add((self.f / reg).unsqueeze(-1), self.C, alpha=-1.0 / reg, out=self.kernel)
         # Smaller numbers may become denormal, twenty times slower; larger ones stand between weightless points alone.
         limit = -0.92 * math.log(torch.finfo(self.C.dtype).tiny)
         self.kernel.add_((self.g / reg).unsqueeze(-2)).clamp_(-limit, limit).exp_()
         self.rows = _product(self.kernel, self.right)
+
+    def absorb(self):
+        """Move the scalings into the potentials; the kernel is to be taken anew."""
+        self.f, self.g = self.potentials()
 
     def iterate(self, omega, count):
         """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of the scalings."""
@@ -137,8 +137,9 @@ class _Scalings:
             self.rows = _product(self.kernel, self.right)
         # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
         error = _marginal_error(self.b, self.right, _product(transposed, self.a / self.rows))
-        growth = torch.maximum(_log_extent(self.left / self.a), _log_extent(self.right / self.b))
-        return torch.stack((error, growth)).tolist()
+        extremes = (*torch.aminmax(self.left / self.a), *torch.aminmax(self.right / self.b))
+        error, *extremes = torch.stack((error, *extremes)).tolist()
+        return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in extremes)
 
     def average(self):
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
@@ -152,8 +153,7 @@ class _Scalings:
         self.g = -self.reg * g.logsumexp(-2)
         f = (self.g.unsqueeze(-2) - self.C).div_(self.reg).add_(self.b.log().unsqueeze(-2))
         self.f = -self.reg * f.logsumexp(-1)
-        self.left, self.right = self.a, self.b
-        self.absorb(self.reg)
+        self.take_kernel(self.reg)
 
     def finish(self):
         """Make the rows exact."""
@@ -180,18 +180,19 @@ class _Progress(NamedTuple):
 
 def _converge(scalings, target, floor, max_iter):
     """Iterate until the error is at most ``target``, stalls near the ``floor``, or ``max_iter`` is reached."""
-    relaxation, n_iter, error = _Relaxation(floor), 0, math.inf
+    relaxation, n_iter, error, growth = _Relaxation(floor), 0, math.inf, 0.0
     while n_iter < max_iter and error > target and not relaxation.stalled:
+        if growth > LARGEST_LOG_SCALING:
+            scalings.absorb()
+            scalings.take_kernel(scalings.reg)
         count = min(CHECK_EVERY, max_iter - n_iter)
         error, growth = scalings.iterate(relaxation.omega, count)
         n_iter += count
-        if not math.isfinite(error + growth):
+        if math.isfinite(error + growth):
+            relaxation.observe(error)
+        else:
             scalings.retreat()
-            relaxation, error = _Relaxation(floor), math.inf
-            continue
-        relaxation.observe(error)
-        if growth > LARGEST_LOG_SCALING:
-            scalings.absorb(scalings.reg)
+            relaxation, error, growth = _Relaxation(floor), math.inf, 0.0
     scalings.finish()
     return _Progress(n_iter, error, relaxation.stalled)
 
@@ -201,12 +202,12 @@ class _Relaxation:
 
     A mode of the error that plain iterations multiply by eta is multiplied by theta, the larger root of
     (theta + omega - 1)^2 = theta omega^2 eta, up to the best omega, 2 / (1 + sqrt(1 - eta)), and by omega - 1 in
-    absolute value beyond it (Lehmann et al. 2021, theorem 3.1). So the rate seen tells eta, hence the best omega.
+    absolute value beyond it (Lehmann et al. 2021, arXiv 2012.12562). So the rate seen tells eta, and the best omega.
     """
 
     FIRST, LARGEST = 1.5, 1.99
     START_BELOW = 0.5
-    PATIENCE = 10
+    PATIENCE = 20
 
     def __init__(self, floor):
         self.omega, self.largest, self.floor = 1.0, self.LARGEST, floor
@@ -229,9 +230,7 @@ class _Relaxation:
 
     def _adapted(self, rate):
         excess, missing = self.omega - 1.0, 2.0 - self.omega
-        if rate >= 1.0:
-            return self.omega
-        if rate <= excess + 0.1 * missing:  # beyond the best, or not to be told from it
+        if rate >= 1.0 or rate <= excess + 0.1 * missing:  # no mode to measure, or omega about the best or beyond
             return 1.0 + 0.9 * excess
         eta = (rate + excess) ** 2 / (rate * self.omega**2)
         best = 2.0 / (1.0 + math.sqrt(max(0.0, 1.0 - eta)))
@@ -241,8 +240,8 @@ class _Relaxation:
 def _step(scaling, weights, sums, omega):
     """Return the scaling that solves its marginal, over-relaxed.
 
-    Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, section 3):
-    the excess of one entry is that of a threefold step at most.
+    Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, arXiv
+    1711.01851, which lowers omega for it): here the excess of an entry is that of a threefold step at most.
     """
     solved = weights / sums
     if omega == 1.0:
@@ -264,11 +263,10 @@ def _precision_floor(C, mean_cost, reg):
 
 
 def _annealing(mean_cost, reg):
-    """Return the regularisations to pass through before ``reg``, the largest first."""
-    stages = []
-    while reg < ANNEAL_BELOW * mean_cost:
-        reg /= ANNEAL_FACTOR
-        stages.insert(0, reg)
+    """Return the regularisations to pass through, the largest first and ``reg`` last."""
+    stages = [reg]
+    while stages[0] < ANNEAL_BELOW * mean_cost:
+        stages.insert(0, stages[0] / ANNEAL_FACTOR)
     return stages
 
 
@@ -281,10 +279,6 @@ def _product(matrix, vector):
 def _marginal_error(weights, scaling, sums):
     """Return the L1 error of one marginal, the largest of a batch."""
     return torch.addcmul(weights, scaling, sums, value=-1.0).abs_().sum(-1).amax()
-
-
-def _log_extent(factors):
-    return factors.log_().abs_().amax()
 
 
 def _status(error, tol, floor, stalled=False):

@@ -86,7 +86,7 @@ def train_batch(
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
     for _ in progress(range(settings.steps)):
-        classes = torch.multinomial(class_weights, total, replacement=True, generator=random)
+        classes = torch.multinomial(class_weights, total, replacement=True, generator=random).to(network.device)
         generated = network(network.latents(total, random), classes)
         tagged = with_labels(generated.detach(), classes, n_classes, weight)
         gradient = torch.zeros_like(generated)

@@ -41,10 +41,11 @@ def distill(network, particles, class_weights, *, random, backend="torch", progr
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for _ in progress(range(STEPS)):
         labels = torch.multinomial(class_weights, total, True, generator=random)
-        generated = with_labels(network(network.latents(total, random), labels), labels, n_classes, weight)
         target = with_labels(particles.draw(labels[:BATCH], random), labels[:BATCH], n_classes, weight)
+        labels = labels.to(network.device)
+        generated = with_labels(network(network.latents(total, random), labels), labels, n_classes, weight)
         x, x_self = debias_pair(generated, DEBIAS)
-        loss = entropic_cost(x, target, REG * scale, backend=backend)
+        loss = entropic_cost(x, target.to(network.device), REG * scale, backend=backend)
         loss = loss - 0.5 * entropic_cost(x, x_self, REG * scale, backend=backend)
         optimiser.zero_grad()
         loss.backward()

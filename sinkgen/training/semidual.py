@@ -21,7 +21,8 @@ SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.76, "residua
 NORM_STEPS = 2
 MOST_DIRECTIONS = 80
 MOST_POINTS = 100
-EDGE_SHARE = 0.75
+SIGNAL_PER_POINT = 25.0
+EDGE_SHARE = 0.8
 RESIDUAL_CLIP = 0.7  # as a share of the records' root mean square distance to the centre
 
 
@@ -69,8 +70,8 @@ class SemidualSettings:
         return start * (end / start) ** min(1.0, step / (self.settle * self.steps))
 
     def is_averaging(self, step):
-        """Whether a step belongs to the last ones, that average."""
-        return step >= self.settle * self.steps
+        """Whether a step belongs to the last ones, that average; at least the very last does."""
+        return step >= min(self.settle * self.steps, self.steps - 1)
 
     @property
     def averaged_steps(self):
@@ -116,7 +117,7 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     start = _gaussian(len(classes), variances, random)
     view = make_view(cost, space, 0.5 * start)
     scale = cost_scale(view, *space.lift(_gaussian(512, variances, random)).split(256))
-    moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, progress)
+    moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
     points = shrink_points(view.coordinates(), classes, moved.noise)
     factors = find_variation(source, counts, points, classes, view, variances, moved.potentials, space, mechanism)
     return Mixture(points, classes, moved.mass, factors, (counts / counts.sum()).float()), space
@@ -161,7 +162,7 @@ def allot_points(counts, space, mechanism, settings):
     per_release = mechanism.noise_multiplier("points") / settings.sampling_rate / math.sqrt(settings.steps)
     d = space.basis.shape[1]
     signal = counts / max(per_release * settings.clip * math.sqrt(d), 1e-9)
-    points = (signal.clamp_max(1e6) ** 0.8).round().clamp(1, MOST_POINTS).long()
+    points = (signal / SIGNAL_PER_POINT).round().clamp(1, MOST_POINTS).long()
     points = torch.minimum(points, (counts / 2).long().clamp_min(1))
     return torch.repeat_interleave(torch.arange(len(counts)), points)
 
@@ -175,7 +176,7 @@ class _Moved(NamedTuple):
     noise: torch.Tensor
 
 
-def move_points(source, counts, classes, view, scale, mechanism, settings, backend, progress):
+def move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress):
     """Noisy steps of semi-dual transport; the support moves in place.
 
     Returns
@@ -191,27 +192,31 @@ def move_points(source, counts, classes, view, scale, mechanism, settings, backe
     measured = source.map(lambda records: Records(view.measure(records.values), records.labels))
     even = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
     potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
+    noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
+    doubt = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
     for step in progress(range(settings.steps)):
         reg = settings.reg_at(step) * scale.mean
         points = view.support.points()
         query = TransportQuery(points, classes, potentials, reg, clip, mass_clip, view.cost)
         released = mechanism.release("points", query, measured)
-        held = torch.maximum(released.mass.float(), settings.floor * even)
-        move = scale.step * released.displacement.float() / held[:, None]
+        now, averaging = released.mass.float().clamp_min(0), settings.is_averaging(step)
+        # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
+        move = scale.step * released.displacement.float() * (now / (now.square() + doubt**2))[:, None]
         if settings.debias:
             move -= scale.step * self_displacement(points, classes, reg, view.cost, backend)
-        averaging = settings.is_averaging(step)
         shrink = 1 / (2 + step - settings.settle * settings.steps) if averaging else 1.0
-        view.support.fit(points + shrink * move, held)
+        target = points + shrink * move
         relaxation = settings.relaxation / 2 if averaging else settings.relaxation
-        potentials = potentials + relaxation * reg * torch.log(even / held)
-        mass += released.mass.float() * averaging
-    mass /= settings.averaged_steps
+        potentials = potentials + relaxation * reg * torch.log(even / torch.maximum(now, settings.floor * even))
+        if averaging:
+            mass += released.mass.float() / settings.averaged_steps
+        else:
+            target, potentials = split_heavy(target, potentials, now, even, classes, reg, clip, random)
+        view.support.fit(target, torch.maximum(now, settings.floor * even))
     # A move of 1/(2 + t) a step leaves 1.33 times the variance of a plain average.
-    noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip) * scale.step
-    noise = noise * math.sqrt(1.33 / settings.averaged_steps) / torch.maximum(mass, settings.floor * even)
+    left = noise * scale.step * math.sqrt(1.33 / settings.averaged_steps)
     usable = mass.clamp_min(0) * (mass > 0.3 * even)
-    return _Moved(_fill_empty(usable, classes), potentials, noise)
+    return _Moved(_fill_empty(usable, classes), potentials, left / torch.maximum(mass, settings.floor * even))
 
 
 def _fill_empty(mass, classes):
@@ -220,6 +225,34 @@ def _fill_empty(mass, classes):
         if not mass[rows].any():
             mass[rows] = 1.0
     return mass
+
+
+def split_heavy(points, potentials, mass, even, classes, reg, clip, random):
+    """Put points that serve hardly any records beside ones that serve many; post-processing.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, k)
+    potentials, mass, even : Tensor of shape (n,)
+        ``even`` is the mass of a point if all of its class were equal.
+    classes : LongTensor of shape (n,), sorted
+    reg, clip : float
+    random : torch.Generator
+
+    Returns
+    -------
+    points, potentials : Tensor
+    """
+    points, potentials = points.clone(), potentials.clone()
+    jitter = 0.1 * clip / math.sqrt(points.shape[1])
+    for rows in class_slices(classes).values():
+        idle = torch.nonzero(mass[rows] < 0.25 * even[rows]).flatten() + rows.start
+        weight = (mass * (mass >= 0.25 * even))[rows]
+        if len(idle) and weight.any():
+            heavy = torch.multinomial(weight, len(idle), replacement=True, generator=random) + rows.start
+            points[idle] = points[heavy] + jitter * torch.randn(len(idle), points.shape[1], generator=random)
+            potentials[idle] = potentials[heavy] = potentials[heavy] - reg * math.log(2)
+    return points, potentials
 
 
 def self_displacement(points, classes, reg, cost, backend):
@@ -250,12 +283,13 @@ def find_variation(source, counts, points, classes, view, variances, potentials,
     clip = RESIDUAL_CLIP * math.sqrt(float(variances.sum()))
 
     def residual(records):
-        rows = torch.zeros(len(records), points.shape[1])
+        rows = records.values.new_zeros(len(records), points.shape[1])
         for c, part in slices.items():
-            own = records.labels == c
-            cost = view.cost.matrix(measured_points[part], view.measure(records.values[own]))
-            nearest = (cost - potentials[part, None]).nan_to_num(torch.inf).argmin(0)
-            rows[own] = space.project(records.values[own]) - points[part][nearest]
+            own = records.values[records.labels == c]
+            seen = view.measure(own)
+            cost = view.cost.matrix(measured_points[part].to(seen), seen)
+            nearest = (cost - potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0).to(own.device)
+            rows[records.labels == c] = space.project(own) - points[part].to(own)[nearest]
         return rows
 
     query = MomentQuery(points.shape[1], clip, len(counts), residual)

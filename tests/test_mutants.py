@@ -1,0 +1,150 @@
+"""Faults put into the privacy code on purpose: each must be caught by an audit that the clean code passes.
+
+Audits return a p-value of the hypothesis that the code keeps its contract: the clean code passes at 1e-5 (that is the
+rate of false alarms), a mutant must fall below 1e-6.
+"""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from sinkgen import mechanism as door
+from sinkgen.accounting import GaussianRelease
+from sinkgen.mechanism import GaussianMechanism
+from sinkgen.ot import resolve_cost
+from sinkgen.queries import CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
+from sinkgen.sampling import ArraySource, Records, poisson_sample
+
+D, N = 2000, 1000
+
+
+def released(sigma, rate, steps, source, query):
+    noisy = GaussianMechanism([GaussianRelease("mean", sigma, rate, steps)])
+    return [noisy.release("mean", query, source) for _ in range(steps)]
+
+
+def audit_noise():
+    """Scale and independence of the noise, on a batch that is not empty."""
+    records = torch.zeros(50, D)  # contributes nothing, but has a size
+    query = MeanQuery(torch.zeros(D), 2.0)
+    first, second = (value.numpy() / 6.0 for value in released(3.0, 1.0, 2, ArraySource(records), query))
+    scale = stats.chi2.cdf((first**2).sum(), D)
+    correlation = stats.norm.sf(abs(first @ second) / np.sqrt(D))
+    return 2 * min(scale, 1 - scale, correlation)
+
+
+def audit_canaries():
+    """2,000 orthogonal canaries, each in with probability 1/2: is mu larger than 1 / sigma?
+
+    The score of a canary is its coordinate of the release; in and out differ by the sensitivity, and the noise must be
+    as large as stated (Steinke, Nasr, Jagielski, "Privacy auditing with one training run", arXiv 2305.08846).
+    """
+    sigma, clip = 4.0, 1.0
+    inside = np.random.default_rng(0).random(D) < 0.5
+    canaries = 50 * torch.eye(D)[torch.from_numpy(inside)]  # far above the clip
+    (scores,) = released(sigma, 1.0, 1, ArraySource(canaries), MeanQuery(torch.zeros(D), clip))
+    scores = scores.numpy() / (sigma * clip)
+    difference = scores[inside].mean() - scores[~inside].mean()
+    error = np.sqrt(1 / inside.sum() + 1 / (~inside).sum())
+    # One-sided in the canaries' gain, two-sided in the noise's scale.
+    gain = stats.norm.sf((difference - 1 / sigma) / error)
+    scale = stats.chi2.cdf((scores[~inside] ** 2).sum(), (~inside).sum())
+    return min(gain, 2 * scale, 2 * (1 - scale))
+
+
+def audit_sampling():
+    """Spread of the batch sizes of Poisson samples: shuffled batches of a fixed size have none."""
+    source, rate, repeats = ArraySource(torch.zeros(N, 1)), 0.1, 400
+    random = np.random.default_rng(0)
+    sizes = [sum(map(len, door.poisson_sample(source, rate, random))) for _ in range(repeats)]
+    spread = np.var(sizes) * repeats / (N * rate * (1 - rate))
+    tail = stats.chi2.cdf(spread, repeats - 1)
+    return 2 * min(tail, 1 - tail)
+
+
+def audit_sensitivity():
+    """The farthest that adversarial records move each query; 1 if within the bound, else 0."""
+    points = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]])
+    labels = torch.zeros(3, dtype=torch.long)
+    transport = {"reg": 0.1, "cost": LabelledCost(resolve_cost("sqeuclidean"), 1), "backend": "torch"}
+    queries = [
+        MeanQuery(torch.zeros(2), 0.5),
+        TransportQuery(points, labels, torch.zeros(3), 0.01, 0.3, 0.1, resolve_cost("sqeuclidean")),
+        CrossGradientQuery(torch.cat([points, torch.ones(3, 1)], 1), 1, 0.0, transport, 0.2),
+    ]
+    base = [Records(torch.tensor([[-9.0, 3.0]]), labels[:1])]
+    for query in queries:
+        for extreme in (0.4, 3.0, 1e3, 1e18):
+            for direction in ([1.0, 0.0], [0.0, -1.0], [1.0, 1.0]):
+                extra = Records(extreme * torch.tensor([direction]), labels[:1])
+                for batch in ([], base):
+                    moved = query.evaluate([*batch, extra]) - query.evaluate(batch)
+                    if moved.norm() > query.sensitivity * (1 + 1e-5):
+                        return 0.0
+    return 1.0
+
+
+AUDITS = [audit_noise, audit_canaries, audit_sampling, audit_sensitivity]
+
+
+@pytest.mark.parametrize("audit", AUDITS)
+def test_clean_code_passes(audit):
+    assert audit() > 1e-5
+
+
+def scaled_noise(factor):
+    original = GaussianMechanism._normal
+    return lambda self, shape, scale: original(self, shape, factor * scale)
+
+
+def noise_over_batch_size(self, what, query, source):
+    row = self._spend(what)
+    chunks = list(poisson_sample(source, row.sampling_rate, self._sampler))
+    size = max(1, sum(map(len, chunks)))
+    return query.read(
+        query.evaluate(chunks) + self._normal((query.size,), row.noise_multiplier * query.sensitivity / size)
+    )
+
+
+def repeated_noise(self, shape, scale):
+    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def fixed_size_batches(source, rate, generator):
+    records = next(iter(source.chunks()))
+    yield records.take(generator.permutation(len(records))[: round(rate * len(records))])
+
+
+def unclipped(norms, bound):
+    return torch.ones_like(norms)
+
+
+def loosely_clipped(norms, bound):
+    return (2 * bound / norms.clamp_min(1e-30)).clamp_max(1)
+
+
+def clipped_rows(factors):
+    return lambda rows, bound: rows * factors(rows.norm(dim=1), bound)[:, None]
+
+
+MUTANTS = {
+    "no noise": [("sinkgen.mechanism.GaussianMechanism._normal", scaled_noise(0.0))],
+    "half the noise": [("sinkgen.mechanism.GaussianMechanism._normal", scaled_noise(0.5))],
+    "noise over the batch's size": [("sinkgen.mechanism.GaussianMechanism.release", noise_over_batch_size)],
+    "the same noise every step": [("sinkgen.mechanism.GaussianMechanism._normal", repeated_noise)],
+    "no clip": [("sinkgen.queries.clip_factors", unclipped), ("sinkgen.queries.clip_rows", clipped_rows(unclipped))],
+    "no clip of the displacement": [("sinkgen.queries.clip_factors", unclipped)],
+    "twice the sensitivity": [
+        ("sinkgen.queries.clip_factors", loosely_clipped),
+        ("sinkgen.queries.clip_rows", clipped_rows(loosely_clipped)),
+    ],
+    "shuffled batches": [("sinkgen.mechanism.poisson_sample", fixed_size_batches)],
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutants_are_caught(name, monkeypatch):
+    for target, replacement in MUTANTS[name]:
+        monkeypatch.setattr(target, replacement)
+    assert min(audit() for audit in AUDITS) < 1e-6
