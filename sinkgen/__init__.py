@@ -3,19 +3,24 @@
 from sinkgen import accounting, ot
 from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
+from sinkgen.data.schema import Column, Schema
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
 from sinkgen.ledger import PrivacyLedger
 from sinkgen.release import Release
+from sinkgen.report import FidelityDisplay, score_report
 from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
 
 __all__ = [
     "BudgetExceededError",
+    "Column",
     "DPSinkhornGenerator",
+    "FidelityDisplay",
     "PrivacyLeakWarning",
     "PrivacyLedger",
     "PrivacySpent",
     "Release",
+    "Schema",
     "SyntheticResampler",
     "TSTRClassifier",
     "TSTRRegressor",
@@ -23,4 +28,5 @@ __all__ = [
     "accounting",
     "ot",
     "sample_from_pipeline",
+    "score_report",
 ]

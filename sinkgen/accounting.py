@@ -277,8 +277,8 @@ def compose(releases, delta, accountant="auto"):
     Notes
     -----
     A Poisson sample never costs more than all records (the hockey-stick divergence is convex), so the exact price
-    without sampling is a third upper bound, which "auto" uses where it is the lowest. PRV prices the removal of a record,
-    the worse direction of the two wherever dp-accounting, which prices both, was asked (the tests' grid).
+    without sampling is a third upper bound, which "auto" uses where it is the lowest. PRV prices the removal of a
+    record: the worse of the two directions wherever dp-accounting, which prices both, was asked (the tests' grid).
 
     References
     ----------
@@ -290,7 +290,7 @@ def compose(releases, delta, accountant="auto"):
     >>> counts = GaussianRelease("class counts", noise_multiplier=20.0)
     >>> gradients = GaussianRelease("gradients", noise_multiplier=1.12, sampling_rate=256 / 60_000, steps=14_062)
     >>> print(f"{compose([counts], 1e-5):.3f} {compose([counts, gradients], 1e-5):.2f}")
-    0.160 2.33
+    0.160 2.32
     """
     return _price(check_releases(releases), check_delta(delta), accountant).epsilon
 

@@ -16,17 +16,20 @@ from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
 from sinkgen.data.check import check_labels, check_records
 from sinkgen.data.formats import numeric_format
+from sinkgen.data.table import Rows, TableFormat, check_table, is_table
 from sinkgen.exceptions import ReproducibleNoiseWarning
-from sinkgen.generators import FACTORIES, Particles, make_network
+from sinkgen.generators import FACTORIES, Network, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.queries import CountQuery
+from sinkgen.product import ProductMixture
 from sinkgen.release import Release
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.storage import load_model, save_model
 from sinkgen.training.batch import train_batch
 from sinkgen.training.distill import distill
 from sinkgen.training.semidual import train_semidual
+from sinkgen.training.tabular import train_tabular
 
 # Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
 SAVED = ("epsilon", "delta", "mechanism", "backend", "metadata", "accountant")
@@ -68,8 +71,8 @@ class DPSinkhornGenerator(BaseEstimator):
     clip : float or "auto", default="auto"
         "semidual": bound of one record's displacement, as a share of the typical distance between records. "batch":
         bound of the norm of the gradient in all points together, in encoded units.
-    schema : (low, high), or a list of them, one a column; default=None
-        Public bounds of the numbers; values outside are clipped.
+    schema : (low, high), or a list of them, one a column; for tables a dict or Schema; default=None
+        Public bounds of the numbers; values outside are clipped. For tables, see :class:`~sinkgen.Schema`.
     image_shape : (h, w) or (h, w, c), default=None
         Shape of the image in each row, where ``X`` has two dimensions.
     classes : sequence, default=None
@@ -171,8 +174,9 @@ class DPSinkhornGenerator(BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n, columns), (n, h, w) or (n, h, w, c)
-            Numbers; images also as rows, with ``image_shape``.
+        X : array of shape (n, columns), (n, h, w) or (n, h, w, c), or pandas.DataFrame
+            Numbers; images also as rows, with ``image_shape``; tables of numbers, categories, booleans and dates, with
+            missing cells.
         y : array of shape (n,), default=None
             Labels: integers, booleans or strings.
 
@@ -188,10 +192,12 @@ class DPSinkhornGenerator(BaseEstimator):
             If the ledger has a budget that this fit would exceed; nothing is spent then.
         """
         given = self._check_parameters()
-        X = check_records(X)
+        X = Rows(X) if is_table(X) else check_records(X)
         y = check_labels(y, len(X))
-        facts = self._collect_facts(X, y)
-        plan = planning.make_plan(self.mechanism, self.epsilon, self.delta, facts.missing, given, self.accountant)
+        facts = self._collect_facts(X, y, given)
+        training = planning.TABULAR if isinstance(X, Rows) else self.mechanism
+        given = {"n_columns": facts.form.n_encoded} if isinstance(X, Rows) else given
+        plan = planning.make_plan(training, self.epsilon, self.delta, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
             warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
@@ -204,15 +210,15 @@ class DPSinkhornGenerator(BaseEstimator):
         source = raw.map(_Encoder(form, labels, self._working_device()))
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
-        train = self._train_semidual if self.mechanism == "semidual" else self._train_batch
-        drawn, weights = train(source, counts, form, mechanism, plan.settings, random)
+        train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
+        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random)
         seeded = self.noise_seed is not None
         spent = PrivacySpent.of(plan.releases, self.delta, self.accountant, facts.assumptions, seeded)
         self._adopt(Release(drawn, weights, form, labels, spent))
         self._make_generator(random)
         return self
 
-    def sample(self, n_samples=1, *, y=None, random_state=None):
+    def sample(self, n_samples=1, *, y=None, conditions=None, random_state=None):
         """Draw synthetic records.
 
         Parameters
@@ -221,13 +227,16 @@ class DPSinkhornGenerator(BaseEstimator):
             Number of records; not used where ``y`` is given.
         y : array of shape (n,), default=None
             Labels of the records wanted, in that order. By default labels are drawn by their released frequencies.
+        conditions : dict, default=None
+            For tables: what the records drawn have in common. Column to a category or a list of them, a number or date,
+            ``(low, high)``, or None for a missing cell.
         random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
             Without one, every call draws other records.
 
         Returns
         -------
-        X : ndarray
-            Like the array fitted: shape of a record, dtype, range of values.
+        X : ndarray or pandas.DataFrame
+            Like the array or table fitted: shape of a record, columns, dtypes, range of values.
         y : ndarray of shape (n,)
             Only if the estimator was fitted with labels.
 
@@ -236,7 +245,8 @@ class DPSinkhornGenerator(BaseEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` is not positive, or ``y`` holds a label that the generator does not know.
+            If ``n_samples`` is not positive, ``y`` holds a label that the generator does not know, or conditions name
+            what the table lacks or cannot be met.
 
         Examples
         --------
@@ -246,12 +256,16 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         release, random = self.release_, _stream(random_state)
+        generator, weights = self.generator_, release.class_weights
+        if conditions is not None:
+            generator = self._condition(conditions)
+            weights = generator.class_weights
         if y is None:
             n = check_integer("n_samples", n_samples, low=1)
-            codes = torch.multinomial(release.class_weights, n, replacement=True, generator=random)
+            codes = torch.multinomial(weights, n, replacement=True, generator=random)
         else:
             codes = self._codes(y)
-        X = release.form.decode(self.generator_.draw(codes, random))
+        X = release.form.decode(generator.draw(codes, random))
         return X if release.labels is None else (X, release.labels.decode(codes))
 
     def privacy_spent(self):
@@ -324,7 +338,7 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         name = self.generator if isinstance(self.generator, str) else "custom"
-        if name == "auto" and not isinstance(self.generator_, Particles):
+        if name == "auto" and isinstance(self.generator_, Network):
             name = _network_name("auto", self.release_.form)
         save_model(path, self.release_, self.generator_, name, {key: getattr(self, key) for key in SAVED})
 
@@ -417,7 +431,12 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError("reg must be one number for mechanism='batch'")
         return pair if self.mechanism == "semidual" else pair[0]
 
-    def _collect_facts(self, X, y):
+    def _collect_facts(self, X, y, given):
+        if isinstance(X, Rows):
+            self._check_table_parameters(given)
+            form = check_table(X.frame, self.schema)
+            facts = meta.collect(form, y, self.classes, self.metadata)
+            return meta.trust(facts, X, y) if self.metadata == "trust" else facts
         form = numeric_format(X, self.image_shape, self.schema)
         facts = meta.collect(form, y, self.classes, self.metadata)
         if self.generator == "conv" and len(form.network_shape) < 2:
@@ -425,6 +444,17 @@ class DPSinkhornGenerator(BaseEstimator):
         if callable(self.generator):  # a factory that does not work must fail before the budget is spent
             make_network(self.generator, form.network_shape, 2, _stream(0))
         return meta.trust(facts, X, y) if self.metadata == "trust" else facts
+
+    def _check_table_parameters(self, given):
+        if self.mechanism != "semidual" or self.generator not in ("auto", "particles"):
+            raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
+        if given or self.image_shape is not None or self.cost != "sqeuclidean":
+            raise ValueError("steps, sampling_rate, clip, reg, debias, cost and image_shape have no meaning for tables")
+
+    def _train_tabular(self, source, counts, form, mechanism, settings, random):
+        progress = self._progress("public fits")
+        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
+        return mixture, mixture.class_weights
 
     def _train_semidual(self, source, counts, form, mechanism, settings, random):
         mixture, space = train_semidual(
@@ -450,6 +480,8 @@ class DPSinkhornGenerator(BaseEstimator):
     def _adopt(self, release):
         self.release_ = release
         self.n_features_in_ = math.prod(release.form.record_shape)
+        if isinstance(release.form, TableFormat) and all(isinstance(name, str) for name in release.form.names):
+            self.feature_names_in_ = np.array(release.form.names, dtype=object)
         if release.labels is not None:
             self.classes_ = release.labels.decode(range(len(release.labels.classes)))
 
@@ -467,6 +499,11 @@ class DPSinkhornGenerator(BaseEstimator):
             random=random, backend=self.backend, progress=self._progress("public steps"),
         )  # fmt: skip
         self.generator_ = network.cpu()
+
+    def _condition(self, conditions):
+        if not isinstance(self.generator_, ProductMixture):
+            raise ValueError("conditions need a generator that was fitted to a table")
+        return self.generator_.condition(self.release_.form.allowed(conditions))
 
     def _codes(self, y):
         labels = self.release_.labels

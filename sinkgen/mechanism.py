@@ -8,6 +8,7 @@ nothing else that depends on the records leaves at all.
 import copy
 import math
 import secrets
+from collections import Counter
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -174,9 +175,29 @@ class GaussianMechanism:
     def release_labels(self, what, source):
         """The labels that occur often enough, with noisy counts, when not even their set is public.
 
-        Each occurring label's count gets noise; those above ``1 + sigma * z`` are released, where z is the normal
-        quantile of ``1 - delta_row``: a label that a single record brought in passes with probability at most
-        delta_row, which is charged with the row.
+        See :meth:`release_sets`, of which this is one.
+        """
+        return self.release_sets(what, source, lambda records: [records.labels], 1)[0]
+
+    def release_sets(self, what, source, read, n_sets):
+        """Of each of several sets that are not public, the members that occur often enough, with noisy counts.
+
+        A record has at most one member in each set, and so adds a vector of norm ``sqrt(n_sets)``. Each occurring
+        member's count gets noise ``s = noise_multiplier * sqrt(n_sets)``; those above ``1 + s * z`` are released, where
+        z is the normal quantile of ``1 - delta_row / n_sets``: the members that a single record brought in pass with
+        probability at most delta_row together, which is charged with the row.
+
+        Parameters
+        ----------
+        what : str
+        source : RecordSource
+        read : callable
+            The n_sets lists of members that a chunk of records holds.
+        n_sets : int
+
+        Returns
+        -------
+        list of ThresholdedCounts
 
         References
         ----------
@@ -186,14 +207,17 @@ class GaussianMechanism:
         row = self._spend(what)
         if row.sampling_rate != 1:
             raise ValueError("label sets are learned from a full pass")
-        counts = {}
+        counts = [Counter() for _ in range(n_sets)]
         for records in source.chunks():
-            labels, occurrences = np.unique(np.asarray(records.labels), return_counts=True)
-            for label, occurrence in zip(labels.tolist(), occurrences.tolist(), strict=True):
-                counts[label] = counts.get(label, 0) + occurrence
-        noisy = {label: counts[label] + float(self._normal((), row.noise_multiplier)) for label in sorted(counts)}
-        threshold = 1 + (row.noise_multiplier * norm.isf(row.delta) if row.noise_multiplier else 0.0)
-        kept = {label: count for label, count in noisy.items() if count >= threshold}
+            for count, members in zip(counts, read(records), strict=True):
+                count.update(members if isinstance(members, list) else members.tolist())
+        scale = row.noise_multiplier * math.sqrt(n_sets)
+        threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
+        return [self._threshold(count, scale, threshold) for count in counts]
+
+    def _threshold(self, counts, scale, threshold):
+        noisy = {member: counts[member] + float(self._normal((), scale)) for member in sorted(counts)}
+        kept = {member: count for member, count in noisy.items() if count >= threshold}
         return ThresholdedCounts(list(kept), torch.tensor(list(kept.values()), dtype=torch.float64))
 
     def _spend(self, what):

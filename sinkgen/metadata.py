@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
+from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import PrivacyLeakWarning
 from sinkgen.queries import MagnitudeQuery, bounds_from_magnitudes
+from sinkgen.table_metadata import learn_table
 
 POLICIES = ("learn", "trust", "require")
-UNKNOWN = {"bounds": "schema (bounds of the numbers)", "labels": "classes (the set of labels)"}
+LABELS = "classes (the set of labels)"
 
 # Share of the budget (of mu squared) of each release that may be needed.
-SHARES = {"bounds": 0.03, "labels": 0.02, "count": 0.02}
-# Part of delta that a learned label set takes.
-LABEL_DELTA = 0.1
+SHARES = {"bounds": 0.03, "categories": 0.04, "bins": 0.03, "labels": 0.02, "count": 0.02}
+# Part of delta that each learned set takes.
+OWN_DELTA = {"categories": 0.1, "labels": 0.1}
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Metadata:
 
     Attributes
     ----------
-    form : NumericFormat
-        Its bounds may still be None.
+    form : NumericFormat or TableFormat
+        What is not declared may still be missing in it.
     labels : LabelSet or None
         None where labels are unknown, or where there are none.
     y_dtype : numpy.dtype or None
@@ -42,8 +44,17 @@ class Metadata:
     @property
     def missing(self):
         """Names of the releases that have to find what is missing."""
-        bounds = () if self.form.bounds else ("bounds",)
-        return bounds + (("labels",) if self.y_dtype is not None and self.labels is None else ("count",))
+        return self.form.missing + (("labels",) if self.labels_unknown else ("count",))
+
+    @property
+    def labels_unknown(self):
+        """Whether there are labels, of a set that is not known."""
+        return self.y_dtype is not None and self.labels is None
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not, for messages."""
+        return (*self.form.undeclared, *[LABELS] * self.labels_unknown)
 
 
 def collect(form, y, classes, policy):
@@ -51,7 +62,7 @@ def collect(form, y, classes, policy):
 
     Parameters
     ----------
-    form : NumericFormat
+    form : NumericFormat or TableFormat
     y : ndarray or None
     classes : sequence or None
     policy : {"learn", "trust", "require"}
@@ -62,37 +73,31 @@ def collect(form, y, classes, policy):
         If something is missing and the policy is "require"; the message names the parameter.
     """
     labels = None if y is None or classes is None else declared_labels(classes, y)
-    assumptions = ("shape and dtype of a record",)
-    assumptions += ("bounds of the numbers, as declared or by dtype",) if form.bounds else ()
+    assumptions = ("shape and dtype of a record", *form.assumptions)
     assumptions += ("the set of labels, as declared",) if labels else ()
     metadata = Metadata(form, labels, None if y is None else y.dtype, assumptions)
-    unknown = [UNKNOWN[what] for what in metadata.missing if what in UNKNOWN]
-    if unknown and policy == "require":
-        raise ValueError(f"metadata='require' and these are not declared: {', '.join(unknown)}")
+    if metadata.undeclared and policy == "require":
+        raise ValueError(f"metadata='require' and these are not declared: {', '.join(metadata.undeclared)}")
     return metadata
 
 
 def trust(metadata, X, y):
     """Read what is missing off the data, with a warning and a line in the statement."""
-    taken = [UNKNOWN[what] for what in metadata.missing if what in UNKNOWN]
+    taken = metadata.undeclared
     if not taken:
         return metadata
     message = f"taken from the data as public, outside the privacy budget: {', '.join(taken)}"
     warnings.warn(message, PrivacyLeakWarning, stacklevel=4)
-    form, labels = metadata.form, metadata.labels
-    if form.bounds is None:
-        rows = np.asarray(X, dtype=np.float64).reshape(len(X), form.n_groups, -1)
-        low, high = rows.min((0, 2)), rows.max((0, 2))
-        form = form.with_bounds(np.stack([low, np.where(high > low, high, low + 1)], 1))
-    if labels is None and y is not None:
-        labels = label_set(np.unique(y).tolist(), y.dtype)
-    return Metadata(form, labels, metadata.y_dtype, (*metadata.assumptions, *taken))
+    labels = label_set(np.unique(y).tolist(), y.dtype) if metadata.labels_unknown else metadata.labels
+    return Metadata(metadata.form.observe(X), labels, metadata.y_dtype, (*metadata.assumptions, *taken))
 
 
 def learn_form(metadata, source, mechanism):
-    """The format with bounds: those it has, or released ones."""
-    if metadata.form.bounds:
+    """The format with nothing missing: what it has not, is released."""
+    if not metadata.form.missing:
         return metadata.form
+    if isinstance(metadata.form, TableFormat):
+        return learn_table(metadata.form, source, mechanism)
     query = MagnitudeQuery(metadata.form.n_groups, metadata.form.n_encoded)
     noise = mechanism.noise_multiplier("bounds") * query.sensitivity
     counts = mechanism.release("bounds", query, source)

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 from sinkgen import metadata
 from sinkgen.accounting import gaussian_mu
 from sinkgen.budget import split_budget
-from sinkgen.training import batch, semidual
+from sinkgen.training import batch, semidual, tabular
 
 MECHANISMS = ("semidual", "batch")
+TABULAR = "tabular"  # what "semidual" is for tables
 
 
 class Plan(NamedTuple):
@@ -15,7 +16,7 @@ class Plan(NamedTuple):
 
     Attributes
     ----------
-    settings : SemidualSettings or BatchSettings
+    settings : SemidualSettings, BatchSettings or TabularSettings
     releases : tuple of GaussianRelease
         Everything that the fit will release; charged as a whole before the first of them.
     """
@@ -24,7 +25,7 @@ class Plan(NamedTuple):
     releases: tuple
 
 
-def make_plan(mechanism, epsilon, delta, missing, given, accountant):
+def make_plan(training, epsilon, delta, missing, given, accountant):
     """Settings and noise, from the budget and public facts alone.
 
     All noise is fixed here, before any release, so that the accountant's composition theorem applies as it stands; what
@@ -33,7 +34,7 @@ def make_plan(mechanism, epsilon, delta, missing, given, accountant):
 
     Parameters
     ----------
-    mechanism : {"semidual", "batch"}
+    training : {"semidual", "batch", "tabular"}
     epsilon, delta : float
     missing : tuple of str
         Releases that have to find what is not declared; keys of ``metadata.SHARES``.
@@ -46,9 +47,13 @@ def make_plan(mechanism, epsilon, delta, missing, given, accountant):
     Plan
     """
     # A Plan's numbers may depend on delta only through the part that thresholds do not take.
-    own_delta = {what: metadata.LABEL_DELTA * delta for what in missing if what == "labels"}
+    own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in missing}
     known = {what: metadata.SHARES[what] for what in missing}
-    if mechanism == "batch":
+    if training == TABULAR:
+        settings = tabular.TabularSettings(**given)
+        shares = known | settings.shares
+        return Plan(settings, split_budget(epsilon, delta, shares, own_delta=own_delta, accountant=accountant))
+    if training == "batch":
         settings, shares = batch.BatchSettings(**given), batch.SHARES
         main, steps = "gradients", {"gradients": settings.steps}
     else:

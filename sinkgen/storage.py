@@ -14,7 +14,9 @@ from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
+from sinkgen.data.table import TableFormat
 from sinkgen.generators import FACTORIES, Particles, make_network
+from sinkgen.product import ProductMixture
 from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
 
@@ -59,6 +61,8 @@ def save_model(path, release, generator, generator_name, parameters):
 def _tensors(prefix, generator):
     if isinstance(generator, Particles):
         parts = {**vars(generator.mixture), **generator.space._asdict()}
+    elif isinstance(generator, ProductMixture):
+        parts = generator.state_dict()
     else:
         parts = generator.module.state_dict()
     return {f"{prefix}.{name}": tensor for name, tensor in parts.items()}
@@ -104,7 +108,8 @@ def load_model(path, factory=None):
     content = _read_json(folder / "model.json")
     try:
         tensors = load_file(folder / "model.safetensors")
-        form, spent = format_from_dict(content["form"]), PrivacySpent.from_dict(content["spent"])
+        read = TableFormat.from_dict if content["form"]["kind"] == TableFormat.__name__ else format_from_dict
+        form, spent = read(content["form"]), PrivacySpent.from_dict(content["spent"])
         labels = LabelSet.from_dict(content["labels"]) if content["labels"] else None
         weights = tensors["class_weights"]
         build = _Builder(content["generator"], factory, form, len(weights))
@@ -141,6 +146,8 @@ class _Builder:
         if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
             return Particles(Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__}), space)
+        if set(tensors) == {"weights", "frequencies", "widths", "parts"}:
+            return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:
             raise ValueError("the model was saved with a generator of your own: give load its factory as generator=")
         factory = self.name if self.name in FACTORIES else self.factory

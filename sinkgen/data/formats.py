@@ -50,6 +50,29 @@ class NumericFormat:
         """Numbers in an encoded record, D."""
         return math.prod(self.record_shape)
 
+    @property
+    def missing(self):
+        """Names of the releases that have to find what is not known."""
+        return () if self.bounds else ("bounds",)
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not, for messages."""
+        return () if self.bounds else ("schema (bounds of the numbers)",)
+
+    @property
+    def assumptions(self):
+        """What is public without having been released."""
+        return ("bounds of the numbers, as declared or by dtype",) if self.bounds else ()
+
+    def observe(self, X):
+        """The same format, with what is missing read off records that are trusted to be public."""
+        if self.bounds:
+            return self
+        rows = np.asarray(X, dtype=np.float64).reshape(len(X), self.n_groups, -1)
+        low, high = rows.min((0, 2)), rows.max((0, 2))
+        return self.with_bounds(np.stack([low, np.where(high > low, high, low + 1)], 1))
+
     def with_bounds(self, bounds):
         """The same format, with bounds (n_groups, 2)."""
         return dataclasses.replace(self, bounds=tuple((float(low), float(high)) for low, high in bounds))

@@ -1,7 +1,18 @@
-"""What the user declares as public: bounds of numbers."""
+"""What the user declares as public: bounds of numbers, and columns of a table."""
 
+import dataclasses
+import itertools
+import json
 import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Real
+
+import numpy as np
+
+from sinkgen._validation import check_choice, check_real
+from sinkgen.exceptions import PrivacyLeakWarning
 
 
 def parse_bounds(schema, n_groups):
@@ -49,3 +60,242 @@ def _interval(name, pair):
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"{name} must be finite with low < high, got {pair!r}")
     return low, high
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------------
+
+KINDS = ("float", "integer", "boolean", "category", "ordinal", "datetime")
+_NUMBERS = ("float", "integer", "datetime")
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is public about one column of a table; whatever is left out is learned, trusted or refused (``metadata``).
+
+    Parameters
+    ----------
+    kind : {"float", "integer", "boolean", "category", "ordinal", "datetime"}, optional
+        By default what the column's dtype says; a number with ``values`` is a category.
+    bounds : (low, high), optional
+        Ends of the numbers or dates, both included; what lies outside is clipped. Dates as ISO text, datetime or
+        Timestamp.
+    values : sequence, optional
+        Categories; for "ordinal" in their order. A cell that is none of them counts for nothing in its column.
+    edges : sequence, optional
+        Ends of the bins in which numbers are counted, rising; a bin holds its left end. For integers the last edge is
+        one more than the largest number. By default bins are learned on the budget.
+    atoms : sequence, default=()
+        Numbers that occur so often that they are states of their own; zero always is.
+    nullable : bool, default=False
+        Whether cells may be missing.
+    step : float, optional
+        Numbers are rounded down to multiples of it; for dates in seconds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If what is declared contradicts itself.
+
+    Examples
+    --------
+    >>> Column(bounds=(0, 120), nullable=True)
+    Column(kind=None, bounds=(0.0, 120.0), values=None, edges=None, atoms=(), nullable=True, step=None)
+    """
+
+    kind: str | None = None
+    bounds: tuple | None = None
+    values: tuple | None = None
+    edges: tuple | None = None
+    atoms: tuple = ()
+    nullable: bool = False
+    step: float | None = None
+
+    def __post_init__(self):
+        if self.kind is not None:
+            check_choice("kind", self.kind, KINDS)
+        if self.values is not None and (self.bounds is not None or self.edges is not None or self.kind in _NUMBERS):
+            raise ValueError("a column has either values or bounds and edges, by its kind")
+        if self.kind in ("boolean", "category", "ordinal") and not (self.bounds is None and self.edges is None):
+            raise ValueError(f"a column of kind {self.kind!r} has no bounds and no edges")
+        fields = {
+            "values": _values(self.values),
+            "edges": _edges(self.edges),
+            "atoms": tuple(map(_number, self.atoms)),
+            "step": None if self.step is None else check_real("step", self.step, low=0, include_low=False),
+        }
+        fields["bounds"] = _column_bounds(self.bounds, fields["edges"])
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    def to_dict(self):
+        """The fields that are not their defaults; JSON."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in given.items() if value not in (None, (), False)}
+
+
+def _values(values):
+    if values is None:
+        return None
+    if isinstance(values, str) or not hasattr(values, "__iter__"):
+        raise TypeError("values must be a list of categories")
+    values = tuple(getattr(value, "item", lambda value=value: value)() for value in values)
+    if not values or len(set(values)) != len(values):
+        raise ValueError("values must be a non-empty list of distinct categories")
+    if not all(isinstance(value, (str, bool, int, float)) for value in values):
+        raise TypeError("values must be strings, booleans or numbers; say nullable=True for missing cells")
+    return values
+
+
+def _edges(edges):
+    if edges is None:
+        return None
+    edges = tuple(map(_number, edges))
+    if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
+        raise ValueError("edges must be at least two finite numbers, rising")
+    return edges
+
+
+def _column_bounds(bounds, edges):
+    if bounds is None:
+        return None if edges is None else (edges[0], edges[-1])
+    if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
+        raise TypeError("bounds must be a pair (low, high)")
+    return _interval("bounds", tuple(map(_number, bounds)))
+
+
+def _number(value):
+    """A finite number; of a date, its seconds since 1970 (UTC)."""
+    if isinstance(value, Real):
+        return check_real("a bound, edge or atom", value, low=-1e300, high=1e300)
+    try:
+        return float(np.datetime64(value, "us").astype(np.int64)) / 1e6
+    except (TypeError, ValueError):
+        raise TypeError("bounds, edges and atoms must be numbers or dates") from None
+
+
+class Schema(Mapping):
+    """Public facts of a table's columns: a mapping of names to :class:`Column`, which JSON can hold.
+
+    Parameters
+    ----------
+    columns : mapping of str to (low, high), list of categories, dict, or Column
+        A pair of numbers in a tuple bounds a number; a list holds categories; a dict holds the fields of Column.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a declaration is none of these; the message names the column.
+
+    Examples
+    --------
+    >>> schema = Schema({"age": (17, 90), "sex": ["Female", "Male"]})
+    >>> schema["age"].bounds, Schema.from_json(schema.to_json()) == schema
+    ((17.0, 90.0), True)
+    """
+
+    def __init__(self, columns):
+        if not isinstance(columns, Mapping):
+            raise TypeError(f"schema must be a dict of columns, got {type(columns).__name__}")
+        self._columns = {name: _column(name, declared) for name, declared in columns.items()}
+
+    def __getitem__(self, name):
+        return self._columns[name]
+
+    def __iter__(self):
+        return iter(self._columns)
+
+    def __len__(self):
+        return len(self._columns)
+
+    def __repr__(self):
+        return f"Schema({self._columns!r})"
+
+    def to_json(self):
+        """The schema as text, one column a line, to be edited and read again."""
+        lines = [f" {json.dumps(str(name))}: {json.dumps(column.to_dict())}" for name, column in self.items()]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text):
+        """The schema whose :meth:`to_json` gave ``text``."""
+        return cls(json.loads(text))
+
+    @classmethod
+    def from_frame(cls, frame, *, trust=False):
+        """Write down what a table shows: bounds, categories, whether cells are missing. None of it is private then.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+        trust : bool
+            Must be True: what is read here leaks, unless the table is public or you edit what was private.
+
+        Raises
+        ------
+        ValueError
+            If ``trust`` is not True.
+        """
+        if trust is not True:
+            raise ValueError("from_frame reads the table outside of any privacy budget: say trust=True if it is public")
+        warnings.warn("a schema was read off a table: all it holds is taken as public", PrivacyLeakWarning, stacklevel=2)
+        return cls({name: _observed(frame[name]) for name in frame.columns})
+
+
+def _column(name, declared):
+    try:
+        if isinstance(declared, Column):
+            return declared
+        if isinstance(declared, Mapping):
+            return Column(**declared)
+        if isinstance(declared, tuple):
+            return Column(bounds=declared)
+        if isinstance(declared, (list, np.ndarray, range)):
+            return Column(values=tuple(declared))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"column {name!r}: {error}") from None
+    raise TypeError(
+        f"column {name!r} must be declared as a tuple (low, high), a list of categories, or a Column, "
+        f"got {type(declared).__name__}"
+    )
+
+
+def _observed(series):
+    nullable, present = bool(series.isna().any()), series.dropna()
+    kind = kind_of(series.dtype, Column())
+    if kind in _NUMBERS:
+        numbers = numbers_of(present)
+        low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
+        return Column(kind, (low, high if high > low else low + 1), nullable=nullable)
+    if kind == "boolean":
+        return Column(kind, nullable=nullable)
+    known = series.dtype.categories if kind == "ordinal" else sorted(set(present))
+    return Column(kind, values=tuple(known) or ("none",), nullable=nullable)
+
+
+def kind_of(dtype, declared):
+    """Kind of a column by its pandas dtype, where it is not declared; None for a dtype that no table can hold."""
+    if declared.kind is not None:
+        return declared.kind
+    name, code = str(dtype), getattr(dtype, "kind", "O")
+    if hasattr(dtype, "categories") and not name.startswith("interval"):
+        return "ordinal" if dtype.ordered else "category"
+    if declared.values is not None:
+        return "category"
+    if code == "b":
+        return "boolean"
+    if code in "iuf":
+        return "float" if code == "f" else "integer"
+    if code == "M":
+        return "datetime"
+    return "category" if name in ("object", "str", "string") or name.startswith("string") else None
+
+
+def numbers_of(series):
+    """Cells of a pandas column of numbers or dates as float64, missing ones as nan; dates in seconds since 1970."""
+    if series.dtype.kind == "M":
+        if getattr(series.dtype, "tz", None) is not None:
+            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
+        values = series.to_numpy()
+        seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
+        return np.where(np.isnat(values), np.nan, seconds)
+    return series.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -13,6 +13,7 @@ import torch
 from sinkgen.ot.result import SinkhornResult
 
 CHECK_EVERY = 5
+FIRST_CHECKS = {0: 2, 2: 3}  # easy problems are solved at once
 # The product of two such scalings is still far inside float32.
 LARGEST_LOG_SCALING = 25.0
 # Smaller weights, zero above all, are taken as this: too small to be felt, and large enough to be divided by.
@@ -185,11 +186,11 @@ def _converge(scalings, target, floor, max_iter):
         if growth > LARGEST_LOG_SCALING:
             scalings.absorb()
             scalings.take_kernel(scalings.reg)
-        count = min(CHECK_EVERY, max_iter - n_iter)
+        count = min(FIRST_CHECKS.get(n_iter, CHECK_EVERY), max_iter - n_iter)
         error, growth = scalings.iterate(relaxation.omega, count)
         n_iter += count
         if math.isfinite(error + growth):
-            relaxation.observe(error)
+            relaxation.observe(error, count)
         else:
             scalings.retreat()
             relaxation, error, growth = _Relaxation(floor), math.inf, 0.0
@@ -218,9 +219,9 @@ class _Relaxation:
         """Whether the error has stopped falling, even without relaxation."""
         return self.largest == 1.0 and self.idle >= self.PATIENCE
 
-    def observe(self, error):
-        """Choose omega for the next steps."""
-        rate, self.last = (error / self.last) ** (1.0 / CHECK_EVERY), error
+    def observe(self, error, steps):
+        """Choose omega for the next steps, after ``steps`` with the last."""
+        rate, self.last = (error / self.last) ** (1.0 / steps), error
         self.idle = 0 if error < 0.9 * self.best else self.idle + 1
         self.best = min(self.best, error)
         if self.idle >= self.PATIENCE and error < 3.0 * self.floor and self.largest > 1.0:

@@ -39,12 +39,12 @@ class BatchSettings:
     learning_rate : float
     """
 
-    steps: int = 2000
+    steps: int = 3000
     sampling_rate: float = 0.01
     clip: float | None = None
     reg: float = 0.05
     debias: float | None = 0.2
-    points: int = 50
+    points: int = 20
     label_weight: float = 1.5
     learning_rate: float = 1e-3
 
