@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint slow clean
+.PHONY: demo test test-oldest lint slow clean
 
 demo: .venv/installed
 	MPLBACKEND=Agg SINKGEN_OUTPUT=output $(BIN)/python examples/plot_digits.py
@@ -12,6 +12,18 @@ test: .venv/installed
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+# The oldest scikit-learn that is supported, with what was current beside it.
+OLDEST := "scikit-learn==1.6.*" "numpy<2.3" "scipy<1.16" "pandas<3" "imbalanced-learn<0.14" "pytest<9"
+
+test-oldest: .venv-oldest/installed
+	.venv-oldest/bin/python -m pytest -m "not slow" tests/test_sklearn_checks.py tests/test_tstr.py tests/test_report.py \
+		tests/test_ledger_estimators.py tests/test_estimator.py tests/test_storage.py
+
+.venv-oldest/installed: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --constraint constraints.txt $(OLDEST) --editable ".[plot,test]"
+	@touch $@
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -24,4 +36,4 @@ lint: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv output build dist *.egg-info
+	rm -rf .venv .venv-oldest output build dist *.egg-info

@@ -2,9 +2,9 @@
 
     python benchmarks/solver.py [--data mnist.npz] [--cases A C] [--repeats 7] [--json results.json]
 
-Every ratio is the median over paired runs, in one process and on one thread, of their time over ours. ``--data`` adds
-the same shapes on real digits (an .npz whose first array of three or more dimensions holds images). geomloss is
-compared with where it is installed.
+Every ratio is the median over paired runs, in one process and on one thread, of their processor time over ours; for the
+two matrix products, which nobody can do without, of ours over theirs. ``--data`` adds the same shapes on real digits
+(an .npz whose first array of three or more dimensions holds images). geomloss is compared with where it is installed.
 """
 
 import argparse
@@ -27,6 +27,7 @@ except ImportError:
 
 SHAPES = {"A": (200, 200, 784), "B": (2000, 2000, 784), "C": (500, 6000, 784), "D": (2000, 2000, 10)}
 TOL = 1e-3
+DIVERGENCE_TOL = 3e-4  # for gradients to 1e-3
 
 
 def gaussians(n, m, d):
@@ -46,7 +47,7 @@ def digits(path, n, m):
 
 
 def timed(run):
-    """Return the seconds that ``run()`` takes."""
+    """Return the seconds of processor time that ``run()`` takes: other processes do not count."""
     start = time.process_time()
     run()
     return time.process_time() - start
@@ -137,7 +138,7 @@ def compare_divergences(x, y, reg, repeats):
     exact = gradient(lambda x: sinkhorn_divergence(x, y64, reg, tol=1e-10, max_iter=20000), x.double())
 
     def ours():
-        return gradient(lambda x: sinkhorn_divergence(x, y, reg, tol=TOL), x)
+        return gradient(lambda x: sinkhorn_divergence(x, y, reg, tol=DIVERGENCE_TOL), x)
 
     for scaling in (0.5, 0.9):
         # geomloss takes half the squared distance, at blur^2.

@@ -508,8 +508,8 @@ def _compose_losses(rows, length, mesh):
 class _PrivacyLoss:
     """The truncated privacy loss of one step, as ``opacus...discretize`` wants it, with a more accurate mean.
 
-    opacus integrates the mean by adaptive quadrature, to about 1e-9: times a million steps that moves epsilon by more
-    than its stated error.
+    opacus integrates the mean by adaptive quadrature, to about 1e-9; times ten million steps that is as much as the
+    whole error allowed to epsilon.
     """
 
     def __init__(self, row, domain):

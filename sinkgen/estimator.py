@@ -14,15 +14,15 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
-from sinkgen.data.check import check_labels, check_records
+from sinkgen.data.check import check_frame, check_labels, check_records
 from sinkgen.data.formats import numeric_format
-from sinkgen.data.table import Rows, TableFormat, check_table, is_table
+from sinkgen.data.table import Rows, check_table, is_table
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators import FACTORIES, Network, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
-from sinkgen.queries import CountQuery
 from sinkgen.product import ProductMixture
+from sinkgen.queries import CountQuery
 from sinkgen.release import Release
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.storage import load_model, save_model
@@ -72,7 +72,8 @@ class DPSinkhornGenerator(BaseEstimator):
         "semidual": bound of one record's displacement, as a share of the typical distance between records. "batch":
         bound of the norm of the gradient in all points together, in encoded units.
     schema : (low, high), or a list of them, one a column; for tables a dict or Schema; default=None
-        Public bounds of the numbers; values outside are clipped. For tables, see :class:`~sinkgen.Schema`.
+        Public bounds of the numbers; values outside are clipped. For tables, see :class:`~sinkgen.Schema`; with pairs
+        as for an array, a data frame of one dtype is treated as an array whose columns have names.
     image_shape : (h, w) or (h, w, c), default=None
         Shape of the image in each row, where ``X`` has two dimensions.
     classes : sequence, default=None
@@ -104,6 +105,8 @@ class DPSinkhornGenerator(BaseEstimator):
         Labels that the generator knows; only where fitted with y.
     n_features_in_ : int
         Columns, or the last but image dimensions' product where X has images.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns; only where X has some, and all are text.
 
     References
     ----------
@@ -192,17 +195,20 @@ class DPSinkhornGenerator(BaseEstimator):
             If the ledger has a budget that this fit would exceed; nothing is spent then.
         """
         given = self._check_parameters()
-        X = Rows(X) if is_table(X) else check_records(X)
+        names = tuple(X.columns) if is_table(X) else None
+        X = self._check_records(X)
         y = check_labels(y, len(X))
-        facts = self._collect_facts(X, y, given)
+        facts = self._collect_facts(X, y, given, names)
         training = planning.TABULAR if isinstance(X, Rows) else self.mechanism
         given = {"n_columns": facts.form.n_encoded} if isinstance(X, Rows) else given
-        plan = planning.make_plan(training, self.epsilon, self.delta, facts.missing, given, self.accountant)
+        plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
             warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
         # From here on the budget is spent, whatever happens.
-        mechanism = GaussianMechanism(plan.releases, ledger=self.ledger, noise_seed=self.noise_seed)
+        mechanism = GaussianMechanism(
+            plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed, assumptions=facts.assumptions
+        )
         random = _stream(self.random_state)
         raw = ArraySource(X, y)
         form = meta.learn_form(facts, raw, mechanism)
@@ -431,13 +437,19 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError("reg must be one number for mechanism='batch'")
         return pair if self.mechanism == "semidual" else pair[0]
 
-    def _collect_facts(self, X, y, given):
+    def _check_records(self, X):
+        if not is_table(X):
+            return check_records(X)
+        # With the schema of an array, a data frame is one, whose columns have names.
+        return check_frame(X) if isinstance(self.schema, (tuple, list)) else Rows(X)
+
+    def _collect_facts(self, X, y, given, names):
         if isinstance(X, Rows):
             self._check_table_parameters(given)
             form = check_table(X.frame, self.schema)
             facts = meta.collect(form, y, self.classes, self.metadata)
             return meta.trust(facts, X, y) if self.metadata == "trust" else facts
-        form = numeric_format(X, self.image_shape, self.schema)
+        form = numeric_format(X, self.image_shape, self.schema, names)
         facts = meta.collect(form, y, self.classes, self.metadata)
         if self.generator == "conv" and len(form.network_shape) < 2:
             raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
@@ -461,7 +473,7 @@ class DPSinkhornGenerator(BaseEstimator):
             source, counts, form, mechanism, settings,
             cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
         )  # fmt: skip
-        return Particles(mixture, space), mixture.class_weights
+        return Particles(mixture, space, form.warps()), mixture.class_weights
 
     def _train_batch(self, source, counts, form, mechanism, settings, random):
         weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
@@ -480,8 +492,11 @@ class DPSinkhornGenerator(BaseEstimator):
     def _adopt(self, release):
         self.release_ = release
         self.n_features_in_ = math.prod(release.form.record_shape)
-        if isinstance(release.form, TableFormat) and all(isinstance(name, str) for name in release.form.names):
-            self.feature_names_in_ = np.array(release.form.names, dtype=object)
+        for attribute in ("feature_names_in_", "classes_"):  # of an earlier fit
+            vars(self).pop(attribute, None)
+        names = release.form.names
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
         if release.labels is not None:
             self.classes_ = release.labels.decode(range(len(release.labels.classes)))
 

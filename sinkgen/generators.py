@@ -17,22 +17,28 @@ LATENT_DIM = 32
 
 
 class Particles(nn.Module):
-    """Draws from a released mixture: a point by its mass, and its variation.
+    """Draws from a released mixture: a point by its mass, its variation and, for images, its deformation.
 
     Parameters
     ----------
     mixture : sinkgen.release.Mixture
     space : sinkgen.space.Space
+    warps : sinkgen.warps.Warps or None
     """
 
-    def __init__(self, mixture, space):
+    def __init__(self, mixture, space, warps):
         super().__init__()
-        self.mixture, self.space = mixture, space
+        self.mixture, self.space, self.warps = mixture, space, warps
 
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
-        parts = [self.space.lift(self.mixture.draw(part, generator)) for part in labels.split(4096)]
-        return torch.cat(parts).clamp(0, 1)
+        return torch.cat([self._draw(part, generator) for part in labels.split(4096)])
+
+    def _draw(self, labels, generator):
+        records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)
+        if self.warps is None:
+            return records
+        return self.warps.draw(records, self.mixture.warp_factors[labels], generator)
 
 
 class Network(nn.Module):

@@ -119,13 +119,15 @@ class GaussianMechanism:
     ----------
     releases : sequence of GaussianRelease
         All that will be released, one row each: noise multiplier, sampling rate, number of steps.
+    delta : float
+        At which the fit's own statement is made.
     ledger : PrivacyLedger, optional
         Is charged with all rows at once, here, before anything is released; a ledger with a budget may refuse.
-    delta : float
-        The delta at which a ledger's budget is held.
     noise_seed : int, optional
         Makes noise and sampling reproducible, and so removable by whoever knows the seed. By default both are seeded
         by the operating system's entropy, apart from each other and from every other stream.
+    assumptions : sequence of str
+        What is taken as public, for the ledger.
 
     Notes
     -----
@@ -137,7 +139,7 @@ class GaussianMechanism:
     .. [1] Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", arXiv 1908.10530.
     """
 
-    def __init__(self, releases, *, ledger=None, delta=1e-5, noise_seed=None):
+    def __init__(self, releases, delta=1e-5, *, ledger=None, noise_seed=None, assumptions=()):
         self._rows = {row.what: row for row in releases}
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
@@ -146,7 +148,8 @@ class GaussianMechanism:
         self._noise = torch.Generator().manual_seed(int(seeds[0].generate_state(1, np.uint64)[0] >> 1))
         self._sampler = np.random.default_rng(seeds[1])
         if ledger is not None:
-            ledger.charge(tuple(releases), delta=delta)
+            seeded = noise_seed is not None
+            ledger.charge(tuple(releases), delta=delta, assumptions=assumptions, reproducible_noise=seeded)
 
     def release(self, what, query, source):
         """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.

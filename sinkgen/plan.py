@@ -25,7 +25,7 @@ class Plan(NamedTuple):
     releases: tuple
 
 
-def make_plan(training, epsilon, delta, missing, given, accountant):
+def make_plan(training, epsilon, delta, form, missing, given, accountant):
     """Settings and noise, from the budget and public facts alone.
 
     All noise is fixed here, before any release, so that the accountant's composition theorem applies as it stands; what
@@ -36,6 +36,7 @@ def make_plan(training, epsilon, delta, missing, given, accountant):
     ----------
     training : {"semidual", "batch", "tabular"}
     epsilon, delta : float
+    form : NumericFormat or TableFormat
     missing : tuple of str
         Releases that have to find what is not declared; keys of ``metadata.SHARES``.
     given : dict
@@ -59,7 +60,7 @@ def make_plan(training, epsilon, delta, missing, given, accountant):
     else:
         mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
         settings = semidual.SemidualSettings(**{"steps": semidual.auto_steps(mu), **given})
-        shares = semidual.SHARES
+        shares = semidual.shares(form)
         main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}
     releases = split_budget(
         epsilon, delta, known | shares, steps=steps, own_delta=own_delta, sampled=(main, settings.sampling_rate),

@@ -51,6 +51,8 @@ class Mixture:
         Non-negative weight of each point within its class.
     factors : Tensor of shape (n_classes, d, d)
         Variation around a point of class c is ``factors[c] @ standard normal``.
+    warp_factors : Tensor of shape (n_classes, q, q)
+        Likewise the amounts by which images of class c are deformed; q = 0 where records are no images.
     class_weights : Tensor of shape (n_classes,)
         Non-negative, sum 1.
     """
@@ -59,6 +61,7 @@ class Mixture:
     classes: torch.Tensor
     mass: torch.Tensor
     factors: torch.Tensor
+    warp_factors: torch.Tensor
     class_weights: torch.Tensor
 
     def draw(self, labels, generator):

@@ -20,7 +20,8 @@ from sinkgen.product import ProductMixture
 from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
 
-FORMAT_VERSION = 1
+# Version 1 had no deformations of images.
+FORMAT_VERSION = 2
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -136,6 +137,13 @@ def _part(tensors, prefix):
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
 
 
+def _upgrade(tensors):
+    """Tensors of an older version, with what has been added since."""
+    if "factors" in tensors and "warp_factors" not in tensors:
+        return tensors | {"warp_factors": torch.zeros(len(tensors["factors"]), 0, 0)}
+    return tensors
+
+
 class _Builder:
     """Makes a generator of its tensors: a mixture if they are one, else a network of the given name."""
 
@@ -143,9 +151,11 @@ class _Builder:
         self.name, self.factory, self.form, self.n_classes = name, factory, form, n_classes
 
     def __call__(self, tensors):
+        tensors = _upgrade(tensors)
         if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
-            return Particles(Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__}), space)
+            mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
+            return Particles(mixture, space, self.form.warps() if mixture.warp_factors.numel() else None)
         if set(tensors) == {"weights", "frequencies", "widths", "parts"}:
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:

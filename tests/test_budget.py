@@ -1,11 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinkgen.accounting import compose
 from sinkgen.budget import split_budget
+from sinkgen.data.formats import numeric_format
 from sinkgen.plan import make_plan
 
 SHARES = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.001, 1.0), min_size=1)
@@ -47,7 +49,8 @@ def test_an_infinite_budget_is_no_noise():
 @pytest.mark.parametrize("mechanism", ["semidual", "batch"])
 @pytest.mark.parametrize("missing", [("count",), ("bounds", "labels"), ("labels",), ("bounds", "count")])
 def test_plans_hold_a_row_for_everything_that_is_missing(mechanism, missing):
-    plan = make_plan(mechanism, 1.0, 1e-5, missing, {"steps": 5}, "auto")
+    form = numeric_format(np.zeros((1, 4, 4)))
+    plan = make_plan(mechanism, 1.0, 1e-5, form, missing, {"steps": 5}, "auto")
     rows = {row.what: row for row in plan.releases}
     assert set(missing) <= set(rows)
     assert rows["points" if mechanism == "semidual" else "gradients"].steps == 5

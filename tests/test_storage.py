@@ -1,5 +1,6 @@
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,3 +96,31 @@ def test_saving_replaces_whole_files(saved, monkeypatch):
     assert (path / "model.safetensors").read_bytes() == before
     assert len(list(path.iterdir())) == 2
     assert torch.is_tensor(gen.release_.class_weights)
+
+
+OLD = Path(__file__).parent / "data"  # written by sinkgen 0.1.0, never made anew: what users saved must load
+
+
+def test_a_model_of_format_version_1_loads():
+    loaded = DPSinkhornGenerator.load(OLD / "model-v1")
+    X, y = loaded.sample(y=["yes"] * 50 + ["no"] * 50)
+    assert X.shape == (100, 2)
+    assert (np.abs(X) <= 4).all()
+    assert y.tolist() == ["yes"] * 50 + ["no"] * 50
+    assert X[:50].mean() > 1 > -1 > X[50:].mean()
+    assert loaded.classes_.tolist() == ["no", "yes"]
+    assert loaded.n_features_in_ == 2
+    assert 4.9 < loaded.privacy_spent().epsilon <= 5
+    assert len(loaded.privacy_spent().releases) == 6
+
+
+def test_images_of_format_version_1_load(tmp_path):
+    loaded = DPSinkhornGenerator.load(OLD / "images-v1")
+    X = loaded.sample(200)
+    assert X.dtype == np.uint8
+    assert X.shape == (200, 4, 4)
+    assert X[:, 2:].mean() > 2 * X[:, :2].mean()
+    loaded.save(tmp_path)
+    assert np.array_equal(
+        DPSinkhornGenerator.load(tmp_path).sample(5, random_state=0), loaded.sample(5, random_state=0)
+    )

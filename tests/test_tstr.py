@@ -1,8 +1,10 @@
 """Train on synthetic, test on real; the generator in pipelines."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -10,7 +12,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 
 from sinkgen import (
@@ -206,6 +208,38 @@ def test_digits_at_epsilon_10(digits):
     gen = DPSinkhornGenerator(10, schema=(0, 16), image_shape=(8, 8), classes=range(10))
     scores = cross_val_score(TSTRClassifier(gen, RandomForestClassifier(), n_samples=1000), *digits, cv=3)
     assert scores.mean() >= 0.80
+
+
+@pytest.fixture(scope="module")
+def table():
+    random = np.random.default_rng(0)
+    y = random.integers(2, size=800)
+    city = np.where(random.random(800) < 0.9, np.array(["Oslo", "Rome"])[y], "Kyiv")
+    frame = pd.DataFrame({"age": random.normal(40 + 10 * y, 5), "city": city})
+    return frame, pd.Series(np.array(["no", "yes"])[y], name="answer")
+
+
+SCHEMA = {"age": (0, 100), "city": ["Kyiv", "Oslo", "Rome"]}
+
+
+def test_tables_with_a_column_transformer_inside_the_classifier(table):
+    columns = ColumnTransformer([("age", StandardScaler(), ["age"]), ("city", OneHotEncoder(), ["city"])])
+    gen = DPSinkhornGenerator(10.0, schema=SCHEMA, classes=["no", "yes"])
+    model = TSTRClassifier(gen, make_pipeline(columns, LogisticRegression()))
+    assert cross_val_score(model, *table, cv=2, error_score="raise").mean() > 0.85
+    model.fit(*table)
+    assert model.feature_names_in_.tolist() == ["age", "city"]
+    with pytest.raises(ValueError, match="city"):
+        model.predict(table[0][["age"]])
+
+
+def test_a_numeric_target_in_a_table(table):
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"])])
+    gen = DPSinkhornGenerator(10.0, schema=SCHEMA)
+    model = TSTRRegressor(gen, make_pipeline(columns, Ridge()))
+    assert model.fit(table[0][["city"]].assign(z=1.0), table[0]["age"]).score(table[0], table[0]["age"]) > 0.2
+    with pytest.raises(ValueError, match="'age': give y another name"):
+        model.fit(*table[:1], table[0]["age"])
 
 
 # --- the regressor ---------------------------------------------------------------------------------------------------

@@ -32,6 +32,19 @@ def check_records(X):
     return X
 
 
+def check_frame(frame):
+    """Return a data frame that is to be taken as an array, as one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If its columns are of several dtypes, or as for :func:`check_records`.
+    """
+    if len(set(frame.dtypes)) > 1:
+        raise TypeError("X has columns of several dtypes: declare each in the schema, as a dict")
+    return check_records(frame.to_numpy())
+
+
 def _as_array(X):
     try:
         X = np.asarray(X)

@@ -6,13 +6,14 @@ can therefore be used on chunks of any size, on any machine.
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from sinkgen.data.schema import parse_bounds
 from sinkgen.space import cosine_basis
+from sinkgen.warps import Warps
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,13 @@ class NumericFormat:
         Name of the dtype of what is decoded.
     bounds : tuple of (low, high), or None
         One pair a group of columns; None as long as they are not known.
+    names : tuple of str or int, or None
+        Names of the columns, where records are decoded into a data frame.
     """
 
     dtype: str
     bounds: tuple | None
+    names: tuple | None = field(default=None, kw_only=True)
 
     @property
     def n_groups(self):
@@ -86,14 +90,15 @@ class NumericFormat:
         return torch.from_numpy(scaled.reshape(len(rows), -1).astype(np.float32))
 
     def decode(self, encoded):
-        """Array of the original shape and dtype, within the bounds, of encoded records (m, D)."""
+        """Array, or data frame, of the original shape and dtype, within the bounds, of encoded records (m, D)."""
         low, high = self._ends()
         rows = encoded.detach().cpu().double().numpy().reshape(len(encoded), self.n_groups, -1)
         values = low + np.clip(rows, 0, 1) * (high - low)
         dtype = np.dtype(self.dtype)
         if dtype.kind != "f":
             values = np.clip(np.rint(values), np.ceil(low), np.floor(high))
-        return values.reshape(len(encoded), *self.record_shape).astype(dtype)
+        values = values.reshape(len(encoded), *self.record_shape).astype(dtype)
+        return values if self.names is None else _frame(values, self.names)
 
     def _ends(self):
         bounds = np.asarray(self.bounds)
@@ -127,6 +132,10 @@ class ArrayFormat(NumericFormat):
     def record_shape(self):
         """One row."""
         return (self.n_columns,)
+
+    def warps(self):
+        """None: there is nothing to deform."""
+        return None
 
     def public_basis(self):
         """None: the columns themselves are where variances are compared."""
@@ -162,6 +171,10 @@ class ImageFormat(NumericFormat):
         """(h, w) or (h, w, c)."""
         return tuple(self.image_shape)
 
+    def warps(self):
+        """Smooth deformations."""
+        return Warps(self.image_shape)
+
     def public_basis(self):
         """Cosine waves: natural images have most of their variance in few of them."""
         return cosine_basis(*self.image_shape).float()
@@ -182,7 +195,13 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def numeric_format(X, image_shape=None, schema=None):
+def _frame(values, names):
+    import pandas as pd
+
+    return pd.DataFrame(values, columns=list(names))
+
+
+def numeric_format(X, image_shape=None, schema=None, names=None):
     """The format of an array, from public facts alone: its dtype, its shape without the number of records.
 
     Parameters
@@ -192,6 +211,8 @@ def numeric_format(X, image_shape=None, schema=None):
         Shape of the image that each row of a two-dimensional ``X`` holds.
     schema : (low, high) or a list of them, optional
         See :func:`~sinkgen.data.schema.parse_bounds`.
+    names : tuple of str or int, optional
+        Of the columns, where ``X`` comes from a data frame.
 
     Raises
     ------
@@ -200,9 +221,9 @@ def numeric_format(X, image_shape=None, schema=None):
     """
     dtype = X.dtype.name
     if X.ndim == 2 and image_shape is None:
-        form = ArrayFormat(dtype, None, X.shape[1])
+        form = ArrayFormat(dtype, None, X.shape[1], names=names)
     else:
-        form = ImageFormat(dtype, None, _image_shape(X, image_shape), X.ndim == 2)
+        form = ImageFormat(dtype, None, _image_shape(X, image_shape), X.ndim == 2, names=names)
     bounds = parse_bounds(schema, form.n_groups)
     if bounds is None and X.dtype == bool:
         bounds = ((0, 1),) * form.n_groups

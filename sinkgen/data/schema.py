@@ -237,7 +237,8 @@ class Schema(Mapping):
         """
         if trust is not True:
             raise ValueError("from_frame reads the table outside of any privacy budget: say trust=True if it is public")
-        warnings.warn("a schema was read off a table: all it holds is taken as public", PrivacyLeakWarning, stacklevel=2)
+        message = "a schema was read off a table: all that it holds is taken as public"
+        warnings.warn(message, PrivacyLeakWarning, stacklevel=2)
         return cls({name: _observed(frame[name]) for name in frame.columns})
 
 

@@ -1,0 +1,511 @@
+"""Tables in, tables out: cells of mixed kinds to the codes of a few states a column, and back.
+
+Every column has a public, finite set of states: bins of its numbers or its categories, one state for what is learned to
+be rare, one for missing cells. A record is encoded as one code a column. What is drawn is a code plus a fraction: the
+fraction says where inside a bin the number lies.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sinkgen.data.schema import Column, Schema, kind_of, numbers_of
+
+OTHER = "other"  # what text of the reserved state reads when drawn
+DAY = 86400.0
+
+
+# --- Columns ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """Numbers or dates, in bins that are made of cells.
+
+    Attributes
+    ----------
+    name : str or int
+    dtype : str
+        Name of the pandas dtype.
+    kind : {"float", "integer", "datetime"}
+        Dates are counted in seconds since 1970.
+    nullable : bool
+        Whether a state for missing cells stands after the bins.
+    bounds : (low, high) or None
+        None as long as they are not known.
+    atoms : tuple of float
+        Numbers that get a cell of their own.
+    step : float or None
+        Numbers are rounded down to multiples of it.
+    edges : tuple of float or None
+        Ends of the cells (n_cells + 1,); a cell holds its left end. None as long as bins are not known.
+    bins : tuple of int
+        Bin of each cell, rising by 0 or 1.
+    weights : tuple of float
+        Weight of each cell within its bin, positive.
+    """
+
+    name: str | int
+    dtype: str
+    kind: str
+    nullable: bool
+    bounds: tuple | None = None
+    atoms: tuple = ()
+    step: float | None = None
+    edges: tuple | None = None
+    bins: tuple = ()
+    weights: tuple = ()
+
+    @property
+    def missing(self):
+        """Names of the releases that this column waits for."""
+        bounds = () if self.bounds else ("bounds",)
+        return bounds + (() if self.edges else ("bins",))
+
+    @property
+    def n_states(self):
+        """Bins, and the state for missing cells."""
+        return self.bins[-1] + 1 + self.nullable
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not."""
+        return None if self.bounds else "bounds"
+
+    def observe(self, series):
+        """The column with bounds: its own, or those that its cells show."""
+        if self.bounds:
+            return self
+        numbers = numbers_of(series)
+        numbers = numbers[np.isfinite(numbers)]
+        return self.with_bounds((numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0))
+
+    def with_bounds(self, bounds):
+        """The column with bounds, at least 1 apart if they are the same."""
+        low, high = map(float, bounds)
+        return dataclasses.replace(self, bounds=(low, high if high > low else low + 1))
+
+    def with_cells(self, edges, bins=None, weights=None):
+        """The same column with cells; by default each is a bin of its own."""
+        n_cells = len(edges) - 1
+        bins = range(n_cells) if bins is None else bins
+        weights = [1.0] * n_cells if weights is None else weights
+        return dataclasses.replace(
+            self, edges=tuple(map(float, edges)), bins=tuple(map(int, bins)), weights=tuple(map(float, weights))
+        )
+
+    def encode(self, series):
+        """Codes (m,) of a pandas column; -1 for missing cells of a column that has no state for them."""
+        numbers = numbers_of(series)
+        cells = np.searchsorted(self.edges, numbers, side="right") - 1
+        codes = np.asarray(self.bins)[np.clip(cells, 0, len(self.bins) - 1)]
+        return np.where(np.isnan(numbers), self.n_states - 1 if self.nullable else -1, codes)
+
+    def decode(self, places):
+        """A pandas column of drawn places (m,), code plus fraction."""
+        n_bins = self.n_states - self.nullable
+        ends, edges = self._places(), np.asarray(self.edges)
+        cell = np.clip(np.searchsorted(ends, places, side="right") - 1, 0, len(self.bins) - 1)
+        fraction = np.clip((places - ends[cell]) / np.maximum(np.diff(ends)[cell], 1e-300), 0, 1)
+        left, width = edges[cell], np.diff(edges)[cell]
+        is_atom = width <= 2 * np.abs(np.spacing(left))
+        numbers = np.where(is_atom, left, left + fraction * width)
+        if self.kind == "integer":
+            numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
+        if self.step is not None:
+            numbers = np.maximum(np.floor(numbers / self.step) * self.step, self.bounds[0])
+        return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= n_bins)
+
+    def allowed(self, condition):
+        """Part of each state that meets a condition: (n_states, 2), from and to.
+
+        Parameters
+        ----------
+        condition : number, (low, high) or None
+            None asks for a missing cell.
+        """
+        states = np.arange(self.n_states, dtype=float)
+        if condition is None:
+            return np.stack([states * 0, (states == self.n_states - 1) * float(self.nullable)], 1)
+        bounds = condition if isinstance(condition, tuple) else (condition, condition)
+        low, high = Column(bounds=bounds).bounds if bounds[0] != bounds[1] else Column(atoms=bounds).atoms
+        high = np.floor(high) + 1 if self.kind == "integer" else np.nextafter(high, np.inf)
+        start, stop = np.interp([low, high], self.edges, self._places())
+        ends = np.clip(np.stack([start - states, stop - states], 1), 0, 1)
+        return ends * (states < self.n_states - self.nullable)[:, None]
+
+    def _places(self):
+        # Where each edge lies on the axis of places: cells share their bin by weight.
+        bins, weights = np.asarray(self.bins), np.asarray(self.weights)
+        totals = np.bincount(bins, weights)
+        within = np.cumsum(weights) - (np.cumsum(totals) - totals)[bins]
+        ends = np.concatenate([[0.0], bins + within / totals[bins]])
+        ends[np.flatnonzero(np.diff(bins)) + 1] = bins[1:][np.diff(bins) > 0]
+        ends[-1] = bins[-1] + 1
+        return ends
+
+    def _restore(self, numbers, is_missing):
+        import pandas as pd
+
+        if self.kind == "datetime":
+            return _dates(numbers, is_missing, self.dtype)
+        if is_missing.any():
+            numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
+            numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
+        return pd.Series(numbers, name=self.name).astype(self.dtype)
+
+
+def _dates(seconds, is_missing, dtype):
+    import pandas as pd
+
+    dates = np.floor(seconds).astype("int64").astype("datetime64[s]")
+    dates[is_missing] = np.datetime64("NaT")
+    series = pd.Series(dates)
+    return series.dt.tz_localize("UTC").astype(dtype) if "," in dtype else series.astype(dtype)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Categories, ordered or not, and booleans.
+
+    Attributes
+    ----------
+    name : str or int
+    dtype : str
+        Name of the pandas dtype; "category" for its categories.
+    kind : {"category", "ordinal", "boolean"}
+    nullable : bool
+        Whether the last state is for missing cells.
+    values : tuple or None
+        None as long as they are not known.
+    other : bool
+        Whether a state after the values holds all other categories: so where the values are learned.
+    """
+
+    name: str | int
+    dtype: str
+    kind: str
+    nullable: bool
+    values: tuple | None = None
+    other: bool = False
+
+    @property
+    def missing(self):
+        """Names of the releases that this column waits for."""
+        return () if self.values is not None else ("categories",)
+
+    @property
+    def n_states(self):
+        """Values, the state for others, the state for missing cells."""
+        return len(self.values) + self.other + self.nullable
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not."""
+        return None if self.values is not None else "values"
+
+    def observe(self, series):
+        """The column with values: its own, or all that occur."""
+        if self.values is not None:
+            return self
+        return dataclasses.replace(self, values=tuple(sorted(set(members_of(series)))), other=False)
+
+    def with_values(self, values):
+        """The column with values that were learned."""
+        return dataclasses.replace(self, values=tuple(values))
+
+    def encode(self, series):
+        """Codes (m,) of a pandas column; -1 for cells that no state holds."""
+        places, present = series.factorize()
+        codes = {value: code for code, value in enumerate(self.values)}
+        rest = len(self.values) if self.other else -1
+        found = [codes.get(value, rest) for value in python_values(present)]
+        return np.array([*found, self.n_states - 1 if self.nullable else -1])[places]
+
+    def decode(self, places):
+        """A pandas column of drawn places (m,), code plus fraction."""
+        import pandas as pd
+
+        is_text = not self.values or isinstance(self.values[0], str)
+        states = [*self.values, *[OTHER if is_text else None] * self.other, *[None] * self.nullable]
+        cells = np.empty(len(states), dtype=object)
+        cells[:] = states
+        cells = cells[np.floor(places).astype(int)]
+        if self.dtype == "category":
+            categories = [state for state in dict.fromkeys(states) if state is not None]
+            return pd.Series(pd.Categorical(cells, categories=categories, ordered=self.kind == "ordinal"))
+        return pd.Series(cells, dtype=object).astype(self.dtype)
+
+    def allowed(self, condition):
+        """Part of each state that meets a condition: (n_states, 2), from and to.
+
+        Parameters
+        ----------
+        condition : category, list of categories, or None
+            None asks for a missing cell.
+        """
+        out = np.zeros((self.n_states, 2))
+        if condition is None:
+            out[self.n_states - 1, 1] = float(self.nullable)
+            return out
+        wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
+        codes = {value: code for code, value in enumerate(self.values)}
+        if self.other:
+            codes.setdefault(OTHER, len(self.values))
+        for value in wanted:
+            if value not in codes:
+                raise ValueError(f"column {self.name!r} knows the categories {list(codes)}")
+            out[codes[value], 1] = 1
+        return out
+
+
+def members_of(series):
+    """The cells of a pandas column that are not missing, as a list of Python scalars."""
+    return python_values(series.dropna().tolist())
+
+
+def python_values(values):
+    """Cells as Python scalars, so that they are found whatever dtype held them."""
+    return [value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+# --- The table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """The public facts of a table: its columns, in their order.
+
+    Attributes
+    ----------
+    columns : tuple of NumberColumn or CategoryColumn
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"age": [31, 50], "sex": ["F", "M"]})
+    >>> schema = {"age": Column(edges=(0, 40, 90)), "sex": ["F", "M"]}
+    >>> form = table_format(frame, schema)
+    >>> form.encode(Rows(frame)).tolist()
+    [[0, 0], [1, 1]]
+    """
+
+    columns: tuple
+
+    @property
+    def missing(self):
+        """Names of the releases that have to find what is not known, in their order."""
+        wanted = {what for column in self.columns for what in column.missing}
+        return tuple(what for what in ("bounds", "categories", "bins") if what in wanted)
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not, for messages."""
+        return tuple(f"schema[{c.name!r}] ({c.undeclared})" for c in self.columns if c.undeclared)
+
+    @property
+    def assumptions(self):
+        """What is public without having been released."""
+        declared = [str(column.name) for column in self.columns if not column.undeclared]
+        return (f"bounds or values, as declared or by dtype, of: {', '.join(declared)}",) if declared else ()
+
+    def observe(self, X):
+        """The same format, with bounds and values read off a table that is trusted to be public."""
+        return TableFormat(tuple(column.observe(X.frame[column.name]) for column in self.columns))
+
+    @property
+    def names(self):
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
+    @property
+    def widths(self):
+        """Number of states of each column."""
+        return tuple(column.n_states for column in self.columns)
+
+    @property
+    def record_shape(self):
+        """One row."""
+        return (len(self.columns),)
+
+    @property
+    def n_encoded(self):
+        """Numbers in an encoded record."""
+        return len(self.columns)
+
+    def encode(self, rows):
+        """Codes (m, n_columns) of :class:`Rows`, each record on its own: what no state holds is -1."""
+        codes = np.stack([column.encode(rows.frame[column.name]) for column in self.columns], 1)
+        return torch.from_numpy(codes.astype(np.int16 if max(self.widths) < 2**15 else np.int32))
+
+    def decode(self, encoded):
+        """The table (pandas.DataFrame) of drawn places (m, n_columns), each a code plus a fraction."""
+        import pandas as pd
+
+        places = encoded.detach().cpu().double().numpy()
+        series = [column.decode(place) for column, place in zip(self.columns, places.T, strict=True)]
+        frame = pd.concat(series, axis=1)
+        frame.columns = pd.Index(self.names)
+        return frame
+
+    def allowed(self, conditions):
+        """Part of each state that meets the conditions: one (n_states, 2) a column, or None.
+
+        Parameters
+        ----------
+        conditions : dict
+            Column to a category or a list of them, a number or date, ``(low, high)``, or None for missing.
+
+        Raises
+        ------
+        ValueError
+            If a column is unknown, or a category is.
+        """
+        unknown = set(conditions) - set(self.names)
+        if unknown:
+            raise ValueError(f"conditions name columns that the table lacks; it has {self.names}")
+        return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
+
+    def to_dict(self):
+        """What :meth:`from_dict` reads; JSON."""
+        columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
+        return {"kind": type(self).__name__, "columns": columns}
+
+    @classmethod
+    def from_dict(cls, state):
+        """The format whose ``to_dict`` gave ``state``."""
+        return cls(tuple(_column_from_dict(dict(column)) for column in state["columns"]))
+
+
+COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
+
+
+def _column_from_dict(state):
+    kind = COLUMN_TYPES[state.pop("type")]
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
+
+
+def table_format(frame, schema=None):
+    """The format of a table, from public facts alone: names and dtypes of its columns, and what is declared.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        Checked by :func:`check_table`.
+    schema : Schema or dict, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the schema names a column that the table lacks, or does not fit a column's dtype.
+    """
+    schema = _as_schema(schema, frame.columns)
+    return TableFormat(tuple(_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns))
+
+
+def _as_schema(schema, names):
+    schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
+    unknown = [name for name in schema if name not in set(names)]
+    if unknown:
+        raise ValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
+    return schema
+
+
+def _column_format(name, dtype, declared):
+    column = declared or Column()
+    kind = kind_of(dtype, column)
+    _check_kind(name, kind, dtype)
+    # What is not declared may be missing wherever the dtype allows: whether it ever is, is private.
+    nullable = column.nullable if declared else _holds_missing(dtype)
+    text = "category" if hasattr(dtype, "categories") else str(dtype)
+    if kind in ("float", "integer", "datetime"):
+        made = NumberColumn(name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), column.step)
+        return made if column.edges is None else made.with_cells(column.edges)
+    if kind == "ordinal" and column.values is None:
+        raise ValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
+    values = (False, True) if kind == "boolean" else column.values
+    return CategoryColumn(name, text, kind, nullable, values, other=values is None)
+
+
+def _check_kind(name, kind, dtype):
+    if kind is None or (kind == "datetime") != (getattr(dtype, "kind", "O") == "M"):
+        raise TypeError(
+            f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
+            + "; columns hold numbers, booleans, text, categories or datetimes"
+        )  # fmt: skip
+
+
+def _holds_missing(dtype):
+    return not (isinstance(dtype, np.dtype) and dtype.kind in "biu")
+
+
+class Rows:
+    """A table that can be cut by position, as a record source wants it.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    """
+
+    device = "cpu"
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def __len__(self):
+        return len(self.frame)
+
+    def __getitem__(self, rows):
+        return Rows(self.frame.iloc[rows])
+
+
+# --- Checks ----------------------------------------------------------------------------------------------------------
+
+
+def is_table(X):
+    """Whether ``X`` is a data frame of any library."""
+    return hasattr(X, "columns") and hasattr(X, "dtypes" if hasattr(X, "iloc") else "columns")
+
+
+def check_table(frame, schema):
+    """Check a table's cells against what is declared of them; before anything is spent.
+
+    Raises
+    ------
+    TypeError
+        If it is not a pandas data frame, or a column holds what no table can: the message names the column.
+    ValueError
+        If it has no rows or columns, names repeat, or cells are missing or infinite where that is not declared.
+    """
+    if not hasattr(frame, "iloc"):
+        raise TypeError("X is a data frame of another library than pandas; pass X.to_pandas()")
+    if not len(frame) or not len(frame.columns):
+        raise ValueError(f"X has {len(frame)} rows and {len(frame.columns)} columns; at least 1 of each is needed")
+    if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
+        raise ValueError("X must have column names that are distinct texts or integers")
+    form = table_format(frame, schema)
+    for column in form.columns:
+        _check_cells(column, frame[column.name])
+    return form
+
+
+def _check_cells(column, series):
+    if isinstance(column, CategoryColumn):
+        _check_categories(column, series)
+    elif column.kind != "datetime" and series.dtype.kind not in "biuf":
+        raise TypeError(f"column {column.name!r} is declared as {column.kind} and has dtype {series.dtype}")
+    if column.nullable:
+        return
+    if series.isna().any() or (series.dtype.kind == "f" and not np.isfinite(series.to_numpy(dtype=float)).all()):
+        raise ValueError(f"column {column.name!r} has missing or infinite cells; declare Column(..., nullable=True)")
+
+
+def _check_categories(column, series):
+    if series.dtype != object:
+        return
+    kinds = {str if isinstance(value, str) else type(value) for value in series.dropna()}
+    are_plain = all(issubclass(kind, (str, bool, int, float, np.generic)) for kind in kinds)
+    if not are_plain or (str in kinds and len(kinds) > 1):
+        raise TypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")

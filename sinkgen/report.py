@@ -1,0 +1,442 @@
+"""How faithful synthetic records are: a table of measures, and pictures.
+
+All of it looks at real records without noise: it is for those who hold them, and no part of a release.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import clone, is_classifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import type_of_target
+
+from sinkgen._validation import check_choice, check_integer
+
+__all__ = ["FidelityDisplay", "score_report"]
+
+N_BINS = 10
+MOST_PAIRS = 200
+KINDS = ("marginals", "correlations", "samples")
+
+
+def score_report(real, synthetic, *, test=None, models=None, random_state=None):
+    """Measure how well synthetic records stand in for real ones.
+
+    Parameters
+    ----------
+    real : X or (X, y)
+        What the generator was fitted to: array, images or data frame, with labels or a numeric target if they are to
+        be learned.
+    synthetic : X or (X, y)
+        What it drew.
+    test : X or (X, y), default=None
+        Real records that the generator has not seen. None holds out a third of ``real``: then what is tested on has
+        been seen by the generator, though through its noise.
+    models : dict of str to estimator, default=None
+        Classifiers or regressors to train on synthetic records and test on real ones (TSTR). None is a linear model
+        and a random forest. Data frames reach them as numbers, categories one-hot.
+    random_state : int, numpy.random.RandomState or None, default=None
+        Seeds the split, the forest and the choice of pairs where there are many columns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a measure, with two columns: "synthetic", and, as the mark to reach, "real": the same measure with the
+        real training records in place of the synthetic ones.
+
+        ``accuracy, <model>`` (or ``R2``)
+            Score on the test records of a model trained on these.
+        ``one-way marginals``, ``two-way marginals``
+            Total variation distance to the test records' histogram of a column, or of a pair of columns, in ten bins
+            of the real records' quantiles or in categories; mean over columns. 0 is best, 1 worst.
+        ``nearest-record ratio``
+            Median distance of these to the nearest real training record (other than itself), over that of the test
+            records. Far below 1: records were copied.
+
+    Raises
+    ------
+    ImportError
+        Without pandas.
+    ValueError
+        If the parts differ in their columns, or only some of them have labels.
+
+    Notes
+    -----
+    Every number is computed from real records, without noise. Show it to nobody whom you would not show the records.
+
+    Examples
+    --------
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> random = np.random.default_rng(0)
+    >>> y = random.integers(2, size=600)
+    >>> X = random.normal(y[:, None], 0.3, (600, 2))
+    >>> gen = DPSinkhornGenerator(epsilon=10, schema=(-1, 2), classes=[0, 1]).fit(X, y)
+    >>> report = score_report((X, y), gen.sample(600), random_state=0)
+    >>> list(report.index)[2:]
+    ['one-way marginals', 'two-way marginals', 'nearest-record ratio']
+    >>> bool(report.loc["accuracy, random forest", "synthetic"] > 0.8)
+    True
+    """
+    import pandas as pd
+
+    random = check_random_state(random_state)
+    real, synthetic = _part(real), _part(synthetic)
+    real, test = _hold_out(real, random) if test is None else (real, _part(test))
+    if len({part.y is None for part in (real, synthetic, test)}) == 2:
+        raise ValueError("real, synthetic and test must all have labels, or none of them")
+    views = _Columns(real).views(synthetic=synthetic, real=real, test=test)
+    rows = _learning_rows(views, models, random) | _marginal_rows(views, random) | _nearest_row(views)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["synthetic", "real"]).rename_axis("measure")
+
+
+class FidelityDisplay:
+    """Pictures of synthetic records beside real ones.
+
+    Make it by :meth:`from_samples` or :meth:`from_estimator`, which plot at once; :meth:`plot` plots again.
+
+    Parameters
+    ----------
+    real, synthetic : X or (X, y)
+        Arrays, images or data frames of the same columns; labels are not used.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure
+        The figure plotted last.
+    axes_ : ndarray of matplotlib.axes.Axes
+        Its axes.
+
+    Notes
+    -----
+    The pictures show real records. They are for those who hold them.
+
+    Examples
+    --------
+    >>> random = np.random.default_rng(0)
+    >>> display = FidelityDisplay(random.normal(size=(50, 3)), random.normal(size=(50, 3)))
+    >>> display.real.shape
+    (50, 3)
+    """
+
+    def __init__(self, real, synthetic):
+        self.real, self.synthetic = _part(real).X, _part(synthetic).X
+
+    @classmethod
+    def from_samples(cls, real, synthetic, *, kind="marginals", **settings):
+        """Plot synthetic records beside real ones.
+
+        Parameters
+        ----------
+        real, synthetic : X or (X, y)
+        kind : {"marginals", "correlations", "samples"}, default="marginals"
+        **settings
+            Of :meth:`plot`.
+
+        Returns
+        -------
+        FidelityDisplay
+        """
+        return cls(real, synthetic).plot(kind, **settings)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, kind="marginals", random_state=None, **settings):
+        """Plot what a fitted generator draws, as many as there are records in ``X``, beside these.
+
+        Parameters
+        ----------
+        estimator : DPSinkhornGenerator or other estimator
+            Fitted; has ``sample``.
+        X : array or data frame
+            Real records.
+        kind : {"marginals", "correlations", "samples"}, default="marginals"
+        random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+            Seeds the drawing.
+        **settings
+            Of :meth:`plot`.
+
+        Returns
+        -------
+        FidelityDisplay
+        """
+        return cls.from_samples(X, estimator.sample(len(X), random_state=random_state), kind=kind, **settings)
+
+    def plot(self, kind="marginals", *, most=12, axes=None):
+        """Plot, with matplotlib.
+
+        Parameters
+        ----------
+        kind : {"marginals", "correlations", "samples"}, default="marginals"
+            Histograms of the first columns; matrices of correlations; or the first records themselves, as images where
+            they are images, else as rows of a picture.
+        most : int, default=12
+            At most so many columns or records.
+        axes : array of matplotlib.axes.Axes, default=None
+            Where to plot: at least as many as there are columns for "marginals", else two. None makes a figure.
+
+        Returns
+        -------
+        FidelityDisplay
+            With ``figure_`` and ``axes_``.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        ValueError
+            If ``kind`` is unknown, or there are too few axes.
+        """
+        check_choice("kind", kind, KINDS)
+        check_integer("most", most, low=1)
+        draw = {"marginals": self._marginals, "correlations": self._correlations, "samples": self._samples}[kind]
+        draw(most, axes)
+        return self
+
+    def _marginals(self, most, axes):
+        columns = _Columns(_Part(self.real))
+        names = columns.names[:most]
+        self._take_axes(axes, len(names))
+        for ax, name in zip(self.axes_, names, strict=False):
+            column = columns.of[name]
+            real, synthetic = (_named_columns(X)[name] for X in (self.real, self.synthetic))
+            column.draw(ax, {"real": real, "synthetic": synthetic})
+            ax.set(title=str(name), yticks=[])
+        self.axes_[0].legend()
+
+    def _correlations(self, most, axes):
+        self._take_axes(axes, 2)
+        views = _Columns(_Part(self.real)).views(real=_Part(self.real), synthetic=_Part(self.synthetic))
+        for ax, (title, view) in zip(self.axes_, views.items(), strict=False):
+            with np.errstate(divide="ignore", invalid="ignore"):  # a constant column: nan, blank
+                matrix = np.corrcoef(view.numbers, rowvar=False)
+            image = ax.imshow(np.atleast_2d(matrix), vmin=-1, vmax=1, cmap="RdBu")
+            ax.set(title=title, xticks=[], yticks=[])
+        self.figure_.colorbar(image, ax=list(self.axes_[:2]), shrink=0.7)
+
+    def _samples(self, most, axes):
+        self._take_axes(axes, 2)
+        columns = _Columns(_Part(self.real))
+        for ax, title in zip(self.axes_, ("real", "synthetic"), strict=False):
+            X = getattr(self, title)
+            if np.ndim(X) > 2:
+                ax.imshow(_montage(np.asarray(X)[:most], self.real), cmap="gray")
+            else:
+                ax.imshow(columns.view(_Part(X[:most])).numbers, vmin=-3, vmax=3, aspect="auto")
+            ax.set(title=title, xticks=[], yticks=[])
+
+    def _take_axes(self, axes, n):
+        import matplotlib.pyplot as plt
+
+        if axes is None:
+            n_rows = -(-n // 4)
+            n_columns = -(-n // n_rows)
+            size = (2.4 * n_columns, 2.2 * n_rows) if n > 2 else (7, 3.2)
+            _, axes = plt.subplots(n_rows, n_columns, figsize=size, layout="constrained", squeeze=False)
+            for ax in axes.ravel()[n:]:
+                ax.remove()
+        self.axes_ = np.atleast_1d(axes).ravel()
+        if len(self.axes_) < n:
+            raise ValueError(f"axes must be at least {n}, got {len(self.axes_)}")
+        self.figure_ = self.axes_[0].figure
+
+
+def _montage(images, like):
+    """One image of many, side by side; values from 0 to 1 over the range of ``like``."""
+    low, high = np.min(like), np.max(like)
+    images = np.clip((images - low) / max(high - low, 1e-12), 0, 1)
+    images = np.pad(images, [(0, 0), (0, 1), (0, 1)] + [(0, 0)] * (images.ndim - 3), constant_values=1)
+    side = int(np.ceil(np.sqrt(len(images))))
+    blank = np.ones((side * side - len(images), *images.shape[1:]))
+    rows = np.concatenate([images, blank]).reshape(side, side, *images.shape[1:])
+    height, width, *channels = images.shape[1:]
+    whole = rows.swapaxes(1, 2).reshape(side * height, side * width, *channels)
+    return whole[..., 0] if channels == [1] else whole
+
+
+# --- Records as columns ----------------------------------------------------------------------------------------------
+
+
+class _Part(NamedTuple):
+    X: object
+    y: object = None
+
+
+def _part(given):
+    return _Part(*given) if isinstance(given, tuple) else _Part(given)
+
+
+def _hold_out(part, random):
+    if part.y is None:
+        return tuple(map(_Part, train_test_split(part.X, test_size=1 / 3, random_state=random)))
+    X, X_test, y, y_test = train_test_split(part.X, part.y, test_size=1 / 3, random_state=random)
+    return _Part(X, y), _Part(X_test, y_test)
+
+
+class _View(NamedTuple):
+    """What the measures need of some records: features as numbers (n, k), bins of each column (n, columns), labels."""
+
+    numbers: np.ndarray
+    bins: np.ndarray
+    y: object
+
+
+class _Columns:
+    """What is known of the columns, from the real records."""
+
+    def __init__(self, part):
+        columns = _named_columns(part.X)
+        self.names = list(columns)
+        self.of = {name: _column_kind(values)(values) for name, values in columns.items()}
+        self.target = None if part.y is None else _target_kind(part.y)(part.y)
+        if np.ndim(part.X) > 2:  # the pixels of images are of one kind: those at the border do not count more
+            scale = np.sqrt(np.mean([column.scale**2 for column in self.of.values()]))
+            for column in self.of.values():
+                column.scale = scale
+
+    def view(self, part):
+        columns = _named_columns(part.X)
+        if list(columns) != self.names:
+            raise ValueError("real and synthetic records must have the same columns")
+        bins = [self.of[name].bins(values) for name, values in columns.items()]
+        if part.y is not None:
+            bins.append(self.target.bins(part.y))
+        numbers = np.column_stack([self.of[name].numbers(values) for name, values in columns.items()])
+        return _View(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))
+
+    def views(self, **parts):
+        return {name: self.view(part) for name, part in parts.items()}
+
+
+def _named_columns(X):
+    if hasattr(X, "columns"):
+        return {name: X[name] for name in X.columns}
+    X = np.asarray(X)
+    return dict(enumerate(X.reshape(len(X), -1).T))
+
+
+def _column_kind(values):
+    return _Numbers if values.dtype.kind in "biufmM" else _Categories
+
+
+def _target_kind(y):
+    return _Numbers if type_of_target(y).startswith("continuous") else _Categories
+
+
+class _Numbers:
+    """A column of numbers or dates."""
+
+    def __init__(self, values):
+        values = _floats(values)
+        self.edges = np.unique(np.nanquantile(values, np.linspace(0, 1, N_BINS + 1)[1:-1]))
+        self.centre, self.scale = np.nanmean(values), np.nanstd(values) or 1.0
+
+    def bins(self, values):
+        values = _floats(values)
+        return np.where(np.isnan(values), N_BINS, np.searchsorted(self.edges, values, side="right"))
+
+    def numbers(self, values):
+        return np.nan_to_num((_floats(values) - self.centre) / self.scale)[:, None]
+
+    def draw(self, ax, parts):
+        parts = {label: _floats(values) for label, values in parts.items()}
+        edges = np.histogram_bin_edges(parts["real"][np.isfinite(parts["real"])], 20)
+        for label, values in parts.items():
+            ax.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, alpha=0.5, label=label)
+
+
+class _Categories:
+    """A column of anything else; what is missing is a category of its own."""
+
+    def __init__(self, values):
+        self.names = np.unique(_texts(values))
+
+    def bins(self, values):
+        texts = _texts(values)
+        places = np.searchsorted(self.names, texts).clip(max=len(self.names) - 1)
+        return np.where(self.names[places] == texts, places, len(self.names))
+
+    def numbers(self, values):
+        # Two categories are at distance 1; one that the real records lack is nothing.
+        return np.eye(len(self.names) + 1, len(self.names))[self.bins(values)] / np.sqrt(2)
+
+    def draw(self, ax, parts):
+        for offset, (label, values) in zip((-0.2, 0.2), parts.items(), strict=True):
+            shares = np.bincount(self.bins(values), minlength=len(self.names) + 1) / len(values)
+            ax.bar(np.arange(len(self.names)) + offset, shares[:-1], 0.4, alpha=0.7, label=label)
+        ax.set_xticks(range(len(self.names)), self.names, rotation=90)
+
+
+def _floats(values):
+    if values.dtype.kind in "mM":
+        nanoseconds = np.asarray(values, dtype=f"{values.dtype.kind}8[ns]")
+        return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64))
+    if hasattr(values, "to_numpy"):  # a nullable column of pandas
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _texts(values):
+    texts = np.array([str(value) for value in values])
+    return np.where(values.isna(), "", texts) if hasattr(values, "isna") else texts
+
+
+# --- Measures --------------------------------------------------------------------------------------------------------
+
+
+def _learning_rows(views, models, random):
+    test = views["test"]
+    if test.y is None:
+        return {}
+    models = _default_models(views["real"].y, random) if models is None else models
+    rows = {}
+    for name, model in models.items():
+        measure = "accuracy" if is_classifier(model) else "R2"
+        rows[f"{measure}, {name}"] = [
+            clone(model).fit(view.numbers, view.y).score(test.numbers, test.y)
+            for view in (views["synthetic"], views["real"])
+        ]
+    return rows
+
+
+def _default_models(y, random):
+    seed = random.randint(2**31)
+    if type_of_target(y).startswith("continuous"):
+        return {"linear": Ridge(), "random forest": RandomForestRegressor(random_state=seed)}
+    return {"linear": LogisticRegression(max_iter=1000), "random forest": RandomForestClassifier(random_state=seed)}
+
+
+def _marginal_rows(views, random):
+    n = views["test"].bins.shape[1]
+    pairs = list(itertools.combinations(range(n), 2))
+    pairs = [pairs[k] for k in random.permutation(len(pairs))[:MOST_PAIRS]]
+    groups = {"one-way marginals": [(k,) for k in range(n)], "two-way marginals": pairs}
+    return {
+        name: [_mean_distance(views[which].bins, views["test"].bins, columns) for which in ("synthetic", "real")]
+        for name, columns in groups.items()
+        if columns
+    }
+
+
+def _mean_distance(bins, other, columns):
+    return float(np.mean([_total_variation(bins[:, list(k)], other[:, list(k)]) for k in columns]))
+
+
+def _total_variation(cells, other):
+    """Half the sum of absolute differences of the shares of each cell; cells are rows of integers."""
+    _, places = np.unique(np.concatenate([cells, other]), axis=0, return_inverse=True)
+    places = places.ravel()
+    size = places.max() + 1
+    shares, others = (np.bincount(p, minlength=size) / len(p) for p in (places[: len(cells)], places[len(cells) :]))
+    return 0.5 * np.abs(shares - others).sum()
+
+
+def _nearest_row(views):
+    index = NearestNeighbors(n_neighbors=1).fit(views["real"].numbers)
+    near = {name: np.median(index.kneighbors(views[name].numbers)[0]) for name in ("synthetic", "test")}
+    own = np.median(index.kneighbors()[0])  # without a record itself
+    mark = near["test"] or np.nan
+    return {"nearest-record ratio": [near["synthetic"] / mark, own / mark]}

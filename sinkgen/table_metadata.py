@@ -1,0 +1,126 @@
+"""What is not declared of a table's columns: bounds, categories and bins, learned on the budget."""
+
+import numpy as np
+import torch
+
+from sinkgen.data.schema import numbers_of
+from sinkgen.data.table import TableFormat, members_of
+from sinkgen.queries import bounds_from_magnitudes
+from sinkgen.release import project_simplex
+from sinkgen.sampling import Records
+from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery
+
+MOST_BINS = 24
+FINE_CELLS = 128
+UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
+
+
+def learn_table(form, source, mechanism):
+    """The format with nothing missing: what is not declared is released.
+
+    Parameters
+    ----------
+    form : TableFormat
+    source : RecordSource
+        Rows of the table.
+    mechanism : GaussianMechanism
+        Charged with the rows that ``form.missing`` names.
+
+    Returns
+    -------
+    TableFormat
+    """
+    for what, learn in (("bounds", _learn_bounds), ("categories", _learn_categories), ("bins", _learn_bins)):
+        waiting = [j for j, column in enumerate(form.columns) if what in column.missing]
+        if waiting:
+            learned = learn([form.columns[j] for j in waiting], source, mechanism)
+            columns = dict(enumerate(form.columns)) | dict(zip(waiting, learned, strict=True))
+            form = TableFormat(tuple(columns.values()))
+    return form
+
+
+def _learn_bounds(columns, source, mechanism):
+    def numbers(records):
+        cells = np.stack([numbers_of(records.values.frame[column.name]) for column in columns], 1)
+        return Records(torch.from_numpy(cells))
+
+    query = CellMagnitudeQuery(len(columns))
+    counts = mechanism.release("bounds", query, source.map(numbers))
+    bounds = bounds_from_magnitudes(counts, mechanism.noise_multiplier("bounds") * query.sensitivity)
+    return [column.with_bounds(pair) for column, pair in zip(columns, bounds.tolist(), strict=True)]
+
+
+def _learn_categories(columns, source, mechanism):
+    def cells(records):
+        return [members_of(records.values.frame[column.name]) for column in columns]
+
+    kept = mechanism.release_sets("categories", source, cells, len(columns))
+    return [column.with_values(found.labels) for column, found in zip(columns, kept, strict=True)]
+
+
+def _learn_bins(columns, source, mechanism):
+    fine = TableFormat(tuple(column.with_cells(fine_edges(column)) for column in columns))
+    query = MarginalQuery(fine.widths)
+    codes = source.map(lambda r: Records(fine.encode(r.values), torch.zeros(len(r), dtype=torch.long)))
+    counts = mechanism.release("bins", query, codes)[0]
+    noise = mechanism.noise_multiplier("bins") * query.sensitivity
+    parts = zip(fine.columns, counts.split(fine.widths), strict=True)
+    return [merge_cells(column, part, noise) for column, part in parts]
+
+
+def fine_edges(column):
+    """Ends of the cells in which a column's numbers are first counted; public.
+
+    Whole numbers within narrow bounds have a cell each. Else cells are of equal width, and, for numbers that may be
+    skewed, also of equal ratio; the column's atoms have cells of their own.
+
+    Examples
+    --------
+    >>> from sinkgen.data.table import NumberColumn
+    >>> fine_edges(NumberColumn("age", "int64", "integer", False, (0.0, 3.0))).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    low, high = column.bounds
+    whole = column.kind == "integer"
+    if whole and high - low < UNIT_CELLS:
+        return np.arange(np.ceil(low), np.floor(high) + 2)
+    edges = [np.linspace(low, high, FINE_CELLS + 1)]
+    if column.kind != "datetime":
+        sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
+        atoms = np.asarray(column.atoms)
+        edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
+    edges = np.concatenate(edges)
+    edges = np.unique(np.ceil(edges) if whole else edges)
+    last = np.floor(high) + 1 if whole else high
+    return np.append(edges[(edges >= low) & (edges < last)], last)
+
+
+def merge_cells(column, counts, noise_scale):
+    """Bins of about equal noisy counts, made of cells; post-processing.
+
+    A cell that holds its bin's share alone stays alone. No bin holds less than stands out of the noise.
+
+    Parameters
+    ----------
+    column : NumberColumn
+        With a bin for each cell.
+    counts : Tensor of shape (n_states,)
+        Noisy counts of the cells, and of missing cells if the column is nullable.
+    noise_scale : float
+        Standard deviation of a count's noise.
+    """
+    present = counts[: len(column.bins)]
+    total = float(present.sum().clamp_min(1.0))
+    share = (total * project_simplex(present / total)).numpy()
+    heavy = share >= total / MOST_BINS
+    wanted = share[~heavy].sum() / max(MOST_BINS - heavy.sum(), MOST_BINS / 4)
+    wanted = max(wanted, 4 * noise_scale, 1e-9)
+    bins, held = np.zeros(len(share), dtype=int), 0.0
+    for cell in range(1, len(share)):
+        held += share[cell - 1]
+        alone = (heavy[cell - 1] or heavy[cell]) and share[[cell - 1, cell]].max() >= wanted
+        full = held >= wanted and share[cell:].sum() >= wanted
+        bins[cell] = bins[cell - 1] + (alone or full)
+        held = 0.0 if bins[cell] > bins[cell - 1] else held
+    smooth = share + 1e-3 * total / len(share)
+    return column.with_cells(column.edges, bins, smooth)

@@ -1,0 +1,113 @@
+"""What is asked of private tables: counts of the states of columns, and of pairs of columns.
+
+As in :mod:`sinkgen.queries`, every class says why its ``sensitivity`` holds.
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from sinkgen.mechanism import SumQuery
+from sinkgen.queries import MagnitudeQuery
+
+
+class CellMagnitudeQuery(MagnitudeQuery):
+    """Histograms of each column's numbers by sign and binary magnitude; missing cells (nan) count nowhere.
+
+    A record counts once a column at most: the sensitivity is the square root of their number.
+
+    Parameters
+    ----------
+    n_columns : int
+    """
+
+    def __init__(self, n_columns):
+        super().__init__(n_columns, n_columns)
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        rows = np.asarray(records.values, dtype=np.float64)
+        present = ~np.isnan(rows)
+        bins = self._bin(np.where(present, rows, 0.0)) + self.n_bins * np.arange(self.n_groups)
+        return torch.from_numpy(np.bincount(bins[present], minlength=self.size))
+
+
+class MarginalQuery(SumQuery):
+    """Counts of the states of every column, within each class.
+
+    A record counts once a column, in its own class: the sensitivity is the square root of the number of columns. A code
+    of -1 counts nowhere.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Number of states of each column.
+    n_classes : int
+    """
+
+    def __init__(self, widths, n_classes=1):
+        self.widths, self.n_classes = tuple(widths), n_classes
+        self.size = n_classes * sum(widths)
+        self.sensitivity = math.sqrt(len(self.widths))
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        return torch.stack([part.sum(0) for part in _one_hot_by_class(records, self.widths, self.n_classes)]).flatten()
+
+    def read(self, value):
+        """Counts (n_classes, D) of the D states of all columns."""
+        return value.view(self.n_classes, -1)
+
+
+class PairQuery(SumQuery):
+    """Counts of the pairs of states of any two columns, within each class.
+
+    A record counts once in each pair of columns, in its own class: the sensitivity is the square root of the number of
+    pairs. Only one of (a, b) and (b, a) is released. A code of -1 counts nowhere.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Number of states of each column; at least two columns.
+    n_classes : int
+    """
+
+    def __init__(self, widths, n_classes=1):
+        self.widths, self.n_classes = tuple(widths), n_classes
+        self._above = pair_mask(widths).triu()
+        self.size = n_classes * int(self._above.sum())
+        self.sensitivity = math.sqrt(math.comb(len(self.widths), 2))
+
+    def contribution(self, records):
+        """Counts of one chunk: a matrix product of its one-hot rows, for which alone they are made."""
+        parts = _one_hot_by_class(records, self.widths, self.n_classes)
+        return torch.cat([(part.T @ part)[self._above] for part in parts])
+
+    def read(self, value):
+        """Symmetric counts (n_classes, D, D) of the D states of all columns; 0 within a column."""
+        out = torch.zeros(self.n_classes, *self._above.shape, dtype=value.dtype)
+        out[:, self._above] = value.view(self.n_classes, -1)
+        return out + out.transpose(1, 2)
+
+
+def pair_mask(widths):
+    """Which entries (D, D) belong to two different columns.
+
+    Examples
+    --------
+    >>> pair_mask([1, 2]).int().tolist()
+    [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
+    """
+    column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+    return column[:, None] != column
+
+
+def _one_hot_by_class(records, widths, n_classes):
+    """One-hot rows (m_c, D) of each class; float32, in which counts below 2^24 are exact."""
+    codes = records.values.long()
+    # A state more, for -1, which is then left out.
+    blocks = [F.one_hot(codes[:, j] + 1, width + 1)[:, 1:] for j, width in enumerate(widths)]
+    rows = torch.cat(blocks, 1).float()
+    return [rows[records.labels == c] for c in range(n_classes)]

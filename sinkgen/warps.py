@@ -1,0 +1,67 @@
+"""Smooth deformations of images: public displacement fields, their tangents at an image, and their application.
+
+How much images are deformed is private, and is released as second moments of the amounts; the fields are not.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+WAVES = 3
+
+
+class Warps:
+    """Displacement fields spanned by the lowest cosine waves, each of root mean square one pixel.
+
+    Parameters
+    ----------
+    image_shape : (h, w) or (h, w, c)
+    waves : int
+        Waves a side, w; there are q = 2 w^2 fields, half of them along each axis.
+
+    Examples
+    --------
+    >>> warps = Warps((5, 5))
+    >>> image = torch.eye(5).view(1, 25)
+    >>> bool((warps.apply(image, torch.zeros(1, warps.size)) - image).abs().max() < 1e-6)
+    True
+    """
+
+    def __init__(self, image_shape, waves=WAVES):
+        self._height, self._width, self._channels = (*image_shape, 1)[:3]
+        rows, columns = (_waves(side, waves) for side in (self._height, self._width))
+        patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, self._height, self._width)
+        along = torch.tensor([[2 / self._width, 0.0], [0.0, 2 / self._height]])  # grid_sample counts from -1 to 1
+        self._fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
+        shape = (1, 1, self._height, self._width)
+        self._identity = F.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
+
+    @property
+    def size(self):
+        """Number of fields, q."""
+        return len(self._fields)
+
+    def apply(self, images, amounts):
+        """Images (m, D), deformed by amounts (m, q) in pixels; what comes in from outside repeats the border."""
+        pixels = images.view(len(images), self._height, self._width, self._channels).permute(0, 3, 1, 2)
+        grid = self._identity + torch.einsum("mq,qyxk->myxk", amounts, self._fields)
+        moved = F.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+        return moved.permute(0, 2, 3, 1).reshape(len(images), -1)
+
+    def tangents(self, images):
+        """Derivatives (n, q, D) of the images (n, D) by each amount, at no deformation; central differences."""
+        step = 0.5  # pixels
+        units = step * torch.eye(self.size)[:, None].expand(-1, len(images), -1)
+        return torch.stack([(self.apply(images, unit) - self.apply(images, -unit)) / (2 * step) for unit in units], 1)
+
+    def draw(self, images, factors, random):
+        """Images (m, D), each deformed by amounts with covariance ``factors[i] @ factors[i].T`` (m, q, q)."""
+        normal = torch.randn(len(images), self.size, generator=random)
+        return self.apply(images, torch.einsum("mqr,mr->mq", factors, normal))
+
+
+def _waves(side, count):
+    i = torch.arange(side, dtype=torch.float32)
+    columns = torch.cos(math.pi / side * (i[:, None] + 0.5) * torch.arange(min(count, side)))
+    return columns / columns.square().mean(0).sqrt()
