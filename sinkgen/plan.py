@@ -51,9 +51,10 @@ def make_plan(training, epsilon, delta, form, missing, given, accountant):
     own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in missing}
     known = {what: metadata.SHARES[what] for what in missing}
     if training == TABULAR:
-        settings = tabular.TabularSettings(**given)
-        shares = known | settings.shares
-        return Plan(settings, split_budget(epsilon, delta, shares, own_delta=own_delta, accountant=accountant))
+        settings = tabular.auto_settings(gaussian_mu(epsilon, delta - sum(own_delta.values())), **given)
+        shares, steps = known | settings.shares, {"refinements": settings.refinements}
+        releases = split_budget(epsilon, delta, shares, steps=steps, own_delta=own_delta, accountant=accountant)
+        return Plan(settings, releases)
     if training == "batch":
         settings, shares = batch.BatchSettings(**given), batch.SHARES
         main, steps = "gradients", {"gradients": settings.steps}

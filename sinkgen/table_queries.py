@@ -4,12 +4,13 @@ As in :mod:`sinkgen.queries`, every class says why its ``sensitivity`` holds.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sinkgen.mechanism import SumQuery
+from sinkgen.mechanism import ROUNDING_MARGIN, SumQuery
 from sinkgen.queries import MagnitudeQuery
 
 
@@ -111,3 +112,52 @@ def _one_hot_by_class(records, widths, n_classes):
     blocks = [F.one_hot(codes[:, j] + 1, width + 1)[:, 1:] for j, width in enumerate(widths)]
     rows = torch.cat(blocks, 1).float()
     return [rows[records.labels == c] for c in range(n_classes)]
+
+
+class Service(NamedTuple):
+    """Noisy counts of what each component serves: states (n_components, D) and classes (n_components, n_classes)."""
+
+    states: torch.Tensor
+    classes: torch.Tensor
+
+
+class ServiceQuery(SumQuery):
+    """How many records of each state and class each component of a mixture serves.
+
+    Record j is served by component k to the share ``r_k = softmax_k(log w_kc + sum_a log q_ka(x_ja))``: the column of an
+    entropic transport plan, with minus the log-probability for cost, ``reg`` 1 and ``log w`` for potentials [1]_. It adds
+    ``r (x) (one-hot cells, one-hot class)``. As ``||r|| <= 1``, the norm is at most that of the one-hot part, the square
+    root of the number of columns plus 1: the sensitivity.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_components, n_classes)
+    frequencies : Tensor of shape (n_components, D)
+    widths : sequence of int
+
+    References
+    ----------
+    .. [1] Mena, Nejatbakhsh, Varol, Niles-Weed, "Sinkhorn EM: An Expectation-Maximization algorithm based on entropic
+       optimal transport", arXiv 2006.16548.
+    """
+
+    def __init__(self, weights, frequencies, widths):
+        self.widths, self.n_classes = tuple(widths), weights.shape[1]
+        self.log_weights = weights.clamp_min(1e-12).log()
+        self.log_frequencies = frequencies.clamp_min(1e-9).log()
+        self.size = len(weights) * (self.n_classes + frequencies.shape[1])
+        self.sensitivity = math.sqrt(len(self.widths) + 1)
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        states, classes = torch.zeros_like(self.log_frequencies), torch.zeros_like(self.log_weights)
+        for c, rows in enumerate(_one_hot_by_class(records, self.widths, self.n_classes)):
+            served = torch.softmax(rows @ self.log_frequencies.T + self.log_weights[:, c], 1)
+            states += served.T @ rows
+            classes[:, c] = served.sum(0)
+        return ROUNDING_MARGIN * torch.cat([states.flatten(), classes.flatten()])
+
+    def read(self, value):
+        """The counts, in :class:`Service`."""
+        states, classes = value.split([self.log_frequencies.numel(), self.log_weights.numel()])
+        return Service(states.view_as(self.log_frequencies), classes.view_as(self.log_weights))

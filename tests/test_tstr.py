@@ -206,7 +206,7 @@ def flatten(X):
 
 def test_digits_at_epsilon_10(digits):
     gen = DPSinkhornGenerator(10, schema=(0, 16), image_shape=(8, 8), classes=range(10))
-    scores = cross_val_score(TSTRClassifier(gen, RandomForestClassifier(), n_samples=1000), *digits, cv=3)
+    scores = cross_val_score(TSTRClassifier(gen, RandomForestClassifier()), *digits, cv=3)
     assert scores.mean() >= 0.80
 
 
@@ -359,7 +359,6 @@ def test_a_pipeline_before_fit_is_not_sampled():
         sample_from_pipeline(make_pipeline(LOG, DPSinkhornGenerator()))
 
 
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")  # of the other library's import
 def test_the_pipeline_of_imbalanced_learn_takes_the_resampler(blobs):
     imblearn = pytest.importorskip("imblearn.pipeline")
     X, y = blobs

@@ -4,7 +4,7 @@ import torch
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.space import Space
-from sinkgen.training.semidual import fit_warps
+from sinkgen.training.variation import fit_warps
 from sinkgen.warps import Warps
 
 

@@ -67,7 +67,17 @@ class NumberColumn:
     @property
     def n_states(self):
         """Bins, and the state for missing cells."""
-        return self.bins[-1] + 1 + self.nullable
+        return self.n_ordered + self.nullable
+
+    @property
+    def n_ordered(self):
+        """Bins."""
+        return self.bins[-1] + 1
+
+    @property
+    def optional(self):
+        """Which states may never occur."""
+        return (False,) * self.n_ordered + (True,) * self.nullable
 
     @property
     def undeclared(self):
@@ -199,7 +209,17 @@ class CategoryColumn:
     @property
     def n_states(self):
         """Values, the state for others, the state for missing cells."""
-        return len(self.values) + self.other + self.nullable
+        return len(self.optional)
+
+    @property
+    def n_ordered(self):
+        """Values, where they have an order."""
+        return len(self.values) if self.kind == "ordinal" else 0
+
+    @property
+    def optional(self):
+        """Which states may never occur."""
+        return (False,) * len(self.values) + (True,) * (self.other + self.nullable)
 
     @property
     def undeclared(self):
@@ -324,6 +344,16 @@ class TableFormat:
     def widths(self):
         """Number of states of each column."""
         return tuple(column.n_states for column in self.columns)
+
+    @property
+    def ordered(self):
+        """Number of each column's first states that have an order."""
+        return tuple(column.n_ordered for column in self.columns)
+
+    @property
+    def optional(self):
+        """Whether each of the D states is one for missing or other cells, that may never occur."""
+        return tuple(flag for column in self.columns for flag in column.optional)
 
     @property
     def record_shape(self):

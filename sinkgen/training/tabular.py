@@ -1,17 +1,25 @@
-"""The private stage for tables: noisy marginals, and a mixture of product distributions that has them.
+"""The private stage for tables: noisy marginals, and a mixture of product distributions that agrees with them.
 
-Read :func:`train_tabular` first. A mixture of products is what transport to weighted points is for one-hot cells: a
-point is a vector of frequencies. Its one-way and two-way marginals are polynomials of its parameters, so that it can be
-fitted to noisy marginals as public post-processing, with no further look at a record.
+Read :func:`train_tabular` first. A component of the mixture is what a point is for transport: one-hot cells have
+frequencies for a mean. Its one-way and two-way marginals are polynomials of its parameters, so that it can be fitted to
+noisy marginals as public post-processing; a few releases then let the records themselves say which component serves
+them, by the softmax of entropic transport.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from sinkgen.product import ProductMixture
-from sinkgen.table_queries import MarginalQuery, PairQuery, pair_mask
+from sinkgen.sampling import Records
+from sinkgen.table_queries import MarginalQuery, PairQuery, ServiceQuery, pair_mask
+
+MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
+EFFORT = 2e12  # multiplications that all fits together may take
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -21,33 +29,59 @@ class TabularSettings:
     Attributes
     ----------
     n_columns : int
+    refinements : int
+        Releases in which the records say which component serves them.
+    refinement_share : float
+        Share of the budget (of mu squared) for them.
     members : int
-        Mixtures that are fitted from starts of their own; together they are the mixture released. Their mean has less
-        of the noise than each.
+        Mixtures that are fitted from starts of their own. Together they are the mixture released, which has less of the
+        noise than each.
     components : int
         Components of a member.
-    steps : int
-        Steps of Adam, for each member.
-    learning_rate : float
+    steps, refinement_steps : int
+        Steps of Adam for each member, and after each refinement.
+    learning_rate, refinement_rate : float
     spread : float
         Standard deviation of the starting logits around the marginals'.
+    sharp : float
+        How fast a component's logits may differ between neighbouring bins, from 0 to 1; see :func:`smoother`.
+    bandwidth : float
+        How many bins the smooth part reaches.
     relative : float
         Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
         are large.
     """
 
     n_columns: int
+    refinements: int = 0
+    refinement_share: float = 0.0
     members: int = 5
     components: int = 60
     steps: int = 800
+    refinement_steps: int = 100
     learning_rate: float = 0.1
+    refinement_rate: float = 0.05
     spread: float = 0.5
+    sharp: float = 0.3
+    bandwidth: float = 3.0
     relative: float = 0.0
 
     @property
     def shares(self):
-        """Share of the budget (of mu squared) of each release: two-way marginals where there are two columns."""
-        return {"one-way": 0.3, "two-way": 0.7} if self.n_columns > 1 else {"one-way": 1.0}
+        """Share of the budget (of mu squared) of each release."""
+        if self.n_columns == 1:
+            return {"one-way": 1.0}
+        left = 1 - self.refinement_share
+        refinements = {"refinements": self.refinement_share} if self.refinements else {}
+        return {"one-way": 0.3 * left, "two-way": 0.7 * left} | refinements
+
+
+def auto_settings(mu, n_columns):
+    """Settings from the budget's Gaussian-DP parameter: refinements pay where there is little noise."""
+    share = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
+    if share < 0.2:
+        return TabularSettings(n_columns)
+    return TabularSettings(n_columns, refinements=4, refinement_share=share, relative=0.2)
 
 
 class Marginals(NamedTuple):
@@ -58,15 +92,29 @@ class Marginals(NamedTuple):
     one_way : Tensor of shape (n_classes, D)
     two_way : Tensor of shape (n_classes, D, D)
     one_way_weight, two_way_weight : Tensor of the same shapes
-        Inverse variance of each; 0 where nothing was released.
-    widths : tuple of int
+        Inverse variance of each, in units of the largest; 0 where nothing was released.
     """
 
     one_way: torch.Tensor
     two_way: torch.Tensor
     one_way_weight: torch.Tensor
     two_way_weight: torch.Tensor
-    widths: tuple
+
+
+class Served(NamedTuple):
+    """Noisy shares of the records that each component serves.
+
+    Attributes
+    ----------
+    states : Tensor of shape (n_components, D)
+    classes : Tensor of shape (n_components, n_classes)
+    weight : float
+        Inverse variance, in the units of the marginals.
+    """
+
+    states: torch.Tensor
+    classes: torch.Tensor
+    weight: float
 
 
 def train_tabular(source, counts, form, mechanism, settings, *, random, progress=iter):
@@ -91,82 +139,204 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     -------
     ProductMixture
     """
-    marginals = measure(source, counts.clamp_min(1.0), form.widths, mechanism, settings.relative)
-    members = [fit_mixture(marginals, settings, random) for _ in progress(range(settings.members))]
+    counts = counts.clamp_min(1.0)
+    if len(counts) > MOST_CLASSES:
+        source = source.map(_label_as_column)
+        widths, ordered = (*form.widths, len(counts)), (*form.ordered, 0)
+        mixture = _train(source, counts.sum()[None], widths, ordered, form, mechanism, settings, random, progress)
+        return _column_as_label(mixture)
+    return _train(source, counts, form.widths, form.ordered, form, mechanism, settings, random, progress)
+
+
+def _train(source, counts, widths, ordered, form, mechanism, settings, random, progress):
+    total = float(counts.sum())
+    measured = measure(source, total, len(counts), widths, mechanism, settings.relative)
+    marginals = measured.marginals
+    fit = Fit(marginals, widths, smoother(widths, ordered, settings))
+    base = marginals.one_way.sum(0).clamp_min(1e-4).log()
+    base = torch.where(_absent(marginals, form, measured.noise), torch.full_like(base, -60.0), base)
+    members = [_member(fit, base, settings, random) for _ in progress(range(_members(fit, settings)))]
     weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
-    return ProductMixture(weights / weights.sum(), frequencies, form.widths)
+    weights = weights / weights.sum()
+    for _ in range(settings.refinements):
+        query = ServiceQuery(weights, frequencies, widths)
+        states, classes = mechanism.release("refinements", query, source)
+        noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
+        served = Served(states.float() / total, classes.float() / total, measured.unit / max(noise, TINY) ** 2)
+        logits = frequencies.clamp_min(TINY).log(), weights.clamp_min(TINY).log()
+        steps, rate = settings.refinement_steps, settings.refinement_rate
+        weights, frequencies = fit.run(logits[0], torch.zeros_like(logits[0]), logits[1], steps, rate, served)
+    return ProductMixture(weights, frequencies, widths)
 
 
-def measure(source, counts, widths, mechanism, relative):
-    """Release one-way and two-way marginals of each class."""
-    total = counts.sum()
-    query = MarginalQuery(widths, len(counts))
-    one_way = mechanism.release("one-way", query, source) / total
-    variance = (mechanism.noise_multiplier("one-way") * query.sensitivity / total) ** 2
-    one_way_weight = 1 / (variance + relative * one_way.clamp_min(0) / total + 1e-3 / total**2)
-    two_way = torch.zeros(len(counts), sum(widths), sum(widths), dtype=torch.float64)
-    two_way_weight = two_way
+def _label_as_column(records):
+    codes = torch.cat([records.values, records.labels[:, None].to(records.values)], 1)
+    return Records(codes, torch.zeros_like(records.labels))
+
+
+def _column_as_label(mixture):
+    *widths, n_classes = mixture.widths.tolist()
+    weights = mixture.weights * mixture.frequencies[:, -n_classes:]
+    return ProductMixture(weights / weights.sum(), mixture.frequencies[:, :-n_classes], widths)
+
+
+# --- What is released ------------------------------------------------------------------------------------------------
+
+
+class _Measured(NamedTuple):
+    marginals: Marginals
+    noise: float
+    unit: float
+
+
+def measure(source, total, n_classes, widths, mechanism, relative):
+    """Release one-way and two-way marginals of each class, as shares of ``total``."""
+    query = MarginalQuery(widths, n_classes)
+    one_way = mechanism.release("one-way", query, source).float() / total
+    noise = mechanism.noise_multiplier("one-way") * query.sensitivity / total
+    one_way_variance = noise**2 + relative * one_way.clamp_min(0) / total + TINY / total
+    two_way, weight = torch.zeros(n_classes, sum(widths), sum(widths)), torch.zeros(1)
     if len(widths) > 1:
-        query = PairQuery(widths, len(counts))
-        two_way = mechanism.release("two-way", query, source) / total
-        variance = (mechanism.noise_multiplier("two-way") * query.sensitivity / total) ** 2
-        expected = one_way.clamp_min(0)
-        expected = expected[:, :, None] * expected[:, None, :] / (counts / total)[:, None, None]
-        two_way_weight = 0.5 * pair_mask(widths) / (variance + relative * expected / total + 1e-3 / total**2)
-    return Marginals(one_way, two_way, one_way_weight, two_way_weight, tuple(widths))
+        query = PairQuery(widths, n_classes)
+        two_way = mechanism.release("two-way", query, source).float() / total
+        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total
+        own = one_way.clamp_min(0)
+        shares = (own.sum(1) / len(widths)).clamp_min(TINY)
+        expected = own[:, :, None] * own[:, None, :] / shares[:, None, None]
+        # Half: each pair of columns stands twice in the symmetric matrix.
+        weight = 0.5 * pair_mask(widths) / (pair_noise**2 + relative * expected / total + TINY / total)
+    unit = one_way_variance.min()
+    return _Measured(Marginals(one_way, two_way, unit / one_way_variance, unit * weight), noise, float(unit))
 
 
-def fit_mixture(marginals, settings, random):
-    """Weights (k, n_classes) and frequencies (k, D) of a mixture that has the marginals, by weighted least squares.
+def _absent(marginals, form, noise):
+    """States for missing or other cells (D,) that do not stand out of the noise: they are never drawn."""
+    counts = marginals.one_way.sum(0)
+    absent = torch.zeros(len(counts), dtype=torch.bool)
+    optional = torch.tensor(form.optional)
+    absent[: len(optional)] = optional & (counts[: len(optional)] < 3 * noise * math.sqrt(len(marginals.one_way)))
+    return absent
+
+
+# --- The fit: public -------------------------------------------------------------------------------------------------
+
+
+def smoother(widths, ordered, settings):
+    """Matrix (D, D) that turns parameters into logits: neighbouring bins share some of them.
+
+    Numbers in neighbouring bins go with much the same cells in other columns; noise does not. The block of a column of
+    ordered states is ``sharp * I + (1 - sharp) * K``, with the rows of a Gaussian kernel K of unit norm; of others, I.
+
+    Parameters
+    ----------
+    widths, ordered : sequence of int
+        Number of states of each column, and how many of its first ones have an order.
+    settings : TabularSettings
+    """
+    matrix, start = torch.eye(sum(widths)), 0
+    for width, n in zip(widths, ordered, strict=True):
+        places = torch.arange(n) / settings.bandwidth
+        kernel = F.normalize(torch.exp(-0.5 * (places[:, None] - places).square()), dim=1)
+        block = slice(start, start + n)
+        matrix[block, block] = settings.sharp * torch.eye(n) + (1 - settings.sharp) * kernel
+        start += width
+    return matrix
+
+
+class Fit:
+    """Weighted least squares for a mixture, given noisy marginals.
 
     With frequencies q_k and weights w_kc, the mixture's marginals of class c are ``sum_k w_kc q_k`` and
-    ``sum_k w_kc q_k q_k^T``. Logits of both are moved by Adam [1]_, with gradients written out: two matrix products a
-    class and step.
+    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam [1]_, with gradients written out: two matrix products a class
+    and step.
+
+    Parameters
+    ----------
+    marginals : Marginals
+    widths : sequence of int
+    smooth : Tensor of shape (D, D)
+        See :func:`smoother`.
 
     References
     ----------
     .. [1] Kingma, Ba, "Adam: A Method for Stochastic Optimization", arXiv 1412.6980.
     """
-    n_classes, size = marginals.one_way.shape
-    scale = marginals.one_way_weight.max()
-    target = [part.float() for part in (marginals.one_way, marginals.two_way)]
-    weight = [(part / scale).float() for part in (marginals.one_way_weight, marginals.two_way_weight)]
-    column = torch.repeat_interleave(torch.arange(len(marginals.widths)), torch.tensor(marginals.widths))
-    blocks = torch.nn.functional.one_hot(column).float()
-    start = target[0].sum(0).clamp_min(1e-4).log()
-    logits = start + settings.spread * torch.randn(settings.components, size, generator=random)
-    class_logits = target[0].sum(1).clamp_min(1e-4).log() + torch.randn(
-        settings.components, n_classes, generator=random
-    )
-    parameters = [torch.nn.Parameter(logits), torch.nn.Parameter(class_logits)]
-    optimiser = torch.optim.Adam(parameters, settings.learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    with torch.no_grad():
-        for _ in range(settings.steps):
-            frequencies, weights = _probabilities(parameters, blocks)
-            slopes = _slopes(frequencies, weights, target, weight)
-            parameters[0].grad = frequencies * (slopes[0] - (frequencies * slopes[0]) @ blocks @ blocks.T)
-            parameters[1].grad = weights * (slopes[1] - (weights * slopes[1]).sum())
-            optimiser.step()
-            schedule.step()
-        frequencies, weights = _probabilities(parameters, blocks)
-    return weights.double(), frequencies.double()
+
+    def __init__(self, marginals, widths, smooth):
+        self.marginals, self.smooth = marginals, smooth
+        column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+        self._blocks = F.one_hot(column).float()
+
+    def run(self, base, offsets, class_logits, steps, learning_rate, served=None):
+        """Weights (k, n_classes), sum 1, and frequencies (k, D).
+
+        Parameters
+        ----------
+        base : Tensor of shape (k, D) or (D,)
+            Logits to start from.
+        offsets : Tensor of shape (k, D)
+            Parameters to start from; logits are ``base + offsets @ smooth.T``.
+        class_logits : Tensor of shape (k, n_classes)
+        steps : int
+        learning_rate : float
+        served : Served, optional
+        """
+        parameters = [torch.nn.Parameter(offsets.clone()), torch.nn.Parameter(class_logits.clone())]
+        optimiser = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        with torch.no_grad():
+            for _ in range(steps):
+                frequencies, weights = self._probabilities(base, *parameters)
+                slopes = self._slopes(frequencies, weights)
+                if served is not None:
+                    slopes = _add_served(slopes, frequencies, weights, served)
+                in_frequencies, in_weights = slopes
+                in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
+                parameters[0].grad = in_logits @ self.smooth
+                parameters[1].grad = weights * (in_weights - (weights * in_weights).sum())
+                optimiser.step()
+                schedule.step()
+            frequencies, weights = self._probabilities(base, *parameters)
+        return weights, frequencies
+
+    def _probabilities(self, base, offsets, class_logits):
+        logits = base + offsets @ self.smooth.T
+        grown = (logits - logits.amax(1, keepdim=True)).clamp_min(-60).exp()
+        return grown / self._per_column(grown), class_logits.flatten().softmax(0).view_as(class_logits)
+
+    def _per_column(self, values):
+        """Each state's sum over its column."""
+        return values @ self._blocks @ self._blocks.T
+
+    def _slopes(self, frequencies, weights):
+        """Gradient of the weighted squares in frequencies and weights."""
+        in_frequencies, in_weights = torch.zeros_like(frequencies), torch.zeros_like(weights)
+        for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals, strict=True)):
+            own = weights[:, c, None]
+            one = one_way_weight * (own.T @ frequencies - one_way)
+            two = two_way_weight * ((own * frequencies).T @ frequencies - two_way)
+            moved = frequencies @ two
+            in_frequencies += 2 * own * (one + 2 * moved)
+            in_weights[:, c] = 2 * ((one + moved) * frequencies).sum(1)
+        return in_frequencies, in_weights
 
 
-def _probabilities(parameters, blocks):
-    logits, class_logits = parameters
-    grown = (logits - logits.amax(1, keepdim=True)).clamp_min(-60).exp()
-    return grown / (grown @ blocks @ blocks.T), class_logits.flatten().softmax(0).view_as(class_logits)
+def _add_served(slopes, frequencies, weights, served):
+    mass = weights.sum(1, keepdim=True)
+    states = served.weight * (mass * frequencies - served.states)
+    classes = served.weight * (weights - served.classes)
+    in_frequencies = slopes[0] + 2 * mass * states
+    return in_frequencies, slopes[1] + 2 * (states * frequencies).sum(1, keepdim=True) + 2 * classes
 
 
-def _slopes(frequencies, weights, target, weight):
-    """Gradient of the weighted squares in frequencies and weights."""
-    in_frequencies, in_weights = torch.zeros_like(frequencies), torch.zeros_like(weights)
-    for c in range(weights.shape[1]):
-        own = weights[:, c, None]
-        one = weight[0][c] * (own.T @ frequencies - target[0][c])
-        two = weight[1][c] * ((own * frequencies).T @ frequencies - target[1][c])
-        moved = frequencies @ two
-        in_frequencies += 2 * own * (one + 2 * moved)
-        in_weights[:, c] = 2 * ((one + moved) * frequencies).sum(1)
-    return in_frequencies, in_weights
+def _member(fit, base, settings, random):
+    shape = (settings.components, len(base))
+    classes = fit.marginals.one_way.sum(1).clamp_min(1e-4).log()
+    offsets = settings.spread * torch.randn(shape, generator=random)
+    class_logits = classes + torch.randn(settings.components, len(classes), generator=random)
+    return fit.run(base, offsets, class_logits, settings.steps, settings.learning_rate)
+
+
+def _members(fit, settings):
+    cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
+    return max(1, min(settings.members, int(EFFORT / cost)))

@@ -1,0 +1,106 @@
+"""What varies around the points that serve the records: deformations of images, and Gaussian variation."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.queries import MomentQuery, class_slices
+from sinkgen.release import covariance_factors
+
+RESIDUAL_CLIP = 0.7  # as a share of the records' root mean square distance to the centre
+RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
+WARP_CLIP, WARP_SIZE = 3.0, 0.7  # pixels: bound of a record's deformation, and its typical size by each field
+
+
+class Offsets:
+    """Each record's offset from the point that serves it; a function of that record alone.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d)
+        In the space's coordinates.
+    classes : LongTensor of shape (n,), sorted
+    view : View
+    potentials : Tensor of shape (n,)
+    space : Space
+    """
+
+    def __init__(self, points, classes, view, potentials, space):
+        self.points, self._view, self._potentials, self._space = points, view, potentials, space
+        self._slices, self._measured = class_slices(classes), view.support.points()
+
+    def __call__(self, records):
+        """Index (m,) of each record's point, and offsets (m, d); zero for a record of no class."""
+        serving = torch.zeros(len(records), dtype=torch.long, device=records.values.device)
+        offsets = records.values.new_zeros(len(records), self.points.shape[1])
+        for c, part in self._slices.items():
+            own = records.values[records.labels == c]
+            seen = self._view.measure(own)
+            cost = self._view.cost.matrix(self._measured[part].to(seen), seen)
+            nearest = (cost - self._potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
+            nearest = (nearest + part.start).to(own.device)
+            serving[records.labels == c] = nearest
+            offsets[records.labels == c] = self._space.project(own) - self.points.to(own)[nearest]
+        return serving, offsets
+
+
+class FittedWarps(NamedTuple):
+    """Linear maps between offsets and amounts of deformation, one for each point.
+
+    Attributes
+    ----------
+    tangents : Tensor of shape (n, q, d)
+        What a pixel of each deformation adds to a point's coordinates.
+    fits : Tensor of shape (n, q, d)
+        Amounts of an offset: ridge regression on the tangents.
+    """
+
+    tangents: torch.Tensor
+    fits: torch.Tensor
+
+    def amounts(self, serving, offsets):
+        """Amounts (m, q), in pixels, that explain the offsets."""
+        return torch.einsum("mqd,md->mq", self.fits.to(offsets)[serving], offsets)
+
+    def remainders(self, serving, offsets):
+        """What the amounts leave of the offsets, (m, d)."""
+        amounts = self.amounts(serving, offsets)
+        return offsets - torch.einsum("mqd,mq->md", self.tangents.to(offsets)[serving], amounts)
+
+
+def fit_warps(warps, points, space, variances):
+    """How a deformation of each point shows in its coordinates; None without deformations. No record is seen.
+
+    References
+    ----------
+    .. [1] Simard, LeCun, Denker, Victorri, "Transformation invariance in pattern recognition: tangent distance and
+       tangent propagation", 1998.
+    """
+    if warps is None:
+        return None
+    tangents = warps.tangents(space.lift(points).clamp(0, 1)) * space.weights @ space.basis
+    noise = RESIDUAL_VARIANCE * float(variances.mean())
+    gram = tangents @ tangents.mT / noise + torch.eye(warps.size) / WARP_SIZE**2
+    return FittedWarps(tangents, torch.linalg.solve(gram, tangents / noise))
+
+
+def find_warp_factors(source, counts, offsets, warps, mechanism):
+    """Factors (n_classes, q, q) of the covariance of the records' deformations; q = 0 without deformations."""
+    if warps is None:
+        return torch.zeros(len(counts), 0, 0)
+    query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), lambda records: warps.amounts(*offsets(records)))
+    moments = mechanism.release("warps", query, source).float()
+    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
+
+
+def find_factors(source, counts, offsets, warps, variances, mechanism):
+    """Factors (n_classes, d, d) of the covariance of what is left of the records' offsets."""
+
+    def remainders(records):
+        serving, rows = offsets(records)
+        return rows if warps is None else warps.remainders(serving, rows)
+
+    query = MomentQuery(len(variances), RESIDUAL_CLIP * math.sqrt(float(variances.sum())), len(counts), remainders)
+    moments = mechanism.release("residuals", query, source).float()
+    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("residuals") * query.sensitivity)
