@@ -38,7 +38,7 @@ class Particles(nn.Module):
         records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)
         if self.warps is None:
             return records
-        return self.warps.draw(records, self.mixture.warp_factors[labels], generator)
+        return self.warps.draw(records, self.mixture.warp_factors[labels], generator).clamp(0, 1)
 
 
 class Network(nn.Module):

@@ -50,6 +50,9 @@ class TabularSettings:
     relative : float
         Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
         are large.
+    prior: float
+        Inverse variance, halved, of a normal prior of a component's parameters around the marginals': it holds noise
+        down where there is much.
     """
 
     n_columns: int
@@ -65,6 +68,7 @@ class TabularSettings:
     sharp: float = 0.3
     bandwidth: float = 3.0
     relative: float = 0.0
+    prior: float = 0.2
 
     @property
     def shares(self):
@@ -92,13 +96,19 @@ class Marginals(NamedTuple):
     one_way : Tensor of shape (n_classes, D)
     two_way : Tensor of shape (n_classes, D, D)
     one_way_weight, two_way_weight : Tensor of the same shapes
-        Inverse variance of each, in units of the largest; 0 where nothing was released.
+        Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
+    noise : float
+        Standard deviation of the noise of a one-way share.
+    unit : float
+        Smallest variance.
     """
 
     one_way: torch.Tensor
     two_way: torch.Tensor
     one_way_weight: torch.Tensor
     two_way_weight: torch.Tensor
+    noise: float
+    unit: float
 
 
 class Served(NamedTuple):
@@ -150,11 +160,10 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
 
 def _train(source, counts, widths, ordered, form, mechanism, settings, random, progress):
     total = float(counts.sum())
-    measured = measure(source, total, len(counts), widths, mechanism, settings.relative)
-    marginals = measured.marginals
-    fit = Fit(marginals, widths, smoother(widths, ordered, settings))
+    marginals = measure(source, total, len(counts), widths, mechanism, settings.relative)
+    fit = Fit(marginals, widths, smoother(widths, ordered, settings), settings.prior)
     base = marginals.one_way.sum(0).clamp_min(1e-4).log()
-    base = torch.where(_absent(marginals, form, measured.noise), torch.full_like(base, -60.0), base)
+    base = torch.where(_absent(marginals, form), torch.full_like(base, -60.0), base)
     members = [_member(fit, base, settings, random) for _ in progress(range(_members(fit, settings)))]
     weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
     weights = weights / weights.sum()
@@ -162,7 +171,7 @@ def _train(source, counts, widths, ordered, form, mechanism, settings, random, p
         query = ServiceQuery(weights, frequencies, widths)
         states, classes = mechanism.release("refinements", query, source)
         noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
-        served = Served(states.float() / total, classes.float() / total, measured.unit / max(noise, TINY) ** 2)
+        served = Served(states.float() / total, classes.float() / total, marginals.unit / max(noise, TINY) ** 2)
         logits = frequencies.clamp_min(TINY).log(), weights.clamp_min(TINY).log()
         steps, rate = settings.refinement_steps, settings.refinement_rate
         weights, frequencies = fit.run(logits[0], torch.zeros_like(logits[0]), logits[1], steps, rate, served)
@@ -183,12 +192,6 @@ def _column_as_label(mixture):
 # --- What is released ------------------------------------------------------------------------------------------------
 
 
-class _Measured(NamedTuple):
-    marginals: Marginals
-    noise: float
-    unit: float
-
-
 def measure(source, total, n_classes, widths, mechanism, relative):
     """Release one-way and two-way marginals of each class, as shares of ``total``."""
     query = MarginalQuery(widths, n_classes)
@@ -206,15 +209,15 @@ def measure(source, total, n_classes, widths, mechanism, relative):
         # Half: each pair of columns stands twice in the symmetric matrix.
         weight = 0.5 * pair_mask(widths) / (pair_noise**2 + relative * expected / total + TINY / total)
     unit = one_way_variance.min()
-    return _Measured(Marginals(one_way, two_way, unit / one_way_variance, unit * weight), noise, float(unit))
+    return Marginals(one_way, two_way, unit / one_way_variance, unit * weight, noise, float(unit))
 
 
-def _absent(marginals, form, noise):
+def _absent(marginals, form):
     """States for missing or other cells (D,) that do not stand out of the noise: they are never drawn."""
     counts = marginals.one_way.sum(0)
     absent = torch.zeros(len(counts), dtype=torch.bool)
     optional = torch.tensor(form.optional)
-    absent[: len(optional)] = optional & (counts[: len(optional)] < 3 * noise * math.sqrt(len(marginals.one_way)))
+    absent[: len(optional)] = optional & (counts[: len(optional)] < 3 * marginals.noise * math.sqrt(len(marginals.one_way)))
     return absent
 
 
@@ -256,14 +259,17 @@ class Fit:
     widths : sequence of int
     smooth : Tensor of shape (D, D)
         See :func:`smoother`.
+    prior : float
+        See :class:`TabularSettings`.
 
     References
     ----------
     .. [1] Kingma, Ba, "Adam: A Method for Stochastic Optimization", arXiv 1412.6980.
     """
 
-    def __init__(self, marginals, widths, smooth):
+    def __init__(self, marginals, widths, smooth, prior):
         self.marginals, self.smooth = marginals, smooth
+        self._decay = 2 * prior * marginals.unit
         column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
         self._blocks = F.one_hot(column).float()
 
@@ -292,7 +298,7 @@ class Fit:
                     slopes = _add_served(slopes, frequencies, weights, served)
                 in_frequencies, in_weights = slopes
                 in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
-                parameters[0].grad = in_logits @ self.smooth
+                parameters[0].grad = in_logits @ self.smooth + self._decay * parameters[0]
                 parameters[1].grad = weights * (in_weights - (weights * in_weights).sum())
                 optimiser.step()
                 schedule.step()
@@ -311,7 +317,7 @@ class Fit:
     def _slopes(self, frequencies, weights):
         """Gradient of the weighted squares in frequencies and weights."""
         in_frequencies, in_weights = torch.zeros_like(frequencies), torch.zeros_like(weights)
-        for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals, strict=True)):
+        for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals[:4], strict=True)):
             own = weights[:, c, None]
             one = one_way_weight * (own.T @ frequencies - one_way)
             two = two_way_weight * ((own * frequencies).T @ frequencies - two_way)
