@@ -2,7 +2,7 @@
 
     python benchmarks/debias.py
 
-For each fraction p, and for W alone, a network is trained by the batch mechanism at epsilon = inf. Printed: the Sinkhorn
+For each fraction p, and for W alone, a network is trained by the batch mechanism at epsilon = inf. Printed: Sinkhorn
 divergence (in squared pixel units of [0, 1]) and the accuracy of 3 nearest neighbours trained on synthetic digits, both
 against held-out digits; mean and spread over seeds.
 """

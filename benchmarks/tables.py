@@ -1,7 +1,7 @@
 """Fit on a real table, sample, train on synthetic and test on real: one JSON row.
 
-    python benchmarks/tables.py --train adult_train.csv --test adult_test.csv --label income \\
-        --schema benchmarks/schemas/adult.json --epsilon 1 --protocol tabular.py
+    python benchmarks/tables.py --train adult_train.csv --test adult_test.csv --label income --epsilon 1
+        --schema benchmarks/schemas/adult.json --protocol tabular.py
 
 The scores are those of the common protocol, a script that is given by ``--protocol`` and run as it is; as many rows are
 drawn as the training table has. Without ``--test``, a fifth of the training table is held out, stratified by label.
@@ -31,7 +31,9 @@ def made_up(n, seed):
     columns = {}
     for j in range(8):
         columns[f"float{j}"] = random.normal(group * (j % 3), 1 + j)
-        columns[f"category{j}"] = pd.Categorical.from_codes((group + random.integers(4, size=n)) % 11, list("abcdefghijk"))
+        columns[f"category{j}"] = pd.Categorical.from_codes(
+            (group + random.integers(4, size=n)) % 11, list("abcdefghijk")
+        )
     columns["integer"] = random.poisson(group + 1)
     columns["boolean"] = random.random(n) < group / 8
     columns["date"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(2000, size=n), unit="D")

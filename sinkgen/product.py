@@ -47,6 +47,8 @@ class ProductMixture(nn.Module):
         out = torch.empty(len(labels), len(self.widths), dtype=torch.float64)
         for c in torch.unique(labels).tolist():
             rows = torch.nonzero(labels == c).flatten()
+            if not self.weights[:, c].sum() > 0:
+                raise ValueError("no record of a class that is wanted can meet the conditions")
             component = _stratified(self.weights[:, c], len(rows), generator)
             out[rows[torch.randperm(len(rows), generator=generator)]] = self._cells(component, generator)
         return out

@@ -119,6 +119,15 @@ def shrink_points(points, classes, noise):
     return out
 
 
+def spectrum(values, edge):
+    """Eigenvalues without what symmetric noise of spectral edge ``edge`` has lifted them by; 0 for those within it.
+
+    An eigenvalue v > edge / 2 shows as v + edge^2 / 4 v (Baik, Ben Arous, Peche 2005); this inverts that.
+    """
+    lifted = values.clamp_min(edge)
+    return torch.where(values > edge, (lifted + (lifted.square() - edge**2).clamp_min(0).sqrt()) / 2, 0.0)
+
+
 def covariance_factors(moments, counts, noise_scale):
     """Factors of each class's covariance, from noisy sums of outer products; post-processing.
 
@@ -152,6 +161,5 @@ def covariance_factors(moments, counts, noise_scale):
         scale = torch.hypot(own * own_noise, (1 - own) * pooled_noise)
         values, vectors = torch.linalg.eigh(blend.double())
         edge = scale * math.sqrt(2 * d)
-        values = torch.where(values > 0.75 * edge, values - 0.2 * edge, torch.zeros_like(values))
-        factors.append((vectors * values.clamp_min(0).sqrt()).float())
+        factors.append((vectors * spectrum(values, edge).sqrt()).float())
     return torch.stack(factors)

@@ -124,10 +124,10 @@ class Service(NamedTuple):
 class ServiceQuery(SumQuery):
     """How many records of each state and class each component of a mixture serves.
 
-    Record j is served by component k to the share ``r_k = softmax_k(log w_kc + sum_a log q_ka(x_ja))``: the column of an
-    entropic transport plan, with minus the log-probability for cost, ``reg`` 1 and ``log w`` for potentials [1]_. It adds
-    ``r (x) (one-hot cells, one-hot class)``. As ``||r|| <= 1``, the norm is at most that of the one-hot part, the square
-    root of the number of columns plus 1: the sensitivity.
+    Record j is served by component k to the share ``r_k = softmax_k(log w_kc + sum_a log q_ka(x_ja))``: its column of
+    an entropic transport plan, with minus the log-probability for cost, ``reg`` 1 and ``log w`` for potentials [1]_. It
+    adds ``r (x) (one-hot cells, one-hot class)``. As ``||r|| <= 1``, the norm is at most that of the one-hot part, the
+    square root of the number of columns plus 1: the sensitivity.
 
     Parameters
     ----------

@@ -12,7 +12,9 @@ WAVES = 3
 
 
 class Warps:
-    """Displacement fields spanned by the lowest cosine waves, each of root mean square one pixel.
+    """Displacement fields spanned by the lowest cosine waves, each of root mean square 1/28 of a side.
+
+    Relative to the image, so that what is usual is the same at every size: a pixel at 28 x 28.
 
     Parameters
     ----------
@@ -32,7 +34,7 @@ class Warps:
         self._height, self._width, self._channels = (*image_shape, 1)[:3]
         rows, columns = (_waves(side, waves) for side in (self._height, self._width))
         patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, self._height, self._width)
-        along = torch.tensor([[2 / self._width, 0.0], [0.0, 2 / self._height]])  # grid_sample counts from -1 to 1
+        along = torch.eye(2) * 2 / 28  # grid_sample counts from -1 to 1
         self._fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
         shape = (1, 1, self._height, self._width)
         self._identity = F.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
@@ -43,7 +45,7 @@ class Warps:
         return len(self._fields)
 
     def apply(self, images, amounts):
-        """Images (m, D), deformed by amounts (m, q) in pixels; what comes in from outside repeats the border.
+        """Images (m, D), deformed by amounts (m, q); what comes in from outside repeats the border.
 
         Interpolation may overshoot [0, 1] a little.
         """
@@ -55,7 +57,7 @@ class Warps:
 
     def tangents(self, images):
         """Derivatives (n, q, D) of the images (n, D) by each amount, at no deformation; central differences."""
-        step = 0.5  # pixels
+        step = 0.5
         units = step * torch.eye(self.size)[:, None].expand(-1, len(images), -1)
         return torch.stack([(self.apply(images, unit) - self.apply(images, -unit)) / (2 * step) for unit in units], 1)
 

@@ -26,20 +26,20 @@ def test_no_amount_changes_nothing(shape):
     assert warps.size == 18
 
 
-def test_the_first_field_of_an_axis_shifts_by_a_pixel():
+def test_the_first_field_of_an_axis_shifts_by_a_part_of_the_side():
     image = torch.zeros(1, 8, 8)
     image[0, 3, 4] = 1
     warps = Warps((8, 8))
     for field, shifted in ((0, (3, 3)), (warps.size // 2, (2, 4))):
         amounts = torch.zeros(1, warps.size)
-        amounts[0, field] = 1
+        amounts[0, field] = 28 / 8
         moved = warps.apply(image.view(1, -1), amounts).view(8, 8)
         assert float(moved[shifted]) == pytest.approx(1, abs=1e-4)
 
 
-def test_fields_move_pixels_by_one_in_the_root_mean_square():
+def test_fields_move_pixels_alike_in_the_root_mean_square():
     warps = Warps((20, 20))
-    lengths = (warps._fields * torch.tensor([20 / 2, 20 / 2])).square().sum(-1).mean((1, 2)).sqrt()
+    lengths = (warps._fields * torch.tensor([28 / 2, 28 / 2])).square().sum(-1).mean((1, 2)).sqrt()
     torch.testing.assert_close(lengths, torch.ones(warps.size))
 
 

@@ -172,13 +172,15 @@ class ImageFormat(NumericFormat):
         return tuple(self.image_shape)
 
     def warps(self):
-        """Smooth deformations."""
-        return Warps(self.image_shape)
+        """Smooth deformations; none where images are too small to be interpolated without blur."""
+        return Warps(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
 
     def public_basis(self):
         """Cosine waves: natural images have most of their variance in few of them."""
         return cosine_basis(*self.image_shape).float()
 
+
+SMALLEST_WARPED = 16  # pixels a side
 
 FORMATS = {kind.__name__: kind for kind in (ArrayFormat, ImageFormat)}
 

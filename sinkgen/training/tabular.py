@@ -29,6 +29,8 @@ class TabularSettings:
     Attributes
     ----------
     n_columns : int
+    one_way_share : float
+        Share of what the marginals get that the one-way ones get.
     refinements : int
         Releases in which the records say which component serves them.
     refinement_share : float
@@ -56,6 +58,7 @@ class TabularSettings:
     """
 
     n_columns: int
+    one_way_share: float = 0.3
     refinements: int = 0
     refinement_share: float = 0.0
     members: int = 5
@@ -77,15 +80,19 @@ class TabularSettings:
             return {"one-way": 1.0}
         left = 1 - self.refinement_share
         refinements = {"refinements": self.refinement_share} if self.refinements else {}
-        return {"one-way": 0.3 * left, "two-way": 0.7 * left} | refinements
+        return {"one-way": self.one_way_share * left, "two-way": (1 - self.one_way_share) * left} | refinements
 
 
 def auto_settings(mu, n_columns):
-    """Settings from the budget's Gaussian-DP parameter: refinements pay where there is little noise."""
-    share = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
-    if share < 0.2:
-        return TabularSettings(n_columns)
-    return TabularSettings(n_columns, refinements=4, refinement_share=share, relative=0.2)
+    """Settings from the budget's Gaussian-DP parameter.
+
+    Refinements pay where there is little noise; where there is most, one-way marginals are what can be known.
+    """
+    one_way = max(0.3, 1 / (1 + 9 * mu))
+    refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
+    if refined < 0.2:
+        return TabularSettings(n_columns, one_way_share=one_way)
+    return TabularSettings(n_columns, one_way_share=one_way, refinements=4, refinement_share=refined, relative=0.2)
 
 
 class Marginals(NamedTuple):
@@ -217,7 +224,9 @@ def _absent(marginals, form):
     counts = marginals.one_way.sum(0)
     absent = torch.zeros(len(counts), dtype=torch.bool)
     optional = torch.tensor(form.optional)
-    absent[: len(optional)] = optional & (counts[: len(optional)] < 3 * marginals.noise * math.sqrt(len(marginals.one_way)))
+    absent[: len(optional)] = optional & (
+        counts[: len(optional)] < 3 * marginals.noise * math.sqrt(len(marginals.one_way))
+    )
     return absent
 
 

@@ -10,7 +10,7 @@ from sinkgen.release import covariance_factors
 
 RESIDUAL_CLIP = 0.7  # as a share of the records' root mean square distance to the centre
 RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
-WARP_CLIP, WARP_SIZE = 3.0, 0.7  # pixels: bound of a record's deformation, and its typical size by each field
+WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
 
 
 class Offsets:
@@ -51,7 +51,7 @@ class FittedWarps(NamedTuple):
     Attributes
     ----------
     tangents : Tensor of shape (n, q, d)
-        What a pixel of each deformation adds to a point's coordinates.
+        What a unit of each deformation adds to a point's coordinates.
     fits : Tensor of shape (n, q, d)
         Amounts of an offset: ridge regression on the tangents.
     """
@@ -60,7 +60,7 @@ class FittedWarps(NamedTuple):
     fits: torch.Tensor
 
     def amounts(self, serving, offsets):
-        """Amounts (m, q), in pixels, that explain the offsets."""
+        """Amounts (m, q) that explain the offsets."""
         return torch.einsum("mqd,md->mq", self.fits.to(offsets)[serving], offsets)
 
     def remainders(self, serving, offsets):

@@ -1,0 +1,174 @@
+"""Queries on tables, by search for a record that moves them too far; the mixture, its fit and its draws."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinkgen.accounting import GaussianRelease
+from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat
+from sinkgen.mechanism import GaussianMechanism
+from sinkgen.product import ProductMixture
+from sinkgen.sampling import ArraySource, Records
+from sinkgen.table_metadata import fine_edges, merge_cells
+from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
+
+WIDTHS, N_CLASSES = (3, 2, 4), 2
+RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
+DATA = st.lists(RECORD, max_size=6)
+
+
+def records(rows):
+    cells = torch.tensor(rows, dtype=torch.int16).view(len(rows), -1)
+    return Records(cells[:, :-1], cells[:, -1].long()) if rows else Records(torch.zeros(0, 3), torch.zeros(0))
+
+
+def service_query(peaked=False):
+    random = torch.Generator().manual_seed(0)
+    logits = [(50 if peaked else 1) * torch.randn(5, width, generator=random) for width in WIDTHS]
+    frequencies = torch.cat([part.softmax(1) for part in logits], 1)
+    return ServiceQuery(torch.rand(5, N_CLASSES, generator=random), frequencies, WIDTHS)
+
+
+QUERIES = {
+    "marginals": MarginalQuery(WIDTHS, N_CLASSES),
+    "pairs": PairQuery(WIDTHS, N_CLASSES),
+    "service": service_query(),
+    "peaked service": service_query(peaked=True),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@settings(max_examples=60, deadline=None)
+@given(data=DATA, extra=RECORD)
+def test_one_record_moves_a_query_by_its_sensitivity_at_most(name, data, extra):
+    query = QUERIES[name]
+    with_it, without = (query.evaluate([records(rows)]) for rows in ([*data, extra], data))
+    assert len(with_it) == query.size
+    assert (with_it - without).norm() <= query.sensitivity * (1 + 1e-6)
+
+
+@given(row=st.lists(st.sampled_from([0.0, 1.5, -3.0, 1e300, math.inf, -math.inf, math.nan]), min_size=3, max_size=3))
+def test_one_record_moves_magnitudes_by_their_sensitivity_at_most(row):
+    query = CellMagnitudeQuery(3)
+    assert query.contribution(Records(np.array([row]))).double().norm() <= query.sensitivity
+
+
+def test_pairs_are_counted():
+    query = PairQuery((2, 3))
+    rows = Records(torch.tensor([[0, 2], [0, 2], [1, 0], [-1, 1]]), torch.zeros(4, dtype=torch.long))
+    (table,) = query.read(query.evaluate([rows]))
+    assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]
+    assert torch.equal(table, table.T)
+
+
+# --- Bins ------------------------------------------------------------------------------------------------------------
+
+
+def test_bins_hold_about_equal_counts_and_atoms_stay_alone():
+    column = NumberColumn("x", "float64", "float", False, (-1.0, 8.0), (0.0,))
+    column = column.with_cells(fine_edges(column))
+    centres = torch.tensor(column.edges)[:-1]
+    counts = 1000 * torch.exp(-centres.abs()) * torch.diff(torch.tensor(column.edges))
+    counts[centres == 0] = 500.0
+    made = merge_cells(column, counts, 1.0)
+    zero = made.bins[made.edges.index(0.0)]
+    assert made.bins.count(zero) == 1
+    assert 15 < made.n_states < 30
+    assert made.decode(np.array([zero + 0.3]))[0] == 0.0
+    places = np.linspace(0, made.n_states, 1001)[:-1]
+    assert (np.diff(made.decode(places)) >= 0).all()
+
+
+def test_little_stands_out_of_much_noise():
+    column = NumberColumn("x", "int64", "integer", False, (0.0, 99.0))
+    column = column.with_cells(fine_edges(column))
+    assert merge_cells(column, torch.full((100,), 3.0), 1000.0).n_states == 1
+
+
+# --- The mixture -----------------------------------------------------------------------------------------------------
+
+
+def test_draws_follow_the_mixture_closely():
+    random = torch.Generator().manual_seed(0)
+    weights = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
+    frequencies = torch.tensor([[0.2, 0.8, 0.5, 0.5], [0.9, 0.1, 0.0, 1.0]])
+    places = ProductMixture(weights, frequencies, (2, 2)).draw(torch.ones(300, dtype=torch.long), random)
+    states = places.floor()
+    assert places.shape == (300, 2)
+    assert (states[:, 0] == 0).sum() == pytest.approx(300 * (0.2 / 3 + 0.9 * 2 / 3), abs=2)
+    assert (states[:, 1] == 0).sum() == pytest.approx(300 * 0.5 / 3, abs=2)
+    assert states[:100, 0].mean() == pytest.approx(float(states[:, 0].mean()), abs=0.15)  # the order is random
+
+
+def test_conditions_reweight():
+    frequencies = torch.tensor([[0.2, 0.8, 1.0, 0.0], [0.9, 0.1, 0.0, 1.0]])
+    mixture = ProductMixture(torch.tensor([[0.5], [0.5]]), frequencies, (2, 2))
+    given_first = mixture.condition([np.array([[0, 1], [0, 0]]), None])
+    assert given_first.weights.flatten().tolist() == pytest.approx([0.2 / 1.1, 0.9 / 1.1])
+    places = given_first.draw(torch.zeros(50, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert (places[:, 0] < 1).all()
+    half = mixture.condition([np.array([[0.5, 1], [0, 0]]), None])
+    places = half.draw(torch.zeros(50, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert ((places[:, 0] >= 0.5) & (places[:, 0] < 1)).all()
+
+
+def test_a_class_that_cannot_meet_the_conditions():
+    mixture = ProductMixture(torch.eye(2) / 2, torch.eye(2), (2,)).condition([np.array([[0, 1], [0, 0]])])
+    with pytest.raises(ValueError, match="class"):
+        mixture.draw(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
+
+
+# --- The private stage -----------------------------------------------------------------------------------------------
+
+
+def dependent(n=4000):
+    random = np.random.default_rng(0)
+    hidden = random.integers(3, size=n)
+    codes = np.stack([(hidden + (random.random(n) < 0.1)) % 3 for _ in range(3)], 1)
+    return torch.from_numpy(codes), torch.from_numpy((hidden == 0).astype(int))
+
+
+FORM = TableFormat(tuple(CategoryColumn(str(j), "object", "category", False, (0, 1, 2)) for j in range(3)))
+QUICK = {"members": 2, "components": 12, "steps": 200, "refinement_steps": 40}
+
+
+def trained(chosen, noise_multiplier):
+    codes, labels = dependent()
+    steps = {"refinements": chosen.refinements}
+    releases = [GaussianRelease(what, noise_multiplier, 1.0, steps.get(what, 1)) for what in chosen.shares]
+    source, counts = ArraySource(codes, labels), torch.bincount(labels).double()
+    mechanism = GaussianMechanism(releases, noise_seed=0)
+    return train_tabular(source, counts, FORM, mechanism, chosen, random=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("refinements", [0, 2])
+@pytest.mark.parametrize("noise_multiplier", [0.0, 3.0])
+def test_the_mixture_has_the_two_way_marginals(refinements, noise_multiplier):
+    mixture = trained(TabularSettings(3, refinements=refinements, refinement_share=0.3, **QUICK), noise_multiplier)
+    codes, labels = dependent()
+    for c, (a, b) in itertools.product(range(2), itertools.combinations(range(3), 2)):
+        truth = np.histogram2d(codes[labels == c, a], codes[labels == c, b], bins=(3, 3))[0] / len(codes)
+        joint = (mixture.weights[:, c, None] * mixture.frequencies[:, 3 * a : 3 * a + 3]).T
+        made = joint @ mixture.frequencies[:, 3 * b : 3 * b + 3]
+        assert 0.5 * np.abs(truth - made.numpy()).sum() < 0.02
+
+
+def test_public_settings_of_the_budget():
+    assert "refinements" not in auto_settings(0.27, 10).shares
+    assert "refinements" in auto_settings(2.0, 10).shares
+    assert auto_settings(2.0, 1).shares == {"one-way": 1.0}
+    for mu in (0.03, 0.3, 3.0):
+        assert sum(auto_settings(mu, 10).shares.values()) == pytest.approx(1)
+
+
+def test_only_ordered_states_are_smoothed():
+    matrix = smoother((2, 4), (0, 3), TabularSettings(2))
+    assert torch.equal(matrix[:2, :2], torch.eye(2))
+    assert torch.equal(matrix[5], torch.eye(6)[5])
+    assert (matrix[2:5, 2:5] > 0).all()
