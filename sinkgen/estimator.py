@@ -503,6 +503,8 @@ class DPSinkhornGenerator(BaseEstimator):
     def _make_generator(self, random):
         """Stage B: no record is at hand here."""
         released = self.release_.generator
+        if isinstance(released, ProductMixture) and self.generator not in ("auto", "particles"):
+            raise ValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
         if self.generator in ("auto", "particles") or not isinstance(released, Particles):
             self.generator_ = released
             return

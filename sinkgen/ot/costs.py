@@ -122,6 +122,9 @@ class MixedCost:
         self.l1_weight = check_real("l1_weight", l1_weight, low=0.0)
         self._squared, self._l1 = SquaredEuclideanCost(), L1Cost()
 
+    def __repr__(self):
+        return f"{type(self).__name__}(l1_weight={self.l1_weight:g})"
+
     def embed(self, x):
         """Return ``x``: distances are measured where the points are."""
         return x
