@@ -51,14 +51,21 @@ print(f"  trained on {len(X_train)} real digits            {accuracy(X_train, y_
 for epsilon, (X_new, y_new) in synthetic.items():
     print(f"  trained on 500 synthetic, epsilon {epsilon:<3}     {accuracy(X_new, y_new):6.1%}")
 
+
 # %%
 # The picture: each row one digit, each column one draw.
-figure, axes = plt.subplots(1, 3, figsize=(12, 5), layout="constrained")
+def sheet(images, labels):
+    """Ten draws of each digit, with a margin of one pixel."""
+    framed = np.pad(images.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
+    rows = [framed[labels == digit][:10] for digit in range(10)]
+    rows = [np.concatenate([row, np.zeros((10 - len(row), 10, 10))]) for row in rows]
+    return np.vstack([np.hstack(list(row)) for row in rows])
+
+
+figure, axes = plt.subplots(1, 3, figsize=(12, 4.4), layout="constrained")
 columns = {"real": (X_train, y_train)} | {f"synthetic, epsilon = {epsilon}": new for epsilon, new in synthetic.items()}
 for axis, (title, (images, labels)) in zip(axes, columns.items(), strict=True):
-    rows = [np.hstack(list(images[labels == digit][:10].reshape(-1, 8, 8))) for digit in range(10)]
-    width = min(row.shape[1] for row in rows)
-    axis.imshow(np.vstack([row[:, :width] for row in rows]), cmap="gray_r", vmin=0, vmax=16)
+    axis.imshow(sheet(images, labels), cmap="gray_r", vmin=0, vmax=16)
     axis.set_title(title)
     axis.axis("off")
 
