@@ -2,7 +2,7 @@
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +55,8 @@ def save_model(path, release, generator, generator_name, parameters):
         "parameters": parameters,
     }
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _replace(folder / "model.safetensors", lambda name: save_file(tensors, name))
-    _replace(folder / "model.json", lambda name: Path(name).write_text(json.dumps(content, indent=1)))
+    _replace(folder / "model.safetensors", lambda aside: save_file(tensors, aside))
+    _replace(folder / "model.json", lambda aside: aside.write_text(json.dumps(content, indent=1)))
 
 
 def _tensors(prefix, generator):
@@ -70,14 +70,12 @@ def _tensors(prefix, generator):
 
 
 def _replace(target, write):
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-    os.close(handle)
+    aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
-        write(name)
-        os.replace(name, target)
-    except BaseException:
-        os.unlink(name)
-        raise
+        write(aside)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 class Loaded(NamedTuple):
