@@ -145,7 +145,10 @@ def test_conditions(frame):
     drawn, labels = gen.sample(y=[True] * 5, conditions={"date": ("2020-06-01", "2020-06-30")})
     assert labels.all()
     assert drawn["date"].between("2020-06-01", "2020-07-01").all()
-    assert len(gen.sample(3, conditions={"integer": 7})[0]["integer"].unique()) == 1
+    drawn, _ = gen.sample(9, conditions={"integer": 7, "date": "2020-06-01", "atom": 0})
+    assert set(drawn["integer"]) == {7}
+    assert set(drawn["date"]) == {pd.Timestamp("2020-06-01")}
+    assert set(drawn["atom"]) == {0}
 
 
 @pytest.mark.parametrize(

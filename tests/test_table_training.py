@@ -16,7 +16,7 @@ from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.table_metadata import fine_edges, merge_cells
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery, PairQuery, ServiceQuery
-from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
+from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
@@ -168,7 +168,7 @@ def test_public_settings_of_the_budget():
 
 
 def test_only_ordered_states_are_smoothed():
-    matrix = smoother((2, 4), (0, 3), TabularSettings(2))
+    matrix = smoother(States((2, 4), (0, 3), (False,) * 6), TabularSettings(2))
     assert torch.equal(matrix[:2, :2], torch.eye(2))
     assert torch.equal(matrix[5], torch.eye(6)[5])
     assert (matrix[2:5, 2:5] > 0).all()

@@ -120,7 +120,7 @@ class Column:
         fields = {
             "values": _values(self.values),
             "edges": _edges(self.edges),
-            "atoms": tuple(map(_number, self.atoms)),
+            "atoms": tuple(map(as_number, self.atoms)),
             "step": None if self.step is None else check_real("step", self.step, low=0, include_low=False),
         }
         fields["bounds"] = _column_bounds(self.bounds, fields["edges"])
@@ -149,7 +149,7 @@ def _values(values):
 def _edges(edges):
     if edges is None:
         return None
-    edges = tuple(map(_number, edges))
+    edges = tuple(map(as_number, edges))
     if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
         raise ValueError("edges must be at least two finite numbers, rising")
     return edges
@@ -160,10 +160,10 @@ def _column_bounds(bounds, edges):
         return None if edges is None else (edges[0], edges[-1])
     if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
         raise TypeError("bounds must be a pair (low, high)")
-    return _interval("bounds", tuple(map(_number, bounds)))
+    return _interval("bounds", tuple(map(as_number, bounds)))
 
 
-def _number(value):
+def as_number(value):
     """A finite number; of a date, its seconds since 1970 (UTC)."""
     if isinstance(value, Real):
         return check_real("a bound, edge or atom", value, low=-1e300, high=1e300)

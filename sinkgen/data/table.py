@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sinkgen.data.schema import Column, Schema, kind_of, numbers_of
+from sinkgen.data.schema import Column, Schema, as_number, kind_of, numbers_of
 
 OTHER = "other"  # what text of the reserved state reads when drawn
-DAY = 86400.0
 
 
 # --- Columns ---------------------------------------------------------------------------------------------------------
@@ -139,9 +138,9 @@ class NumberColumn:
         states = np.arange(self.n_states, dtype=float)
         if condition is None:
             return np.stack([states * 0, (states == self.n_states - 1) * float(self.nullable)], 1)
-        bounds = condition if isinstance(condition, tuple) else (condition, condition)
-        low, high = Column(bounds=bounds).bounds if bounds[0] != bounds[1] else Column(atoms=bounds).atoms
-        high = np.floor(high) + 1 if self.kind == "integer" else np.nextafter(high, np.inf)
+        low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
+        grain = self.step or float(self.kind == "integer")
+        high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
         start, stop = np.interp([low, high], self.edges, self._places())
         ends = np.clip(np.stack([start - states, stop - states], 1), 0, 1)
         return ends * (states < self.n_states - self.nullable)[:, None]
@@ -496,7 +495,7 @@ class Rows:
 
 def is_table(X):
     """Whether ``X`` is a data frame of any library."""
-    return hasattr(X, "columns") and hasattr(X, "dtypes" if hasattr(X, "iloc") else "columns")
+    return hasattr(X, "columns")
 
 
 def check_table(frame, schema):

@@ -88,11 +88,11 @@ def auto_settings(mu, n_columns):
 
     Refinements pay where there is little noise; where there is most, one-way marginals are what can be known.
     """
-    one_way = max(0.3, 1 / (1 + 9 * mu))
+    given = {"one_way_share": max(0.3, 1 / (1 + 9 * mu)), "prior": min(3.0, 0.06 / mu)}
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
-    if refined < 0.2:
-        return TabularSettings(n_columns, one_way_share=one_way)
-    return TabularSettings(n_columns, one_way_share=one_way, refinements=4, refinement_share=refined, relative=0.2)
+    if refined >= 0.2:
+        given |= {"members": 4, "refinements": 4, "refinement_share": refined, "relative": 0.2}
+    return TabularSettings(n_columns, **given)
 
 
 class Marginals(NamedTuple):
@@ -156,33 +156,48 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     -------
     ProductMixture
     """
-    counts = counts.clamp_min(1.0)
-    if len(counts) > MOST_CLASSES:
-        source = source.map(_label_as_column)
-        widths, ordered = (*form.widths, len(counts)), (*form.ordered, 0)
-        mixture = _train(source, counts.sum()[None], widths, ordered, form, mechanism, settings, random, progress)
-        return _column_as_label(mixture)
-    return _train(source, counts, form.widths, form.ordered, form, mechanism, settings, random, progress)
-
-
-def _train(source, counts, widths, ordered, form, mechanism, settings, random, progress):
-    total = float(counts.sum())
-    marginals = measure(source, total, len(counts), widths, mechanism, settings.relative)
-    fit = Fit(marginals, widths, smoother(widths, ordered, settings), settings.prior)
-    base = marginals.one_way.sum(0).clamp_min(1e-4).log()
-    base = torch.where(_absent(marginals, form), torch.full_like(base, -60.0), base)
-    members = [_member(fit, base, settings, random) for _ in progress(range(_members(fit, settings)))]
-    weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
-    weights = weights / weights.sum()
+    total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
+    states = States(form.widths, form.ordered, form.optional)
+    is_split = n_classes <= MOST_CLASSES
+    if not is_split:
+        source, states = source.map(_label_as_column), states.with_label(n_classes)
+    marginals = measure(source, total, n_classes if is_split else 1, states.widths, mechanism, settings.relative)
+    fit = Fit(marginals, states.widths, smoother(states, settings), settings.prior)
+    mixture = fit_members(fit, base_logits(marginals, states), settings, random, progress)
     for _ in range(settings.refinements):
-        query = ServiceQuery(weights, frequencies, widths)
-        states, classes = mechanism.release("refinements", query, source)
-        noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
-        served = Served(states.float() / total, classes.float() / total, marginals.unit / max(noise, TINY) ** 2)
-        logits = frequencies.clamp_min(TINY).log(), weights.clamp_min(TINY).log()
-        steps, rate = settings.refinement_steps, settings.refinement_rate
-        weights, frequencies = fit.run(logits[0], torch.zeros_like(logits[0]), logits[1], steps, rate, served)
-    return ProductMixture(weights, frequencies, widths)
+        mixture = refine(mixture, fit, source, total, states.widths, mechanism, settings)
+    if not is_split:
+        mixture = _column_as_label(mixture, n_classes)
+    return ProductMixture(*mixture, form.widths)
+
+
+class States(NamedTuple):
+    """Public facts of the states of all columns.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Number of states of each column; D in all.
+    ordered : tuple of int
+        How many of each column's first states have an order.
+    optional : tuple of bool
+        Which of the D states are for missing or other cells.
+    """
+
+    widths: tuple
+    ordered: tuple
+    optional: tuple
+
+    def with_label(self, n_classes):
+        """With one more column, the label."""
+        return States((*self.widths, n_classes), (*self.ordered, 0), (*self.optional, *[False] * n_classes))
+
+
+class Mixture(NamedTuple):
+    """Weights (k, n_classes), sum 1, and frequencies (k, D)."""
+
+    weights: torch.Tensor
+    frequencies: torch.Tensor
 
 
 def _label_as_column(records):
@@ -190,10 +205,9 @@ def _label_as_column(records):
     return Records(codes, torch.zeros_like(records.labels))
 
 
-def _column_as_label(mixture):
-    *widths, n_classes = mixture.widths.tolist()
+def _column_as_label(mixture, n_classes):
     weights = mixture.weights * mixture.frequencies[:, -n_classes:]
-    return ProductMixture(weights / weights.sum(), mixture.frequencies[:, :-n_classes], widths)
+    return Mixture(weights / weights.sum(), mixture.frequencies[:, :-n_classes])
 
 
 # --- What is released ------------------------------------------------------------------------------------------------
@@ -219,21 +233,29 @@ def measure(source, total, n_classes, widths, mechanism, relative):
     return Marginals(one_way, two_way, unit / one_way_variance, unit * weight, noise, float(unit))
 
 
-def _absent(marginals, form):
-    """States for missing or other cells (D,) that do not stand out of the noise: they are never drawn."""
-    counts = marginals.one_way.sum(0)
-    absent = torch.zeros(len(counts), dtype=torch.bool)
-    optional = torch.tensor(form.optional)
-    absent[: len(optional)] = optional & (
-        counts[: len(optional)] < 3 * marginals.noise * math.sqrt(len(marginals.one_way))
-    )
-    return absent
+def base_logits(marginals, states):
+    """Logits (D,) of the one-way marginals. States for missing or other cells that do not stand out are never drawn."""
+    shares = marginals.one_way.sum(0)
+    absent = torch.tensor(states.optional) & (shares < 3 * marginals.noise * math.sqrt(len(marginals.one_way)))
+    return torch.where(absent, torch.full_like(shares, -60.0), shares.clamp_min(1e-4).log())
+
+
+def refine(mixture, fit, source, total, widths, mechanism, settings):
+    """Release what each component serves, and fit the mixture to that as well."""
+    query = ServiceQuery(*mixture, widths)
+    states, classes = mechanism.release("refinements", query, source)
+    noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
+    weight = fit.marginals.unit / max(noise, TINY) ** 2
+    served = Served(states.float() / total, classes.float() / total, weight)
+    class_logits, base = (part.clamp_min(TINY).log() for part in mixture)
+    steps, rate = settings.refinement_steps, settings.refinement_rate
+    return fit.run(base, torch.zeros_like(base), class_logits, steps, rate, served)
 
 
 # --- The fit: public -------------------------------------------------------------------------------------------------
 
 
-def smoother(widths, ordered, settings):
+def smoother(states, settings):
     """Matrix (D, D) that turns parameters into logits: neighbouring bins share some of them.
 
     Numbers in neighbouring bins go with much the same cells in other columns; noise does not. The block of a column of
@@ -241,12 +263,11 @@ def smoother(widths, ordered, settings):
 
     Parameters
     ----------
-    widths, ordered : sequence of int
-        Number of states of each column, and how many of its first ones have an order.
+    states : States
     settings : TabularSettings
     """
-    matrix, start = torch.eye(sum(widths)), 0
-    for width, n in zip(widths, ordered, strict=True):
+    matrix, start = torch.eye(sum(states.widths)), 0
+    for width, n in zip(states.widths, states.ordered, strict=True):
         places = torch.arange(n) / settings.bandwidth
         kernel = F.normalize(torch.exp(-0.5 * (places[:, None] - places).square()), dim=1)
         block = slice(start, start + n)
@@ -283,7 +304,7 @@ class Fit:
         self._blocks = F.one_hot(column).float()
 
     def run(self, base, offsets, class_logits, steps, learning_rate, served=None):
-        """Weights (k, n_classes), sum 1, and frequencies (k, D).
+        """The mixture to which the parameters lead.
 
         Parameters
         ----------
@@ -312,7 +333,7 @@ class Fit:
                 optimiser.step()
                 schedule.step()
             frequencies, weights = self._probabilities(base, *parameters)
-        return weights, frequencies
+        return Mixture(weights, frequencies)
 
     def _probabilities(self, base, offsets, class_logits):
         logits = base + offsets @ self.smooth.T
@@ -344,14 +365,18 @@ def _add_served(slopes, frequencies, weights, served):
     return in_frequencies, slopes[1] + 2 * (states * frequencies).sum(1, keepdim=True) + 2 * classes
 
 
+def fit_members(fit, base, settings, random, progress):
+    """Mixtures from starts of their own, together: a mixture of ``members * components`` components."""
+    cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
+    n = max(1, min(settings.members, int(EFFORT / cost)))
+    members = [_member(fit, base, settings, random) for _ in progress(range(n))]
+    weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
+    return Mixture(weights / weights.sum(), frequencies)
+
+
 def _member(fit, base, settings, random):
     shape = (settings.components, len(base))
     classes = fit.marginals.one_way.sum(1).clamp_min(1e-4).log()
     offsets = settings.spread * torch.randn(shape, generator=random)
     class_logits = classes + torch.randn(settings.components, len(classes), generator=random)
     return fit.run(base, offsets, class_logits, settings.steps, settings.learning_rate)
-
-
-def _members(fit, settings):
-    cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
-    return max(1, min(settings.members, int(EFFORT / cost)))
