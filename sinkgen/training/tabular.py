@@ -88,10 +88,10 @@ def auto_settings(mu, n_columns):
 
     Refinements pay where there is little noise; where there is most, one-way marginals are what can be known.
     """
-    given = {"one_way_share": max(0.3, 1 / (1 + 9 * mu)), "prior": min(3.0, 0.06 / mu)}
+    given = {"one_way_share": max(0.3, 1 / (1 + 9 * mu)), "prior": min(3.0, max(0.2, 0.06 / mu))}
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
     if refined >= 0.2:
-        given |= {"members": 4, "refinements": 4, "refinement_share": refined, "relative": 0.2}
+        given |= {"steps": 600, "refinements": 4, "refinement_share": refined, "relative": 0.2}
     return TabularSettings(n_columns, **given)
 
 
