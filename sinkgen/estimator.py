@@ -21,7 +21,7 @@ from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators import FACTORIES, Network, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
-from sinkgen.product import ProductMixture
+from sinkgen.product import ProductMixture, stratified
 from sinkgen.queries import CountQuery
 from sinkgen.release import Release
 from sinkgen.sampling import ArraySource, Records
@@ -232,7 +232,8 @@ class DPSinkhornGenerator(BaseEstimator):
         n_samples : int, default=1
             Number of records; not used where ``y`` is given.
         y : array of shape (n,), default=None
-            Labels of the records wanted, in that order. By default labels are drawn by their released frequencies.
+            Labels of the records wanted, in that order. By default labels come as often as their released frequencies
+            say, in random order.
         conditions : dict, default=None
             For tables: what the records drawn have in common. Column to a category or a list of them, a number or date,
             ``(low, high)``, or None for a missing cell.
@@ -268,7 +269,8 @@ class DPSinkhornGenerator(BaseEstimator):
             weights = generator.class_weights
         if y is None:
             n = check_integer("n_samples", n_samples, low=1)
-            codes = torch.multinomial(weights, n, replacement=True, generator=random)
+            # As often as their weights say, in random order: independent draws would add noise of their own.
+            codes = stratified(weights, n, random)[torch.randperm(n, generator=random)]
         else:
             codes = self._codes(y)
         X = release.form.decode(generator.draw(codes, random))

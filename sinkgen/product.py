@@ -49,7 +49,7 @@ class ProductMixture(nn.Module):
             rows = torch.nonzero(labels == c).flatten()
             if not self.weights[:, c].sum() > 0:
                 raise ValueError("no record of a class that is wanted can meet the conditions")
-            component = _stratified(self.weights[:, c], len(rows), generator)
+            component = stratified(self.weights[:, c], len(rows), generator)
             out[rows[torch.randperm(len(rows), generator=generator)]] = self._cells(component, generator)
         return out
 
@@ -107,8 +107,14 @@ class ProductMixture(nn.Module):
         return ProductMixture(weights / weights.sum(), frequencies, self.widths.tolist(), inside)
 
 
-def _stratified(weights, n, generator):
-    """Indices (n,), sorted, each as often as its weight says up to rounding at random."""
+def stratified(weights, n, generator):
+    """Indices (n,), sorted, each as often as its weight says up to rounding at random.
+
+    Examples
+    --------
+    >>> stratified(torch.tensor([1.0, 0.0, 3.0]), 8, torch.Generator().manual_seed(0)).tolist()
+    [0, 0, 2, 2, 2, 2, 2, 2]
+    """
     ends = weights.cumsum(0) / weights.sum()
     places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator)) / n
     return torch.searchsorted(ends, places, right=True).clamp_max(int(torch.nonzero(weights)[-1]))

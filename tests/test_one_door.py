@@ -13,10 +13,12 @@ SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"l
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
     {"exceptions", "_validation", "_version"},
-    {"accounting", "ot", "sampling", "space"},
+    {"accounting", "ot", "sampling", "space", "warps", "product"},
     {"mechanism", "ledger", "budget", "data"},
     {"queries", "generators"},
-    {"metadata", "release"},
+    {"release", "table_queries"},
+    {"table_metadata"},
+    {"metadata"},
     {"training", "storage"},
     {"plan"},
     {"estimator"},
