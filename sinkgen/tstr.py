@@ -99,7 +99,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the generator lost a class of ``y``, or the classifier fails; the budget is spent then, and
             ``generator_`` is there to go on with. That a class was lost is not private: it is told to who holds the
-            records, and does not name it.
+            records, and says neither which nor how many.
         """
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         y = _column(y)
@@ -361,11 +361,11 @@ def _column(y):
 def _check_no_class_is_lost(y, drawn, generator):
     declared = getattr(generator, "classes", None)
     wanted = np.unique(y) if declared is None else np.intersect1d(y, declared)
-    n_lost = len(np.setdiff1d(wanted, drawn))
-    if n_lost:
+    if len(np.setdiff1d(wanted, drawn)):
+        # Neither which nor how many: both would be counts of private labels.
         raise ValueError(
-            f"the generator lost {n_lost} of the {len(wanted)} classes: no synthetic record is of them. They are too "
-            "rare for the budget, unless they are declared (classes=...); or n_samples is too small"
+            "the generator lost a class: no synthetic record is of it. It is too rare for the budget, unless it is "
+            "declared (classes=...); or n_samples is too small"
         )
 
 

@@ -125,9 +125,9 @@ def test_a_lost_class_is_an_error_that_says_so_and_does_not_name_it(fit, blobs):
     X, y = blobs
     y = np.where(y, 12345, 0)
     model = TSTRClassifier(LossyGenerator()) if fit == "fit" else SyntheticResampler(LossyGenerator())
-    with pytest.raises(ValueError, match="the generator lost 1 of the 2 classes") as caught:
+    with pytest.raises(ValueError, match="the generator lost a class") as caught:
         getattr(model, fit)(X, y)
-    assert "12345" not in str(caught.value)
+    assert not any(letter.isdigit() for letter in str(caught.value))
     model.set_params(generator__classes=[0])  # a label that was declared to be none is not lost
     if fit == "fit_resample":
         assert set(model.fit_resample(X, y)[1]) == {0}
@@ -137,7 +137,7 @@ def test_a_class_too_rare_to_be_learned_is_lost(blobs):
     X, y = blobs
     y = y.copy()
     y[0] = 2
-    with pytest.raises(ValueError, match="lost 1 of the 3 classes"):
+    with pytest.raises(ValueError, match="the generator lost a class"):
         TSTRClassifier(make(classes=None), LogisticRegression()).fit(X, y)
 
 

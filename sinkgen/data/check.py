@@ -12,14 +12,12 @@ def check_records(X):
     Raises
     ------
     TypeError
-        If ``X`` is sparse, a data frame, or holds other things than numbers.
+        If ``X`` is sparse, or holds other things than numbers.
     ValueError
         If it is empty, has no columns, is complex, or holds nan or infinity.
     """
     if sparse.issparse(X):
         raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
-    if hasattr(X, "columns"):
-        raise TypeError("X is a data frame; arrays and images are what is supported so far: pass X.to_numpy()")
     X = _as_array(X)
     if X.ndim < 2:
         raise ValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
