@@ -3,6 +3,8 @@
 import math
 from numbers import Integral, Real
 
+import numpy as np
+
 
 def check_real(name, value, *, low=-math.inf, high=math.inf, include_low=True, include_high=True):
     """Return ``value`` as a float within the interval, or raise an error that names the parameter.
@@ -69,3 +71,16 @@ def check_choice(name, value, choices):
     if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
+
+
+def check_boolean(name, value):
+    """Return ``value`` if it is True or False, or raise an error that names the parameter.
+
+    Examples
+    --------
+    >>> check_boolean("secure_noise", True)
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+    return bool(value)

@@ -669,6 +669,8 @@ class PrivacySpent:
         What was taken as public, and so lies outside the guarantee.
     reproducible_noise : bool
         Whether the noise came from a fixed seed.
+    secure_noise : bool
+        Whether all noise came from a cipher, in sums of four normals.
 
     Examples
     --------
@@ -683,7 +685,7 @@ class PrivacySpent:
     points                      20              1     20  98.8 %
     <BLANKLINE>
     Taken as public, outside the guarantee: the range of each column.
-    Noise: fresh, from the operating system.
+    Noise: fresh, keyed by the operating system.
     """
 
     epsilon: float
@@ -693,9 +695,10 @@ class PrivacySpent:
     releases: tuple[GaussianRelease, ...] = ()
     assumptions: tuple[str, ...] = ()
     reproducible_noise: bool = False
+    secure_noise: bool = False
 
     @classmethod
-    def of(cls, releases, delta, accountant="auto", assumptions=(), reproducible_noise=False):
+    def of(cls, releases, delta, accountant="auto", assumptions=(), reproducible_noise=False, secure_noise=False):
         """Return the statement of ``releases``, priced by :func:`compose`, whose parameters and errors it has.
 
         Examples
@@ -712,6 +715,7 @@ class PrivacySpent:
             releases=releases,
             assumptions=check_assumptions(assumptions),
             reproducible_noise=bool(reproducible_noise),
+            secure_noise=bool(secure_noise),
         )
 
     @cached_property
@@ -751,6 +755,7 @@ class PrivacySpent:
         >>> PrivacySpent.from_dict(spent.to_dict()) == spent
         True
         """
+        content = {"secure_noise": False, **content}  # unknown to the first versions
         _check_fields(cls, content)
         return cls(
             **content
@@ -788,8 +793,10 @@ class PrivacySpent:
             yield "Noise: none."
         elif self.reproducible_noise:
             yield "Noise: REPRODUCIBLE from a seed. The guarantee fails against whoever knows or guesses the seed."
+        elif self.secure_noise:
+            yield "Noise: fresh, of a cipher keyed by the operating system, in sums of four normals."
         else:
-            yield "Noise: fresh, from the operating system."
+            yield "Noise: fresh, keyed by the operating system."
 
 
 def _cells(release, share):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sinkgen import metadata as meta
 from sinkgen import plan as planning
-from sinkgen._validation import check_choice, check_integer, check_real
+from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
 from sinkgen.data.check import check_frame, check_labels, check_records
 from sinkgen.data.formats import numeric_format
@@ -26,6 +26,7 @@ from sinkgen.queries import CountQuery
 from sinkgen.release import Release
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.storage import load_model, save_model
+from sinkgen.streams import require_secure
 from sinkgen.training.batch import train_batch
 from sinkgen.training.distill import distill
 from sinkgen.training.semidual import train_semidual
@@ -92,6 +93,9 @@ class DPSinkhornGenerator(BaseEstimator):
     noise_seed : int, default=None
         Makes the noise reproducible, for tests: whoever knows the seed can remove it. Warns, and is told in
         ``privacy_spent()``.
+    secure_noise : bool, default=False
+        Noise and sampling from a cipher, the noise in sums of four normals, against attacks on the generator's state
+        and on floating point; see :class:`sinkgen.streams.Streams`. Needs the extra ``sinkgen[secure]``.
     verbose : int, default=0
         1 shows a progress bar. It holds nothing that depends on the records.
 
@@ -148,6 +152,7 @@ class DPSinkhornGenerator(BaseEstimator):
         device="auto",
         random_state=None,
         noise_seed=None,
+        secure_noise=False,
         verbose=0,
     ):
         self.epsilon = epsilon
@@ -170,6 +175,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.device = device
         self.random_state = random_state
         self.noise_seed = noise_seed
+        self.secure_noise = secure_noise
         self.verbose = verbose
 
     def fit(self, X, y=None):
@@ -207,8 +213,9 @@ class DPSinkhornGenerator(BaseEstimator):
             warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
-            plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed, assumptions=facts.assumptions
-        )
+            plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
+            secure_noise=self.secure_noise, assumptions=facts.assumptions,
+        )  # fmt: skip
         random = _stream(self.random_state)
         raw = ArraySource(X, y)
         form = meta.learn_form(facts, raw, mechanism)
@@ -218,8 +225,10 @@ class DPSinkhornGenerator(BaseEstimator):
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
         drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random)
-        seeded = self.noise_seed is not None
-        spent = PrivacySpent.of(plan.releases, self.delta, self.accountant, facts.assumptions, seeded)
+        spent = PrivacySpent.of(
+            plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
+            self.secure_noise,
+        )  # fmt: skip
         self._adopt(Release(drawn, weights, form, labels, spent))
         self._make_generator(random)
         return self
@@ -402,6 +411,8 @@ class DPSinkhornGenerator(BaseEstimator):
         check_integer("verbose", int(self.verbose), low=0)
         if self.noise_seed is not None:
             check_integer("noise_seed", self.noise_seed, low=0)
+        if check_boolean("secure_noise", self.secure_noise):
+            require_secure()
         if not (self.ledger is None or hasattr(self.ledger, "charge")):
             raise TypeError(f"ledger must be a PrivacyLedger or None, got {type(self.ledger).__name__}")
         _device(self.device)

@@ -57,6 +57,8 @@ class LedgerEntry:
         What it took as public.
     reproducible_noise : bool
         Whether its noise came from a fixed seed.
+    secure_noise : bool
+        Whether its noise came from a cipher.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class LedgerEntry:
     delta: float = 1e-5
     assumptions: tuple[str, ...] = ()
     reproducible_noise: bool = False
+    secure_noise: bool = False
 
     def __post_init__(self):
         for text in (self.what, self.time, self.id):
@@ -82,14 +85,15 @@ class LedgerEntry:
             "delta": check_delta(self.delta),
             "assumptions": check_assumptions(self.assumptions),
             "reproducible_noise": bool(self.reproducible_noise),
+            "secure_noise": bool(self.secure_noise),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def spent(self):
         """Return the :class:`~sinkgen.accounting.PrivacySpent` of this charge alone."""
-        circumstances = {"assumptions": self.assumptions, "reproducible_noise": self.reproducible_noise}
-        return PrivacySpent.of(self.releases, self.delta, **circumstances)
+        names = ("assumptions", "reproducible_noise", "secure_noise")
+        return PrivacySpent.of(self.releases, self.delta, **{name: getattr(self, name) for name in names})
 
 
 class PrivacyLedger:
@@ -156,7 +160,7 @@ class PrivacyLedger:
         self._key = uuid.uuid4().hex
         _LIVE[self._key] = self
 
-    def charge(self, releases, *, what="fit", delta=1e-5, assumptions=(), reproducible_noise=False):
+    def charge(self, releases, *, what="fit", delta=1e-5, assumptions=(), reproducible_noise=False, secure_noise=False):
         """Enter all releases of one fit, before the first of them.
 
         Parameters
@@ -171,6 +175,8 @@ class PrivacyLedger:
             What the fit takes as public.
         reproducible_noise : bool
             Whether its noise comes from a fixed seed.
+        secure_noise : bool
+            Whether its noise comes from a cipher.
 
         Returns
         -------
@@ -195,6 +201,7 @@ class PrivacyLedger:
             delta=delta,
             assumptions=assumptions,
             reproducible_noise=reproducible_noise,
+            secure_noise=secure_noise,
         )
         self._book.append(entry, self._check_budget)
         return entry
@@ -276,6 +283,7 @@ def _statement(entries, delta):
         delta,
         assumptions=dict.fromkeys(text for entry in entries for text in entry.assumptions),  # each once, in order
         reproducible_noise=any(entry.reproducible_noise for entry in entries),
+        secure_noise=bool(entries) and all(entry.secure_noise for entry in entries),
     )
 
 

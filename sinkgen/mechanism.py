@@ -7,15 +7,14 @@ nothing else that depends on the records leaves at all.
 
 import copy
 import math
-import secrets
 from collections import Counter
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 from scipy.stats import norm
 
 from sinkgen.sampling import poisson_sample
+from sinkgen.streams import Streams, new_key
 
 # Clipped norms are computed in floating point: staying this much below the bound keeps rounding on the safe side.
 ROUNDING_MARGIN = 1 - 2.0**-18
@@ -124,8 +123,10 @@ class GaussianMechanism:
     ledger : PrivacyLedger, optional
         Is charged with all rows at once, here, before anything is released; a ledger with a budget may refuse.
     noise_seed : int, optional
-        Makes noise and sampling reproducible, and so removable by whoever knows the seed. By default both are seeded
-        by the operating system's entropy, apart from each other and from every other stream.
+        Makes noise and sampling reproducible, and so removable by whoever knows the seed. By default both come from a
+        key of the operating system's entropy, of which every step of every release derives two of its own.
+    secure_noise : bool
+        Whether noise and sampling come from a cipher, see :class:`~sinkgen.streams.Streams`.
     assumptions : sequence of str
         What is taken as public, for the ledger.
 
@@ -139,17 +140,17 @@ class GaussianMechanism:
     .. [1] Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", arXiv 1908.10530.
     """
 
-    def __init__(self, releases, delta=1e-5, *, ledger=None, noise_seed=None, assumptions=()):
+    def __init__(self, releases, delta=1e-5, *, ledger=None, noise_seed=None, secure_noise=False, assumptions=()):
         self._rows = {row.what: row for row in releases}
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
-        seeds = np.random.SeedSequence(secrets.randbits(128) if noise_seed is None else noise_seed).spawn(2)
-        self._noise = torch.Generator().manual_seed(int(seeds[0].generate_state(1, np.uint64)[0] >> 1))
-        self._sampler = np.random.default_rng(seeds[1])
+        self._streams = Streams(new_key(noise_seed), secure=secure_noise)
         if ledger is not None:
-            seeded = noise_seed is not None
-            ledger.charge(tuple(releases), delta=delta, assumptions=assumptions, reproducible_noise=seeded)
+            ledger.charge(
+                tuple(releases), delta=delta, assumptions=assumptions,
+                reproducible_noise=noise_seed is not None, secure_noise=secure_noise,
+            )  # fmt: skip
 
     def release(self, what, query, source):
         """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.
@@ -171,9 +172,9 @@ class GaussianMechanism:
         RuntimeError
             If the row was not charged, or all its steps are used; nothing is released then.
         """
-        row = self._spend(what)
-        value = query.evaluate(poisson_sample(source, row.sampling_rate, self._sampler))
-        return query.read(value + self._normal(value.shape, row.noise_multiplier * query.sensitivity))
+        row, step = self._spend(what)
+        value = query.evaluate(poisson_sample(source, row.sampling_rate, self._streams.sampling(what, step)))
+        return query.read(value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity))
 
     def release_labels(self, what, source):
         """The labels that occur often enough, with noisy counts, when not even their set is public.
@@ -207,7 +208,7 @@ class GaussianMechanism:
         .. [1] Swanberg, Globus-Harris, Griffith, Ritz, Groce, Bray, "DP-SIPS: A simpler, more scalable mechanism for
            differentially private partition selection", arXiv 2301.01998, section 2.
         """
-        row = self._spend(what)
+        row, step = self._spend(what)
         if row.sampling_rate != 1:
             raise ValueError("label sets are learned from a full pass")
         counts = [Counter() for _ in range(n_sets)]
@@ -216,24 +217,28 @@ class GaussianMechanism:
                 count.update(members if isinstance(members, list) else members.tolist())
         scale = row.noise_multiplier * math.sqrt(n_sets)
         threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
-        return [self._threshold(count, scale, threshold) for count in counts]
-
-    def _threshold(self, counts, scale, threshold):
-        noisy = {member: counts[member] + float(self._normal((), scale)) for member in sorted(counts)}
-        kept = {member: count for member, count in noisy.items() if count >= threshold}
-        return ThresholdedCounts(list(kept), torch.tensor(list(kept.values()), dtype=torch.float64))
+        noise = iter(self._noise(what, step, (sum(map(len, counts)),), scale).tolist())
+        return [_threshold(count, noise, threshold) for count in counts]
 
     def _spend(self, what):
+        """Take a step of a charged row; the row, and the step's number."""
         if not self._left.get(what):
             raise RuntimeError(f"{what!r} was not charged, or all its steps are used")
         self._left[what] -= 1
-        return self._rows[what]
+        row = self._rows[what]
+        return row, row.steps - 1 - self._left[what]
 
     def noise_multiplier(self, what):
         """Public noise multiplier of a charged row."""
         return self._rows[what].noise_multiplier
 
-    def _normal(self, shape, scale):
+    def _noise(self, what, step, shape, scale):
         if math.isinf(scale):
             raise ValueError("the noise must be finite")
-        return scale * torch.randn(shape, generator=self._noise, dtype=torch.float64)
+        return scale * self._streams.normal(what, step, shape)
+
+
+def _threshold(counts, noise, threshold):
+    noisy = {member: counts[member] + next(noise) for member in sorted(counts)}
+    kept = {member: count for member, count in noisy.items() if count >= threshold}
+    return ThresholdedCounts(list(kept), torch.tensor(list(kept.values()), dtype=torch.float64))

@@ -66,10 +66,9 @@ class ArraySource:
         labels = None if parts[0].labels is None else torch.cat([part.labels for part in parts])
         return ArraySource(torch.cat([part.values for part in parts]), labels, self._chunk_size)
 
-    def sample(self, rate, generator):
+    def sample(self, rate, coins):
         """One Poisson batch, without a pass over the records."""
-        n = len(self._records)
-        yield self._records.take(_poisson_rows(n, rate, generator))
+        yield self._records.take(torch.from_numpy(coins.rows(0, len(self._records), rate)))
 
 
 class ChunkedSource:
@@ -98,13 +97,15 @@ class ChunkedSource:
         """Apply ``function`` at each pass, and keep nothing."""
         return ChunkedSource(lambda: map(function, self._read()))
 
-    def sample(self, rate, generator):
+    def sample(self, rate, coins):
         """One Poisson batch, chunk by chunk."""
+        start = 0
         for chunk in self.chunks():
-            yield chunk.take(_poisson_rows(len(chunk), rate, generator))
+            yield chunk.take(torch.from_numpy(coins.rows(start, len(chunk), rate)))
+            start += len(chunk)
 
 
-def poisson_sample(source, rate, generator):
+def poisson_sample(source, rate, coins):
     """Chunks of one Poisson batch: each record is in it with probability ``rate``, independently of the others.
 
     Parameters
@@ -112,18 +113,12 @@ def poisson_sample(source, rate, generator):
     source : RecordSource
     rate : float
         Probability of each record, in (0, 1]; 1 is a full pass.
-    generator : numpy.random.Generator
-        The sampler's own stream; never the one that seeds anything public.
+    coins : Coins
+        The step's own; a record's coin is that of its position, however the records are cut into chunks.
 
     Returns
     -------
     iterator of Records
         The batch may be empty.
     """
-    return source.chunks() if rate == 1 else source.sample(rate, generator)
-
-
-def _poisson_rows(n, rate, generator):
-    # A binomial size and then a uniform subset is the same law as n coins, at the cost of the batch alone.
-    rows = generator.choice(n, generator.binomial(n, rate), replace=False, shuffle=False)
-    return torch.from_numpy(np.sort(rows))
+    return source.chunks() if rate == 1 else source.sample(rate, coins)

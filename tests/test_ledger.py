@@ -104,7 +104,18 @@ def test_the_file_holds_rows_and_no_more(path):
     PrivacyLedger(path).charge(ROWS)
     record = json.loads(path.read_text())
     assert set(record) == {
-        *("what", "time", "releases", "id", "delta", "assumptions", "reproducible_noise", "version", "hash")
+        *(
+            "what",
+            "time",
+            "releases",
+            "id",
+            "delta",
+            "assumptions",
+            "reproducible_noise",
+            "secure_noise",
+            "version",
+            "hash",
+        )
     }
     assert record["releases"] == [row.to_dict() for row in ROWS]
 

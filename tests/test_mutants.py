@@ -15,6 +15,7 @@ from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
 from sinkgen.queries import CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
 from sinkgen.sampling import ArraySource, Records, poisson_sample
+from sinkgen.streams import Streams, new_key
 
 D, N = 2000, 1000
 
@@ -56,8 +57,9 @@ def audit_canaries():
 def audit_sampling():
     """Spread of the batch sizes of Poisson samples: shuffled batches of a fixed size have none."""
     source, rate, repeats = ArraySource(torch.zeros(N, 1)), 0.1, 400
-    random = np.random.default_rng(0)
-    sizes = [sum(map(len, door.poisson_sample(source, rate, random))) for _ in range(repeats)]
+    streams = Streams(new_key(0))
+    batches = (door.poisson_sample(source, rate, streams.sampling("points", step)) for step in range(repeats))
+    sizes = [sum(map(len, batch)) for batch in batches]
     spread = np.var(sizes) * repeats / (N * rate * (1 - rate))
     tail = stats.chi2.cdf(spread, repeats - 1)
     return 2 * min(tail, 1 - tail)
@@ -94,26 +96,25 @@ def test_clean_code_passes(audit):
 
 
 def scaled_noise(factor):
-    original = GaussianMechanism._normal
-    return lambda self, shape, scale: original(self, shape, factor * scale)
+    original = GaussianMechanism._noise
+    return lambda self, what, step, shape, scale: original(self, what, step, shape, factor * scale)
 
 
 def noise_over_batch_size(self, what, query, source):
-    row = self._spend(what)
-    chunks = list(poisson_sample(source, row.sampling_rate, self._sampler))
+    row, step = self._spend(what)
+    chunks = list(poisson_sample(source, row.sampling_rate, self._streams.sampling(what, step)))
     size = max(1, sum(map(len, chunks)))
-    return query.read(
-        query.evaluate(chunks) + self._normal((query.size,), row.noise_multiplier * query.sensitivity / size)
-    )
+    scale = row.noise_multiplier * query.sensitivity / size
+    return query.read(query.evaluate(chunks) + self._noise(what, step, (query.size,), scale))
 
 
-def repeated_noise(self, shape, scale):
-    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def repeated_noise(self, what, step, shape, scale):
+    return scale * self._streams.normal(what, 0, shape)
 
 
-def fixed_size_batches(source, rate, generator):
+def fixed_size_batches(source, rate, coins):
     records = next(iter(source.chunks()))
-    yield records.take(generator.permutation(len(records))[: round(rate * len(records))])
+    yield records.take(np.random.default_rng().permutation(len(records))[: round(rate * len(records))])
 
 
 def unclipped(norms, bound):
@@ -129,10 +130,10 @@ def clipped_rows(factors):
 
 
 MUTANTS = {
-    "no noise": [("sinkgen.mechanism.GaussianMechanism._normal", scaled_noise(0.0))],
-    "half the noise": [("sinkgen.mechanism.GaussianMechanism._normal", scaled_noise(0.5))],
+    "no noise": [("sinkgen.mechanism.GaussianMechanism._noise", scaled_noise(0.0))],
+    "half the noise": [("sinkgen.mechanism.GaussianMechanism._noise", scaled_noise(0.5))],
     "noise over the batch's size": [("sinkgen.mechanism.GaussianMechanism.release", noise_over_batch_size)],
-    "the same noise every step": [("sinkgen.mechanism.GaussianMechanism._normal", repeated_noise)],
+    "the same noise every step": [("sinkgen.mechanism.GaussianMechanism._noise", repeated_noise)],
     "no clip": [("sinkgen.queries.clip_factors", unclipped), ("sinkgen.queries.clip_rows", clipped_rows(unclipped))],
     "no clip of the displacement": [("sinkgen.queries.clip_factors", unclipped)],
     "twice the sensitivity": [

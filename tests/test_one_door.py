@@ -12,7 +12,7 @@ PACKAGE = Path(sinkgen.__file__).parent
 SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"ledger.py", "storage.py"}]
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
-    {"exceptions", "_validation", "_version"},
+    {"exceptions", "_validation", "_version", "streams"},
     {"accounting", "ot", "sampling", "space", "warps", "product"},
     {"mechanism", "ledger", "budget", "data"},
     {"queries", "generators"},

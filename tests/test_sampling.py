@@ -1,9 +1,14 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from sinkgen.sampling import ArraySource, ChunkedSource, Records, poisson_sample
+from sinkgen.streams import Streams, new_key
 
 
 def array_source(n):
@@ -18,13 +23,17 @@ def chunked_source(n):
 SOURCES = pytest.mark.parametrize("make", [array_source, chunked_source])
 
 
-def drawn(source, rate, generator):
-    return [int(value) for chunk in poisson_sample(source, rate, generator) for value in chunk.values.flatten()]
+def coins(seed, step=0):
+    return Streams(new_key(seed)).sampling("points", step)
+
+
+def drawn(source, rate, coins=None):
+    return [int(value) for chunk in poisson_sample(source, rate, coins) for value in chunk.values.flatten()]
 
 
 @SOURCES
 def test_full_pass_yields_every_record_once(make):
-    assert drawn(make(50), 1, np.random.default_rng(0)) == list(range(50))
+    assert drawn(make(50), 1) == list(range(50))
 
 
 @SOURCES
@@ -38,8 +47,8 @@ def test_map_acts_on_records_and_can_be_read_again(make):
 @SOURCES
 def test_every_record_is_drawn_independently_with_the_rate(make):
     """Batch sizes are binomial and every record comes equally often; false alarm 1e-5 each."""
-    n, rate, repeats, random = 60, 0.2, 2000, np.random.default_rng(1)
-    batches = [drawn(make(n), rate, random) for _ in range(repeats)]
+    n, rate, repeats = 60, 0.2, 2000
+    batches = [drawn(make(n), rate, coins(1, step)) for step in range(repeats)]
     sizes = np.array(list(map(len, batches)))
     assert all(len(set(batch)) == len(batch) for batch in batches)
     assert stats.binomtest(int(sizes.sum()), n * repeats, rate).pvalue > 1e-5
@@ -51,9 +60,21 @@ def test_every_record_is_drawn_independently_with_the_rate(make):
 
 @SOURCES
 def test_a_tiny_rate_gives_empty_batches_and_ends(make):
-    assert drawn(make(30), 1e-6, np.random.default_rng(2)) == []
+    assert drawn(make(30), 1e-6, coins(2)) == []
 
 
 def test_batches_of_two_steps_differ():
-    random = np.random.default_rng(3)
-    assert drawn(array_source(200), 0.5, random) != drawn(array_source(200), 0.5, random)
+    assert drawn(array_source(200), 0.5, coins(3, 0)) != drawn(array_source(200), 0.5, coins(3, 1))
+
+
+@given(n=st.integers(0, 300), cuts=st.lists(st.integers(1, 60), max_size=12), rate=st.floats(0, 0.99))
+def test_the_sample_does_not_depend_on_the_chunks(n, cuts, rate):
+    ends = [min(end, n) for end in np.cumsum(cuts)] + [n]
+    values = torch.arange(n)[:, None]
+
+    def read():
+        return (Records(values[start:end]) for start, end in pairwise([0, *ends]))
+
+    whole = drawn(ArraySource(values), rate, coins(5))
+    assert drawn(ChunkedSource(read), rate, coins(5)) == whole
+    assert drawn(ArraySource(values, chunk_size=3), rate, coins(5)) == whole
