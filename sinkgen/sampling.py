@@ -7,7 +7,6 @@ often as asked. An array in memory is one; a file that is read again at each pas
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 
 
@@ -47,7 +46,7 @@ class ArraySource:
 
     Examples
     --------
-    >>> [len(chunk) for chunk in ArraySource(np.zeros((5, 2)), chunk_size=2).chunks()]
+    >>> [len(chunk) for chunk in ArraySource(torch.zeros((5, 2)), chunk_size=2).chunks()]
     [2, 2, 1]
     """
 
@@ -81,7 +80,7 @@ class ChunkedSource:
 
     Examples
     --------
-    >>> source = ChunkedSource(lambda: iter([Records(np.zeros((3, 2))), Records(np.ones((1, 2)))]))
+    >>> source = ChunkedSource(lambda: iter([Records(torch.zeros((3, 2))), Records(torch.ones((1, 2)))]))
     >>> sum(len(chunk) for chunk in source.chunks())
     4
     """
