@@ -88,12 +88,31 @@ class GaussianRelease:
             object.__setattr__(self, name, value)
 
     def to_dict(self):
-        """Return the row as a dict of JSON values; an infinite noise multiplier becomes the string ``"inf"``."""
+        """Return the row as JSON values.
+
+        Returns
+        -------
+        dict
+            An infinite noise multiplier is the string ``"inf"`` in it.
+
+        Examples
+        --------
+        >>> GaussianRelease("counts", 20.0).to_dict()
+        {'what': 'counts', 'noise_multiplier': 20.0, 'sampling_rate': 1.0, 'steps': 1, 'delta': 0.0}
+        """
         return asdict(self) | {"noise_multiplier": _to_json(self.noise_multiplier)}
 
     @classmethod
     def from_dict(cls, row):
         """Return the row that :meth:`to_dict` wrote, checked anew.
+
+        Parameters
+        ----------
+        row : dict
+
+        Returns
+        -------
+        GaussianRelease
 
         Raises
         ------
@@ -373,7 +392,7 @@ def _merge(releases):
 
     Releases of all records compose exactly into one Gaussian, of ``mu**2 = sum(steps / sigma**2)``.
     """
-    steps = Counter()
+    steps: Counter[tuple[float, float]] = Counter()
     for release in releases:
         if release.steps and release.sampling_rate and release.noise_multiplier < math.inf:
             steps[release.noise_multiplier, release.sampling_rate] += release.steps
@@ -699,7 +718,30 @@ class PrivacySpent:
 
     @classmethod
     def of(cls, releases, delta, accountant="auto", assumptions=(), reproducible_noise=False, secure_noise=False):
-        """Return the statement of ``releases``, priced by :func:`compose`, whose parameters and errors it has.
+        """Return the statement of ``releases``, priced by :func:`compose`.
+
+        Parameters
+        ----------
+        releases : iterable of GaussianRelease
+        delta : float
+            Within (0, 1).
+        accountant : {"auto", "prv", "rdp"}
+            See :func:`compose`.
+        assumptions : iterable of str
+            What was taken as public.
+        reproducible_noise : bool
+            Whether the noise came from a fixed seed.
+        secure_noise : bool
+            Whether the noise came from a cipher.
+
+        Returns
+        -------
+        PrivacySpent
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is of the wrong type or out of range.
 
         Examples
         --------
@@ -724,6 +766,12 @@ class PrivacySpent:
 
         A release of a sample counts with the ``mu`` of a Gaussian release of all records that has its price. Releases
         without noise share all of it.
+
+        Examples
+        --------
+        >>> rows = [GaussianRelease("means", 3.0), GaussianRelease("points", 3.0, steps=3)]
+        >>> [round(share, 3) for share in PrivacySpent.of(rows, delta=1e-5).shares]
+        [0.25, 0.75]
         """
         mus = [_equivalent_mu(release, self.delta) for release in self.releases]
         squares = [mu * mu for mu in mus]
@@ -733,7 +781,18 @@ class PrivacySpent:
         return tuple(square / total if total else 0.0 for square in squares)
 
     def to_dict(self):
-        """Return the statement as a dict of JSON values; an infinite epsilon becomes the string ``"inf"``."""
+        """Return the statement as JSON values.
+
+        Returns
+        -------
+        dict
+            An infinite epsilon is the string ``"inf"`` in it.
+
+        Examples
+        --------
+        >>> PrivacySpent.of([], delta=1e-5).to_dict()["epsilon"]
+        0.0
+        """
         return asdict(self) | {
             "epsilon": _to_json(self.epsilon),
             "releases": [release.to_dict() for release in self.releases],
@@ -743,6 +802,14 @@ class PrivacySpent:
     @classmethod
     def from_dict(cls, content):
         """Return the statement that :meth:`to_dict` wrote.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        PrivacySpent
 
         Raises
         ------
@@ -778,10 +845,10 @@ class PrivacySpent:
         yield f"Accountant: {self.accountant}."
 
     def _table(self):
-        rows = [("release", "noise multiplier", "sampling rate", "steps", "own delta", "share")]
+        rows = [["release", "noise multiplier", "sampling rate", "steps", "own delta", "share"]]
         rows += [_cells(release, share) for release, share in zip(self.releases, self.shares, strict=True)]
         if not any(release.delta for release in self.releases):
-            rows = [(*row[:4], row[5]) for row in rows]
+            rows = [[*row[:4], row[5]] for row in rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for first, *rest in rows:
             yield "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
@@ -802,7 +869,7 @@ class PrivacySpent:
 def _cells(release, share):
     noise = f"{release.noise_multiplier:.5g}" if release.noise_multiplier else "0 (none)"
     rate, percent = f"{release.sampling_rate:.5g}", f"{100 * share:.1f} %"
-    return release.what, noise, rate, str(release.steps), f"{release.delta:g}", percent
+    return [release.what, noise, rate, str(release.steps), f"{release.delta:g}", percent]
 
 
 def _equivalent_mu(release, delta):

@@ -199,6 +199,13 @@ class DPSinkhornGenerator(BaseEstimator):
             If a parameter or the data are unusable; before anything is spent, and without showing a value of the data.
         BudgetExceededError
             If the ledger has a budget that this fit would exceed; nothing is spent then.
+
+        Examples
+        --------
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(X)
+        >>> [row.what for row in gen.privacy_spent().releases][:2]
+        ['count', 'norms']
         """
         given = self._check_parameters()
         names = tuple(X.columns) if is_table(X) else None
@@ -292,6 +299,11 @@ class DPSinkhornGenerator(BaseEstimator):
         -------
         PrivacySpent
 
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
         Examples
         --------
         >>> X = np.random.default_rng(0).normal(size=(500, 2))
@@ -320,6 +332,11 @@ class DPSinkhornGenerator(BaseEstimator):
         DPSinkhornGenerator
             Fitted.
 
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is unusable, or a network is asked for where the release is of a table.
+
         Examples
         --------
         >>> X = np.random.default_rng(0).normal(size=(500, 2))
@@ -343,15 +360,23 @@ class DPSinkhornGenerator(BaseEstimator):
         Parameters
         ----------
         path : str or Path
+            Made if it does not exist; a model that lies there is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        OSError
+            If the folder cannot be written.
 
         Examples
         --------
-        >>> import tempfile
+        >>> import os, tempfile
         >>> gen = DPSinkhornGenerator(schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     gen.save(folder)
-        ...     DPSinkhornGenerator.load(folder).sample(2).shape
-        (2, 2)
+        ...     sorted(os.listdir(folder))
+        ['model.json', 'model.safetensors']
         """
         check_is_fitted(self)
         name = self.generator if isinstance(self.generator, str) else "custom"
@@ -377,6 +402,15 @@ class DPSinkhornGenerator(BaseEstimator):
         ------
         FileNotFoundError, ValueError
             If there is no model at ``path``, or it is damaged, newer than this version, or needs a factory.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> gen = DPSinkhornGenerator(schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gen.save(folder)
+        ...     DPSinkhornGenerator.load(folder).sample(2).shape
+        (2, 2)
         """
         loaded = load_model(path, generator)
         name = loaded.generator_name if generator is None else generator
@@ -506,7 +540,8 @@ class DPSinkhornGenerator(BaseEstimator):
         self.release_ = release
         self.n_features_in_ = math.prod(release.form.record_shape)
         for attribute in ("feature_names_in_", "classes_"):  # of an earlier fit
-            vars(self).pop(attribute, None)
+            if hasattr(self, attribute):
+                delattr(self, attribute)
         names = release.form.names
         if names is not None and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)

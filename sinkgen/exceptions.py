@@ -1,13 +1,53 @@
 """Warnings and errors that are this package's own."""
 
+__all__ = ["BudgetExceededError", "PrivacyLeakWarning", "ReproducibleNoiseWarning"]
+
 
 class PrivacyLeakWarning(UserWarning):
-    """Something read from private data was taken as public, outside the privacy budget."""
+    """Something read from private data was taken as public, outside the privacy budget.
+
+    Examples
+    --------
+    Make an error of it where nothing may leak:
+
+    >>> import warnings
+    >>> import numpy as np
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", PrivacyLeakWarning)
+    ...     DPSinkhornGenerator(metadata="trust").fit(np.zeros((100, 2)))
+    Traceback (most recent call last):
+    ...
+    sinkgen.exceptions.PrivacyLeakWarning: taken from the data as public, outside the privacy budget: ...
+    """
 
 
 class ReproducibleNoiseWarning(UserWarning):
-    """The noise was drawn from a fixed seed: whoever knows the seed can remove it."""
+    """The noise was drawn from a fixed seed: whoever knows the seed can remove it.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     gen = DPSinkhornGenerator(schema=(0, 1), noise_seed=0).fit(np.zeros((100, 2)))
+    >>> caught[0].category.__name__, gen.privacy_spent().reproducible_noise
+    ('ReproducibleNoiseWarning', True)
+    """
 
 
 class BudgetExceededError(RuntimeError):
-    """A charge would exceed the budget of a :class:`~sinkgen.PrivacyLedger`; nothing was spent."""
+    """A charge would exceed the budget of a :class:`~sinkgen.PrivacyLedger`; nothing was spent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sinkgen import DPSinkhornGenerator, PrivacyLedger
+    >>> ledger = PrivacyLedger(epsilon=1.0, delta=1e-5)
+    >>> try:
+    ...     DPSinkhornGenerator(epsilon=2.0, schema=(0, 1), ledger=ledger).fit(np.zeros((100, 2)))
+    ... except BudgetExceededError:
+    ...     print("refused;", len(ledger), "charges")
+    refused; 0 charges
+    """

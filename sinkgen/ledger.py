@@ -30,7 +30,7 @@ from sinkgen.exceptions import BudgetExceededError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["LedgerEntry", "PrivacyLedger"]
 
@@ -59,6 +59,11 @@ class LedgerEntry:
         Whether its noise came from a fixed seed.
     secure_noise : bool
         Whether its noise came from a cipher.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is of the wrong type or out of range.
 
     Examples
     --------
@@ -91,8 +96,18 @@ class LedgerEntry:
             object.__setattr__(self, name, value)
 
     def spent(self):
-        """Return the :class:`~sinkgen.accounting.PrivacySpent` of this charge alone."""
-        names = ("assumptions", "reproducible_noise", "secure_noise")
+        """Return what this charge alone costs.
+
+        Returns
+        -------
+        PrivacySpent
+
+        Examples
+        --------
+        >>> entry = PrivacyLedger().charge([GaussianRelease("means", 10.0)])
+        >>> round(entry.spent().epsilon, 3)
+        0.341
+        """
         return PrivacySpent.of(self.releases, self.delta, **{name: getattr(self, name) for name in names})
 
 
@@ -192,6 +207,11 @@ class PrivacyLedger:
             If the ledger has no path and this is not its process.
         OSError
             If the file cannot be written. Whatever is raised, nothing was charged.
+
+        Examples
+        --------
+        >>> PrivacyLedger().charge([GaussianRelease("means", 10.0)], what="survey").what
+        'survey'
         """
         entry = LedgerEntry(
             what=what,
@@ -224,6 +244,14 @@ class PrivacyLedger:
             If ``delta`` is out of range or the file is damaged.
         RuntimeError
             If the ledger has no path and this is not its process.
+
+        Examples
+        --------
+        >>> ledger = PrivacyLedger()
+        >>> for survey in ("spring", "autumn"):
+        ...     entry = ledger.charge([GaussianRelease("means", 10.0)], what=survey)
+        >>> round(ledger.total().epsilon, 3)
+        0.497
         """
         return _statement(self._book.entries(), delta)
 
@@ -289,7 +317,7 @@ def _statement(entries, delta):
 
 # Ledgers alive in this process, so that a pickle loaded beside its original is the original and not a second book that
 # counts apart. Weak: it keeps no ledger alive, and holds no charge.
-_LIVE = weakref.WeakValueDictionary()
+_LIVE: "weakref.WeakValueDictionary[str, PrivacyLedger]" = weakref.WeakValueDictionary()
 
 
 def _restore(key, path, epsilon, delta, seen):
@@ -316,7 +344,7 @@ class _MemoryBook:
 
     def __init__(self, home):
         self._home = home
-        self._entries = ()
+        self._entries: tuple[LedgerEntry, ...] = ()
         self._lock = threading.Lock()
 
     def entries(self):
@@ -338,7 +366,7 @@ class _MemoryBook:
 class _Tail(NamedTuple):
     """Where a file ends: the number of its lines, and the hash of the last."""
 
-    count: int
+    lines: int
     digest: str
 
 
@@ -368,7 +396,7 @@ class _FileBook:
             check((*entries, entry))
             line, digest = _write_line(entry, tail.digest)
             _append_durably(file, line)
-            self.seen = _Tail(tail.count + 1, digest)
+            self.seen = _Tail(tail.lines + 1, digest)
 
     def _read(self, file):
         file.seek(0)

@@ -44,6 +44,8 @@ class Query(Protocol):
 class SumQuery:
     """A query whose value is a sum over records, so that its sensitivity is the bound of one contribution."""
 
+    size: int
+
     def contribution(self, records) -> torch.Tensor:
         """Sum of the records' clipped contributions, (size,)."""
         raise NotImplementedError
@@ -211,7 +213,7 @@ class GaussianMechanism:
         row, step = self._spend(what)
         if row.sampling_rate != 1:
             raise ValueError("label sets are learned from a full pass")
-        counts = [Counter() for _ in range(n_sets)]
+        counts: list[Counter] = [Counter() for _ in range(n_sets)]
         for records in source.chunks():
             for count, members in zip(counts, read(records), strict=True):
                 count.update(members if isinstance(members, list) else members.tolist())

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import PrivacyLeakWarning
@@ -36,7 +37,7 @@ class Metadata:
         What is public without having been released: for the privacy statement.
     """
 
-    form: object
+    form: NumericFormat | TableFormat
     labels: LabelSet | None
     y_dtype: np.dtype | None
     assumptions: tuple = field(default=())

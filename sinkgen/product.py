@@ -29,6 +29,11 @@ class ProductMixture(nn.Module):
     [2.0, 0.0]
     """
 
+    weights: torch.Tensor
+    frequencies: torch.Tensor
+    widths: torch.Tensor
+    parts: torch.Tensor
+
     def __init__(self, weights, frequencies, widths, parts=None):
         super().__init__()
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(sum(widths), 1)

@@ -30,6 +30,15 @@ class Release:
         None if the fit had no labels.
     spent : PrivacySpent
         The statement.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> X, y = np.random.default_rng(0).normal(size=(500, 2)), np.arange(500) % 2
+    >>> release = DPSinkhornGenerator(epsilon=5, schema=(-4, 4), classes=[0, 1]).fit(X, y).release_
+    >>> release.class_weights.shape, release.spent.epsilon <= 5
+    (torch.Size([2]), True)
     """
 
     generator: torch.nn.Module

@@ -108,8 +108,8 @@ class FidelityDisplay:
     ----------
     figure_ : matplotlib.figure.Figure
         The figure plotted last.
-    axes_ : ndarray of matplotlib.axes.Axes
-        Its axes.
+    axes_ : ndarray of shape (n_axes,)
+        Its matplotlib.axes.Axes.
 
     Notes
     -----
@@ -140,6 +140,18 @@ class FidelityDisplay:
         Returns
         -------
         FidelityDisplay
+
+        Raises
+        ------
+        ImportError, ValueError
+            As :meth:`plot`.
+
+        Examples
+        --------
+        >>> random = np.random.default_rng(0)
+        >>> X, X_new = random.normal(size=(50, 3)), random.normal(size=(50, 3))
+        >>> len(FidelityDisplay.from_samples(X, X_new, kind="marginals").axes_)
+        3
         """
         return cls(real, synthetic).plot(kind, **settings)
 
@@ -151,7 +163,7 @@ class FidelityDisplay:
         ----------
         estimator : DPSinkhornGenerator or other estimator
             Fitted; has ``sample``.
-        X : array or data frame
+        X : array of shape (n, ...) or data frame
             Real records.
         kind : {"marginals", "correlations", "samples"}, default="marginals"
         random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
@@ -162,6 +174,21 @@ class FidelityDisplay:
         Returns
         -------
         FidelityDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If ``estimator`` was not fitted.
+        ImportError, ValueError
+            As :meth:`plot`.
+
+        Examples
+        --------
+        >>> from sinkgen import DPSinkhornGenerator
+        >>> X = np.random.default_rng(0).normal(size=(500, 2))
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(X)
+        >>> FidelityDisplay.from_estimator(gen, X, kind="correlations").synthetic.shape
+        (500, 2)
         """
         return cls.from_samples(X, estimator.sample(len(X), random_state=random_state), kind=kind, **settings)
 
@@ -175,8 +202,9 @@ class FidelityDisplay:
             they are images, else as rows of a picture.
         most : int, default=12
             At most so many columns or records.
-        axes : array of matplotlib.axes.Axes, default=None
-            Where to plot: at least as many as there are columns for "marginals", else two. None makes a figure.
+        axes : array of shape (n_axes,), default=None
+            The matplotlib.axes.Axes to plot in: at least as many as there are columns for "marginals", else two. None
+            makes a figure.
 
         Returns
         -------
@@ -189,6 +217,13 @@ class FidelityDisplay:
             Without matplotlib.
         ValueError
             If ``kind`` is unknown, or there are too few axes.
+
+        Examples
+        --------
+        >>> random = np.random.default_rng(0)
+        >>> display = FidelityDisplay(random.normal(size=(50, 3)), random.normal(size=(50, 3)))
+        >>> display.plot("samples", most=4).axes_[1].get_title()
+        'synthetic'
         """
         check_choice("kind", kind, KINDS)
         check_integer("most", most, low=1)
@@ -302,7 +337,7 @@ class _Columns:
         if list(columns) != self.names:
             raise ValueError("real and synthetic records must have the same columns")
         bins = [self.of[name].bins(values) for name, values in columns.items()]
-        if part.y is not None:
+        if self.target is not None and part.y is not None:
             bins.append(self.target.bins(part.y))
         numbers = np.column_stack([self.of[name].numbers(values) for name, values in columns.items()])
         return _View(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))

@@ -5,7 +5,7 @@ often as asked. An array in memory is one; a file that is read again at each pas
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -13,8 +13,8 @@ import torch
 class Records(NamedTuple):
     """Some records: values (m, ...) and, where there are classes, labels (m,)."""
 
-    values: object
-    labels: object = None
+    values: Any
+    labels: Any = None
 
     def __len__(self):
         return len(self.values)

@@ -89,10 +89,10 @@ def fine_edges(column):
         sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
         atoms = np.asarray(column.atoms)
         edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
-    edges = np.concatenate(edges)
-    edges = np.unique(np.ceil(edges) if whole else edges)
+    ends = np.concatenate(edges)
+    ends = np.unique(np.ceil(ends) if whole else ends)
     last = np.floor(high) + 1 if whole else high
-    return np.append(edges[(edges >= low) & (edges < last)], last)
+    return np.append(ends[(ends >= low) & (ends < last)], last)
 
 
 def merge_cells(column, counts, noise_scale):

@@ -1,6 +1,7 @@
 """Train on synthetic, test on real; and the generator as a part of pipelines."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
@@ -83,7 +84,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array or data frame
+        X : array of shape (n, ...) or data frame
             Whatever the generator takes.
         y : array of shape (n,)
             Labels.
@@ -100,6 +101,13 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
             If the generator lost a class of ``y``, or the classifier fails; the budget is spent then, and
             ``generator_`` is there to go on with. That a class was lost is not private: it is told to who holds the
             records, and says neither which nor how many.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> model = TSTRClassifier(DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3)))
+        >>> model.fit(*load_iris(return_X_y=True)).classes_.tolist()
+        [0, 1, 2]
         """
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         y = _column(y)
@@ -113,19 +121,86 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        """Labels (n,) of real records."""
+        """Predict the labels of real records.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...) or data frame
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = TSTRClassifier(DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3))).fit(X, y)
+        >>> model.predict(X[:2]).shape
+        (2,)
+        """
         check_is_fitted(self, "classifier_")
         return self.classifier_.predict(X)
 
     @available_if(lambda self: _model_has(self, "predict_proba"))
     def predict_proba(self, X):
-        """Probabilities (n, n_classes) of the classes of real records; only where the classifier has them."""
+        """Predict the probabilities of the classes of real records; only where the classifier does.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...) or data frame
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> X, y = load_iris(return_X_y=True)
+        >>> model = TSTRClassifier(DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3))).fit(X, y)
+        >>> model.predict_proba(X[:2]).shape
+        (2, 3)
+        """
         check_is_fitted(self, "classifier_")
         return self.classifier_.predict_proba(X)
 
     @available_if(lambda self: _model_has(self, "decision_function"))
     def decision_function(self, X):
-        """Decision values of real records; only where the classifier has them."""
+        """Give the decision values of real records; only where the classifier does.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...) or data frame
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_classes)
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> X, y = load_iris(return_X_y=True)
+        >>> gen = DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3))
+        >>> TSTRClassifier(gen, LogisticRegression(max_iter=1000)).fit(X, y).decision_function(X[:2]).shape
+        (2, 3)
+        """
         check_is_fitted(self, "classifier_")
         return self.classifier_.decision_function(X)
 
@@ -198,6 +273,13 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         ------
         TypeError, ValueError
             If a parameter or the data are unusable; before anything is spent.
+
+        Examples
+        --------
+        >>> X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+        >>> model = TSTRRegressor(DPSinkhornGenerator(epsilon=10, schema=(-1, 1))).fit(X, X[:, 0])
+        >>> model.n_features_in_
+        2
         """
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         joint = _frame_with_target(X, y) if hasattr(X, "columns") else _array_with_target(X, y)
@@ -207,7 +289,28 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        """Targets (n,) of real records."""
+        """Predict the targets of real records.
+
+        Parameters
+        ----------
+        X : array of shape (n, columns) or data frame
+
+        Returns
+        -------
+        ndarray of shape (n,)
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+
+        Examples
+        --------
+        >>> X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+        >>> model = TSTRRegressor(DPSinkhornGenerator(epsilon=10, schema=(-1, 1))).fit(X, X[:, 0])
+        >>> model.predict(X[:3]).shape
+        (3,)
+        """
         check_is_fitted(self, "regressor_")
         return self.regressor_.predict(X)
 
@@ -253,7 +356,29 @@ class SyntheticResampler(BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y):
-        """Fit the generator; returns self."""
+        """Fit the generator.
+
+        Parameters
+        ----------
+        X : array of shape (n, ...) or data frame
+        y : array of shape (n,)
+
+        Returns
+        -------
+        self : SyntheticResampler
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter or the data are unusable; before anything is spent.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> gen = DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3))
+        >>> SyntheticResampler(gen).fit(*load_iris(return_X_y=True)).generator_.sample(5)[0].shape
+        (5, 4)
+        """
         self._plan_and_fit(X, y)
         return self
 
@@ -262,12 +387,26 @@ class SyntheticResampler(BaseEstimator):
 
         Parameters
         ----------
-        X : array or data frame
+        X : array of shape (n, ...) or data frame
         y : array of shape (n,)
 
         Returns
         -------
-        X, y : like those given
+        X : like the ``X`` given, n_samples records
+        y : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`TSTRClassifier.fit`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> gen = DPSinkhornGenerator(epsilon=20, schema=(0, 8), classes=range(3))
+        >>> X, y = SyntheticResampler(gen, n_samples=50).fit_resample(*load_iris(return_X_y=True))
+        >>> X.shape, y.shape
+        ((50, 4), (50,))
         """
         y = _column(y)
         drawn = self._plan_and_fit(X, y).draw()
@@ -293,7 +432,7 @@ def sample_from_pipeline(pipeline, n_samples=1, *, y=None, random_state=None):
 
     Returns
     -------
-    X : array or data frame
+    X : array of shape (n_samples, ...) or data frame
         In the units of what the pipeline was fitted to.
     y : ndarray of shape (n,)
         Only if the generator was fitted with labels.
@@ -341,7 +480,7 @@ class _Plan:
         self.generator = clone(_generator(generator))
         if not hasattr(self.generator, "sample"):
             raise TypeError(f"generator must have fit and sample, got {type(generator).__name__}")
-        self.model = None if model is None else clone(model)
+        self.model: Any = None if model is None else clone(model)
         self.n_samples = DEFAULT_SAMPLES if n_samples is None else check_integer("n_samples", n_samples, low=1)
         self.seed = None if random_state is None else check_random_state(random_state).randint(2**31)
 

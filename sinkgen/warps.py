@@ -36,7 +36,7 @@ class Warps:
         patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, self._height, self._width)
         along = torch.eye(2) * 2 / 28  # grid_sample counts from -1 to 1
         self._fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
-        shape = (1, 1, self._height, self._width)
+        shape = [1, 1, self._height, self._width]
         self._identity = F.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
 
     @property

@@ -222,6 +222,7 @@ def numeric_format(X, image_shape=None, schema=None, names=None):
         If ``X`` has a shape that is neither, or ``image_shape`` does not fit.
     """
     dtype = X.dtype.name
+    form: NumericFormat
     if X.ndim == 2 and image_shape is None:
         form = ArrayFormat(dtype, None, X.shape[1], names=names)
     else:

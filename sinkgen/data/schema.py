@@ -128,7 +128,18 @@ class Column:
             object.__setattr__(self, name, value)
 
     def to_dict(self):
-        """The fields that are not their defaults; JSON."""
+        """The fields that are not their defaults.
+
+        Returns
+        -------
+        dict
+            JSON values; ``Column(**...)`` of it is the column.
+
+        Examples
+        --------
+        >>> Column(bounds=(0, 120), nullable=True).to_dict()
+        {'bounds': (0.0, 120.0), 'nullable': True}
+        """
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in given.items() if value not in (None, (), False)}
 
@@ -211,13 +222,45 @@ class Schema(Mapping):
         return f"Schema({self._columns!r})"
 
     def to_json(self):
-        """The schema as text, one column a line, to be edited and read again."""
+        """The schema as text, one column a line, to be edited and read again.
+
+        Returns
+        -------
+        str
+
+        Examples
+        --------
+        >>> print(Schema({"age": (17, 90), "sex": ["Female", "Male"]}).to_json(), end="")
+        {
+         "age": {"bounds": [17.0, 90.0]},
+         "sex": {"values": ["Female", "Male"]}
+        }
+        """
         lines = [f" {json.dumps(str(name))}: {json.dumps(column.to_dict())}" for name, column in self.items()]
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
     def from_json(cls, text):
-        """The schema whose :meth:`to_json` gave ``text``."""
+        """The schema whose :meth:`to_json` gave ``text``.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it is not JSON, or a column's declaration is none; the message names the column.
+
+        Examples
+        --------
+        >>> Schema.from_json('{"age": {"bounds": [17, 90], "nullable": true}}')["age"].bounds
+        (17.0, 90.0)
+        """
         return cls(json.loads(text))
 
     @classmethod
@@ -230,10 +273,30 @@ class Schema(Mapping):
         trust : bool
             Must be True: what is read here leaks, unless the table is public or you edit what was private.
 
+        Returns
+        -------
+        Schema
+
         Raises
         ------
         ValueError
             If ``trust`` is not True.
+
+        Warns
+        -----
+        PrivacyLeakWarning
+            Always.
+
+        Examples
+        --------
+        >>> import warnings
+        >>> import pandas as pd
+        >>> public = pd.DataFrame({"age": [17, 90], "sex": ["Female", "Male"]})
+        >>> with warnings.catch_warnings():
+        ...     warnings.simplefilter("ignore", PrivacyLeakWarning)
+        ...     schema = Schema.from_frame(public, trust=True)
+        >>> schema["sex"].values
+        ('Female', 'Male')
         """
         if trust is not True:
             raise ValueError("from_frame reads the table outside of any privacy budget: say trust=True if it is public")

@@ -412,7 +412,7 @@ COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
 
 
 def _column_from_dict(state):
-    kind = COLUMN_TYPES[state.pop("type")]
+    kind: type = COLUMN_TYPES[state.pop("type")]
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
 
 

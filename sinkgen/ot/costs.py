@@ -18,22 +18,78 @@ class Cost(Protocol):
     A point is first embedded (:meth:`embed`, the identity but for feature maps); the other three methods take points
     already embedded, so that records which do not change are embedded once. A gradient in x itself is the gradient in
     ``embed(x)`` pulled back by autograd.
+
+    Examples
+    --------
+    A class of your own that has these four methods is a cost; here one of which half is as far as the whole of another:
+
+    >>> import torch
+    >>> class HalfCost(SquaredEuclideanCost):
+    ...     def embed(self, x):
+    ...         return x / 2**0.5
+    >>> isinstance(HalfCost(), Cost)
+    True
+    >>> from sinkgen.ot import entropic_cost
+    >>> round(entropic_cost(torch.zeros(1, 2), torch.ones(1, 2), reg=0.1, cost=HalfCost()).item(), 4)
+    1.0
     """
 
-    def embed(self, x):
-        """Map points (n, d) to where the cost measures them (n, k), differentiably."""
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        """Map points to where the cost measures them, differentiably.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, d)
+
+        Returns
+        -------
+        Tensor of shape (n, k)
+        """
         ...
 
-    def matrix(self, x, y):
-        """Return the costs c(x_i, y_j) >= 0, shape (n, m), of x (n, k) and y (m, k)."""
+    def matrix(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Return the costs c(x_i, y_j) >= 0 of embedded points.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, k)
+        y : Tensor of shape (m, k)
+
+        Returns
+        -------
+        Tensor of shape (n, m)
+        """
         ...
 
-    def weighted_gradient(self, weights, x, y):
-        """Return sum_j weights_ij grad_x c(x_i, y_j), shape (n, k), for weights (n, m)."""
+    def weighted_gradient(self, weights: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Return sum_j weights_ij grad_x c(x_i, y_j).
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n, m)
+        x : Tensor of shape (n, k)
+        y : Tensor of shape (m, k)
+
+        Returns
+        -------
+        Tensor of shape (n, k)
+        """
         ...
 
-    def squared_gradient_norms(self, x, y, matrix):
-        """Return upper bounds of ||grad_x c(x_i, y_j)||^2, shape (n, m), given ``matrix(x, y)``."""
+    def squared_gradient_norms(self, x: torch.Tensor, y: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+        """Return upper bounds of ||grad_x c(x_i, y_j)||^2.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, k)
+        y : Tensor of shape (m, k)
+        matrix : Tensor of shape (n, m)
+            ``matrix(x, y)``, which many bounds can be made of.
+
+        Returns
+        -------
+        Tensor of shape (n, m)
+        """
         ...
 
 
@@ -111,6 +167,11 @@ class MixedCost:
     l1_weight : float, default=1.0
         The multiple m >= 0.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``l1_weight`` is no number, or negative.
+
     Examples
     --------
     >>> import torch
@@ -156,6 +217,13 @@ class FeatureCost(SquaredEuclideanCost):
         The feature map phi from (n, ...) to (n, k). It must be public and must map each row on its own. A frozen copy
         in evaluation mode is kept, so that the caller's module is neither changed nor trained.
 
+    Raises
+    ------
+    TypeError
+        If ``module`` is none.
+    ValueError
+        From its methods, if the features are not of shape (n, k).
+
     Examples
     --------
     >>> import torch
@@ -188,6 +256,10 @@ def resolve_cost(cost):
     ----------
     cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost
         "l1+l2" is ``MixedCost(1.0)``; a module is taken as ``FeatureCost(module)``.
+
+    Returns
+    -------
+    Cost
 
     Raises
     ------

@@ -186,7 +186,23 @@ def sinkhorn_divergence(
 
 
 def debias_pair(x, debias):
-    """Return X, the first n of the n (1 + debias) rows of x, and X', the last n; the same tensor if debias is 0.
+    """Return X, the first n of the n (1 + debias) rows of x, and X', the last n.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n (1 + debias), ...)
+    debias : float
+        From 0 to 1.
+
+    Returns
+    -------
+    tuple of Tensor
+        Both of shape (n, ...); the same tensor twice if ``debias`` is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``debias`` is no number from 0 to 1.
 
     Examples
     --------

@@ -14,8 +14,8 @@ def solve(C, reg, a, b, tol, max_iter):
     constant, and stops on the L2 norm of the marginals' error, which here is set to imply the L1 norm asked for.
     """
     if C.ndim == 2:
-        return _solve_one(C, reg, a, b, tol, max_iter)
-    return _stack([_solve_one(*problem, tol, max_iter) for problem in _unbind(C, reg, a, b)])
+        return _solve_one(C, a, b, reg, tol, max_iter)
+    return _stack([_solve_one(*problem, reg, tol, max_iter) for problem in zip(C, a, b, strict=True)])
 
 
 def solve_symmetric(C, reg, a, tol, max_iter):
@@ -23,7 +23,7 @@ def solve_symmetric(C, reg, a, tol, max_iter):
     return solve(C, reg, a, a, tol, max_iter)
 
 
-def _solve_one(C, reg, a, b, tol, max_iter):
+def _solve_one(C, a, b, reg, tol, max_iter):
     import ot  # here, since POT takes a second to import
 
     rows, columns = a > 0, b > 0  # POT divides by the weights
@@ -60,13 +60,9 @@ def _result(C, reg, a, b, f, g, n_iter, error, status):
     return SinkhornResult(f, g, value, n_iter, error, status, kernel, a, b)
 
 
-def _unbind(C, reg, a, b):
-    return [(C_k, reg, a_k, b_k) for C_k, a_k, b_k in zip(C, a, b, strict=True)]
-
-
 def _stack(results):
-    tensors = [torch.stack([getattr(r, name) for r in results]) for name in ("f", "g", "value")]
-    factors = [torch.stack([getattr(r, name) for r in results]) for name in ("kernel", "left", "right")]
+    names = ("f", "g", "value", "kernel", "left", "right")
+    tensors = {name: torch.stack([getattr(r, name) for r in results]) for name in names}
     worst = max(results, key=lambda r: r.error)
     status = "max_iter" if any(r.status == "max_iter" for r in results) else worst.status
-    return SinkhornResult(*tensors, max(r.n_iter for r in results), worst.error, status, *factors)
+    return SinkhornResult(n_iter=max(r.n_iter for r in results), error=worst.error, status=status, **tensors)

@@ -139,8 +139,8 @@ class _Scalings:
         # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
         error = _marginal_error(self.b, self.right, _product(transposed, self.a / self.rows))
         extremes = (*torch.aminmax(self.left / self.a), *torch.aminmax(self.right / self.b))
-        error, *extremes = torch.stack((error, *extremes)).tolist()
-        return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in extremes)
+        error, *reached = torch.stack((error, *extremes)).tolist()
+        return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in reached)
 
     def average(self):
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""

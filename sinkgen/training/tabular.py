@@ -168,7 +168,7 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
         mixture = refine(mixture, fit, source, total, states.widths, mechanism, settings)
     if not is_split:
         mixture = _column_as_label(mixture, n_classes)
-    return ProductMixture(*mixture, form.widths)
+    return ProductMixture(mixture.weights, mixture.frequencies, form.widths)
 
 
 class States(NamedTuple):
@@ -221,9 +221,9 @@ def measure(source, total, n_classes, widths, mechanism, relative):
     one_way_variance = noise**2 + relative * one_way.clamp_min(0) / total + TINY / total
     two_way, weight = torch.zeros(n_classes, sum(widths), sum(widths)), torch.zeros(1)
     if len(widths) > 1:
-        query = PairQuery(widths, n_classes)
-        two_way = mechanism.release("two-way", query, source).float() / total
-        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total
+        pairs = PairQuery(widths, n_classes)
+        two_way = mechanism.release("two-way", pairs, source).float() / total
+        pair_noise = mechanism.noise_multiplier("two-way") * pairs.sensitivity / total
         own = one_way.clamp_min(0)
         shares = (own.sum(1) / len(widths)).clamp_min(TINY)
         expected = own[:, :, None] * own[:, None, :] / shares[:, None, None]
@@ -242,7 +242,7 @@ def base_logits(marginals, states):
 
 def refine(mixture, fit, source, total, widths, mechanism, settings):
     """Release what each component serves, and fit the mixture to that as well."""
-    query = ServiceQuery(*mixture, widths)
+    query = ServiceQuery(mixture.weights, mixture.frequencies, widths)
     states, classes = mechanism.release("refinements", query, source)
     noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
     weight = fit.marginals.unit / max(noise, TINY) ** 2
