@@ -108,6 +108,7 @@ class LedgerEntry:
         >>> round(entry.spent().epsilon, 3)
         0.341
         """
+        names = ("assumptions", "reproducible_noise", "secure_noise")
         return PrivacySpent.of(self.releases, self.delta, **{name: getattr(self, name) for name in names})
 
 

@@ -65,6 +65,7 @@ class Streams:
 
     def __init__(self, key, *, secure=False):
         self._key = key
+        self._words: type[_CipherWords] | type[_PhiloxWords]
         self._words, self._normals = (_CipherWords, _summed_normals) if secure else (_PhiloxWords, _plain_normals)
 
     def normal(self, what, step, shape):
