@@ -1,6 +1,6 @@
 """Differentially private synthetic data by optimal transport."""
 
-from sinkgen import accounting, ot
+from sinkgen import accounting, ot, sources
 from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.schema import Column, Schema
@@ -29,4 +29,5 @@ __all__ = [
     "ot",
     "sample_from_pipeline",
     "score_report",
+    "sources",
 ]

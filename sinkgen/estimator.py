@@ -14,9 +14,9 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
-from sinkgen.data.check import check_frame, check_labels, check_records
+from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
-from sinkgen.data.table import Rows, check_table, is_table
+from sinkgen.data.table import Rows, TableFormat, table_format
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators import FACTORIES, Network, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
@@ -24,7 +24,8 @@ from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.product import ProductMixture, stratified
 from sinkgen.queries import CountQuery
 from sinkgen.release import Release
-from sinkgen.sampling import ArraySource, Records
+from sinkgen.sampling import Records
+from sinkgen.sources import check_source, open_records
 from sinkgen.storage import load_model, save_model
 from sinkgen.streams import require_secure
 from sinkgen.training.batch import train_batch
@@ -185,9 +186,11 @@ class DPSinkhornGenerator(BaseEstimator):
         ----------
         X : array of shape (n, columns), (n, h, w) or (n, h, w, c), or pandas.DataFrame
             Numbers; images also as rows, with ``image_shape``; tables of numbers, categories, booleans and dates, with
-            missing cells.
-        y : array of shape (n,), default=None
-            Labels: integers, booleans or strings.
+            missing cells. Records that need not fit memory: a ``numpy.memmap``, the path of Parquet files, what
+            :func:`sinkgen.sources.parquet` or :func:`sinkgen.sources.chunks` return, a ``dask.array`` or a
+            ``dask.dataframe``; they are read anew at each pass.
+        y : array of shape (n,) or str, default=None
+            Labels: integers, booleans or strings. For tables also the name of the column that holds them.
 
         Returns
         -------
@@ -208,12 +211,12 @@ class DPSinkhornGenerator(BaseEstimator):
         ['count', 'norms']
         """
         given = self._check_parameters()
-        names = tuple(X.columns) if is_table(X) else None
-        X = self._check_records(X)
-        y = check_labels(y, len(X))
-        facts = self._collect_facts(X, y, given, names)
-        training = planning.TABULAR if isinstance(X, Rows) else self.mechanism
-        given = {"n_columns": facts.form.n_encoded} if isinstance(X, Rows) else given
+        # With the schema of an array, a data frame is one, whose columns have names.
+        data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)))
+        facts = self._collect_facts(data, given)
+        is_table = isinstance(facts.form, TableFormat)
+        training = planning.TABULAR if is_table else self.mechanism
+        given = {"n_columns": facts.form.n_encoded} if is_table else given
         plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
@@ -224,10 +227,9 @@ class DPSinkhornGenerator(BaseEstimator):
             secure_noise=self.secure_noise, assumptions=facts.assumptions,
         )  # fmt: skip
         random = _stream(self.random_state)
-        raw = ArraySource(X, y)
-        form = meta.learn_form(facts, raw, mechanism)
-        labels, counts = meta.learn_labels(facts, raw, mechanism)
-        source = raw.map(_Encoder(form, labels, self._working_device()))
+        form = meta.learn_form(facts, data.source, mechanism)
+        labels, counts = meta.learn_labels(facts, data.source, mechanism)
+        source = data.source.map(_Encoder(form, labels, self._working_device()))
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
@@ -484,25 +486,21 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError("reg must be one number for mechanism='batch'")
         return pair if self.mechanism == "semidual" else pair[0]
 
-    def _check_records(self, X):
-        if not is_table(X):
-            return check_records(X)
-        # With the schema of an array, a data frame is one, whose columns have names.
-        return check_frame(X) if isinstance(self.schema, (tuple, list)) else Rows(X)
-
-    def _collect_facts(self, X, y, given, names):
-        if isinstance(X, Rows):
+    def _collect_facts(self, data, given):
+        """Public facts of the data, after a look at all of it for what cannot be encoded."""
+        values, labels = data.layout.values, data.layout.labels
+        if isinstance(values, Rows):
             self._check_table_parameters(given)
-            form = check_table(X.frame, self.schema)
-            facts = meta.collect(form, y, self.classes, self.metadata)
-            return meta.trust(facts, X, y) if self.metadata == "trust" else facts
-        form = numeric_format(X, self.image_shape, self.schema, names)
-        facts = meta.collect(form, y, self.classes, self.metadata)
+            form = table_format(values.frame, self.schema)
+        else:
+            form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
+        facts = meta.collect(form, labels, self.classes, self.metadata)
         if self.generator == "conv" and len(form.network_shape) < 2:
             raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
         if callable(self.generator):  # a factory that does not work must fail before the budget is spent
             make_network(self.generator, form.network_shape, 2, _stream(0))
-        return meta.trust(facts, X, y) if self.metadata == "trust" else facts
+        check_source(data.source, form)
+        return meta.trust(facts, data.source) if self.metadata == "trust" else facts
 
     def _check_table_parameters(self, given):
         if self.mechanism != "semidual" or self.generator not in ("auto", "particles"):

@@ -8,12 +8,13 @@ nothing else that depends on the records leaves at all.
 import copy
 import math
 from collections import Counter
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from scipy.stats import norm
 
-from sinkgen.sampling import poisson_sample
+from sinkgen.sampling import Draw
 from sinkgen.streams import Streams, new_key
 
 # Clipped norms are computed in floating point: staying this much below the bound keeps rounding on the safe side.
@@ -37,6 +38,9 @@ class Query(Protocol):
     def evaluate(self, chunks) -> torch.Tensor:
         """The value, (size,), on a batch that comes in chunks."""
 
+    def over(self, source, draw) -> torch.Tensor:
+        """The value, (size,), on what ``draw`` takes of a source; on all of it if None."""
+
     def read(self, value):
         """The released value in the shape that its user wants; post-processing."""
 
@@ -57,6 +61,10 @@ class SumQuery:
             if len(records):
                 total += self._at(records.values.device).contribution(records).to("cpu", torch.float64)
         return total
+
+    def over(self, source, draw):
+        """Each shard's sum is made where the shard lies; the coordinator gets the sum of them."""
+        return source.reduce(self.evaluate, sum, draw)
 
     def _at(self, device):
         if str(device) == "cpu":
@@ -175,7 +183,8 @@ class GaussianMechanism:
             If the row was not charged, or all its steps are used; nothing is released then.
         """
         row, step = self._spend(what)
-        value = query.evaluate(poisson_sample(source, row.sampling_rate, self._streams.sampling(what, step)))
+        draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
+        value = query.over(source, draw)
         return query.read(value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity))
 
     def release_labels(self, what, source):
@@ -183,7 +192,7 @@ class GaussianMechanism:
 
         See :meth:`release_sets`, of which this is one.
         """
-        return self.release_sets(what, source, lambda records: [records.labels], 1)[0]
+        return self.release_sets(what, source, lambda records: [Counter(records.labels.tolist())], 1)[0]
 
     def release_sets(self, what, source, read, n_sets):
         """Of each of several sets that are not public, the members that occur often enough, with noisy counts.
@@ -198,7 +207,7 @@ class GaussianMechanism:
         what : str
         source : RecordSource
         read : callable
-            The n_sets lists of members that a chunk of records holds.
+            How many records of a chunk hold each member: one mapping of members to counts a set.
         n_sets : int
 
         Returns
@@ -213,10 +222,7 @@ class GaussianMechanism:
         row, step = self._spend(what)
         if row.sampling_rate != 1:
             raise ValueError("label sets are learned from a full pass")
-        counts: list[Counter] = [Counter() for _ in range(n_sets)]
-        for records in source.chunks():
-            for count, members in zip(counts, read(records), strict=True):
-                count.update(members if isinstance(members, list) else members.tolist())
+        counts = source.reduce(partial(_count_members, read, n_sets), _add_counts)
         scale = row.noise_multiplier * math.sqrt(n_sets)
         threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
         noise = iter(self._noise(what, step, (sum(map(len, counts)),), scale).tolist())
@@ -238,6 +244,18 @@ class GaussianMechanism:
         if math.isinf(scale):
             raise ValueError("the noise must be finite")
         return scale * self._streams.normal(what, step, shape)
+
+
+def _count_members(read, n_sets, chunks):
+    counts: list[Counter] = [Counter() for _ in range(n_sets)]
+    for records in chunks:
+        for count, members in zip(counts, read(records), strict=True):
+            count.update(members)
+    return counts
+
+
+def _add_counts(shards):
+    return [sum(parts, Counter()) for parts in zip(*shards, strict=True)]
 
 
 def _threshold(counts, noise, threshold):

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -82,15 +83,35 @@ def collect(form, y, classes, policy):
     return metadata
 
 
-def trust(metadata, X, y):
+def trust(metadata, source):
     """Read what is missing off the data, with a warning and a line in the statement."""
     taken = metadata.undeclared
     if not taken:
         return metadata
     message = f"taken from the data as public, outside the privacy budget: {', '.join(taken)}"
     warnings.warn(message, PrivacyLeakWarning, stacklevel=4)
-    labels = label_set(np.unique(y).tolist(), y.dtype) if metadata.labels_unknown else metadata.labels
-    return Metadata(metadata.form.observe(X), labels, metadata.y_dtype, (*metadata.assumptions, *taken))
+    form = metadata.form
+    extremes = source.reduce(partial(_extremes, form), partial(_join_extremes, form))
+    labels = metadata.labels
+    if metadata.labels_unknown:
+        labels = label_set(sorted(source.reduce(_occurring, _union)), metadata.y_dtype)
+    return Metadata(form.observe(extremes), labels, metadata.y_dtype, (*metadata.assumptions, *taken))
+
+
+def _extremes(form, chunks):
+    return form.extremes(records.values for records in chunks)
+
+
+def _join_extremes(form, shards):
+    return form.extremes(extremes for extremes in shards if extremes is not None)
+
+
+def _occurring(chunks):
+    return _union(set(np.unique(records.labels).tolist()) for records in chunks)
+
+
+def _union(sets):
+    return set().union(*sets)
 
 
 def learn_form(metadata, source, mechanism):

@@ -4,6 +4,7 @@ Every class says what its value is and why its ``sensitivity`` holds. Nothing he
 without :class:`~sinkgen.mechanism.GaussianMechanism`.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -360,6 +361,14 @@ class CrossGradientQuery:
         gradient = gradient[:, : self.shape[1]].double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
         return gradient * clip_factors(gradient.norm()[None], self.clip)
 
+    def over(self, source, draw):
+        """No sum over records: the batch itself is brought together."""
+        return self.evaluate(source.reduce(list, _joined, draw))
+
     def read(self, value):
         """The gradient, (n, d)."""
         return value.view(self.shape).to(self.points)
+
+
+def _joined(lists):
+    return list(itertools.chain.from_iterable(lists))

@@ -1,13 +1,19 @@
-"""Records in chunks, and Poisson batches of them.
+"""Records in chunks, Poisson batches of them, and what is computed over them.
 
-Both mechanisms see the private data as a *record source*: something that yields every record once, in chunks, as
-often as asked. An array in memory is one; a file that is read again at each pass is another.
+Both mechanisms see the private data as a *record source*: something that gives every record once, in chunks, as often
+as asked. An array in memory is one; a file that is read again at each pass is another, and so are the shards of a
+cluster. What a query wants of a source is a fold of the chunks of each shard, and a merge of what the shards gave: so
+the records stay where they are, and only the folds' results travel.
 """
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import torch
+
+CHUNK = 8192  # records that a query sees at once: bounds its memory
+PIECE = 2**16  # records, and
+PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
 
 
 class Records(NamedTuple):
@@ -24,18 +30,48 @@ class Records(NamedTuple):
         return Records(self.values[rows], None if self.labels is None else self.labels[rows])
 
 
+class Draw(NamedTuple):
+    """A Poisson batch: each record is in it with probability ``rate``, independently of the others.
+
+    Attributes
+    ----------
+    rate : float
+        In (0, 1).
+    coins : Coins
+        The step's own, see :mod:`sinkgen.streams`; a record's coin is that of its position in the source, however the
+        records are cut into chunks and shards, and whoever reads them.
+    """
+
+    rate: float
+    coins: object
+
+    def rows(self, start, n):
+        """Which of the ``n`` records from position ``start`` on are drawn: ndarray of int, rising."""
+        return self.coins.rows(start, n, self.rate)
+
+
 class RecordSource(Protocol):
     """Private records, read in passes."""
-
-    def chunks(self) -> Iterator[Records]:
-        """Every record once, in chunks."""
 
     def map(self, function: Callable[[Records], Records]) -> "RecordSource":
         """The source of the same records after ``function``, which acts on each record alone."""
 
+    def reduce(self, fold: Callable[[Iterator[Records]], Any], merge: Callable[[list], Any], draw: Draw | None = None):
+        """What is left of one pass.
+
+        Parameters
+        ----------
+        fold : callable
+            Makes a result of the chunks of one shard, where that shard lies.
+        merge : callable
+            Makes one result of a list of at least one, in the order of the shards; associative.
+        draw : Draw, optional
+            The batch; by default every record.
+        """
+
 
 class ArraySource:
-    """Records that lie in memory.
+    """Records that lie in memory: one shard.
 
     Parameters
     ----------
@@ -46,78 +82,114 @@ class ArraySource:
 
     Examples
     --------
-    >>> [len(chunk) for chunk in ArraySource(torch.zeros((5, 2)), chunk_size=2).chunks()]
+    >>> [len(chunk) for chunk in ArraySource(torch.zeros(5, 2), chunk_size=2).chunks()]
     [2, 2, 1]
     """
 
-    def __init__(self, values, labels=None, chunk_size=8192):
+    def __init__(self, values, labels=None, chunk_size=CHUNK):
         self._records = Records(values, labels)
         self._chunk_size = chunk_size
 
-    def chunks(self):
-        """Every record once, in chunks."""
-        for start in range(0, len(self._records), self._chunk_size):
-            yield self._records.take(slice(start, start + self._chunk_size))
+    def chunks(self, draw=None):
+        """Every record once, in chunks; or those of a batch, without a pass over the others."""
+        rows = None if draw is None else draw.rows(0, len(self._records))
+        n = len(self._records if rows is None else rows)
+        for start in range(0, n, self._chunk_size):
+            part = slice(start, start + self._chunk_size)
+            yield self._records.take(part if rows is None else rows[part])
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
-        parts = [function(chunk) for chunk in self.chunks()]
-        labels = None if parts[0].labels is None else torch.cat([part.labels for part in parts])
-        return ArraySource(torch.cat([part.values for part in parts]), labels, self._chunk_size)
+        mapped = _concatenated(list(map(function, self.chunks())))
+        return ArraySource(*mapped, self._chunk_size)
 
-    def sample(self, rate, coins):
-        """One Poisson batch, without a pass over the records."""
-        yield self._records.take(torch.from_numpy(coins.rows(0, len(self._records), rate)))
+    def reduce(self, fold, merge, draw=None):
+        """See :class:`RecordSource`."""
+        return merge([fold(self.chunks(draw))])
 
 
 class ChunkedSource:
-    """Records that are read anew at each pass, such as a file larger than memory.
+    """Records that are read anew at each pass, such as a file larger than memory: one shard.
+
+    Chunks may be of any size: they are encoded in pieces, and what was encoded is cut and joined into chunks of one
+    size. What a query sees, and so its value, does not depend on how the records came.
 
     Parameters
     ----------
     read : callable
         Returns a fresh iterator over :class:`Records` each time it is called.
+    functions : sequence of callable
+        See :meth:`map`.
+    start : int
+        Position of the first record among those of all shards.
 
     Examples
     --------
-    >>> source = ChunkedSource(lambda: iter([Records(torch.zeros((3, 2))), Records(torch.ones((1, 2)))]))
+    >>> source = ChunkedSource(lambda: iter([Records(torch.zeros(3, 2)), Records(torch.ones(1, 2))]))
     >>> sum(len(chunk) for chunk in source.chunks())
     4
     """
 
-    def __init__(self, read):
-        self._read = read
+    def __init__(self, read, functions=(), start=0):
+        self._read, self._functions, self._start = read, tuple(functions), start
 
-    def chunks(self):
-        """Every record once, in chunks."""
-        return self._read()
+    def chunks(self, draw=None):
+        """Every record once, in chunks; or those of a batch."""
+        chunks = self._pieces(draw)
+        for function in self._functions:
+            chunks = rechunked(map(function, chunks), CHUNK)
+        return chunks
 
     def map(self, function):
         """Apply ``function`` at each pass, and keep nothing."""
-        return ChunkedSource(lambda: map(function, self._read()))
+        return ChunkedSource(self._read, (*self._functions, function), self._start)
 
-    def sample(self, rate, coins):
-        """One Poisson batch, chunk by chunk."""
-        start = 0
-        for chunk in self.chunks():
-            yield chunk.take(torch.from_numpy(coins.rows(start, len(chunk), rate)))
-            start += len(chunk)
+    def reduce(self, fold, merge, draw=None):
+        """See :class:`RecordSource`."""
+        return merge([fold(self.chunks(draw))])
+
+    def _pieces(self, draw):
+        position = self._start
+        for chunk in self._read():
+            size = _piece_size(chunk)
+            rows = None if draw is None else draw.rows(position, len(chunk))
+            for first in range(0, len(chunk if rows is None else rows), size):
+                part = slice(first, first + size)
+                yield chunk.take(part if rows is None else rows[part])
+            position += len(chunk)
 
 
-def poisson_sample(source, rate, coins):
-    """Chunks of one Poisson batch: each record is in it with probability ``rate``, independently of the others.
+def _piece_size(chunk):
+    numbers = 1
+    for side in chunk.values.shape[1:]:
+        numbers *= side
+    return min(PIECE, max(1, PIECE_NUMBERS // max(1, numbers)))
 
-    Parameters
-    ----------
-    source : RecordSource
-    rate : float
-        Probability of each record, in (0, 1]; 1 is a full pass.
-    coins : Coins
-        The step's own; a record's coin is that of its position, however the records are cut into chunks.
 
-    Returns
-    -------
-    iterator of Records
-        The batch may be empty.
+def rechunked(chunks, size):
+    """The same records, of tensors, in chunks of ``size``; only the last may be smaller.
+
+    Examples
+    --------
+    >>> [len(chunk) for chunk in rechunked([Records(torch.zeros(n, 1)) for n in (1, 5, 0, 1)], 3)]
+    [3, 3, 1]
     """
-    return source.chunks() if rate == 1 else source.sample(rate, coins)
+    waiting, held = [], 0
+    for chunk in chunks:
+        start = 0
+        while held + len(chunk) - start >= size:
+            stop = start + size - held
+            yield _concatenated([*waiting, chunk.take(slice(start, stop))])
+            waiting, held, start = [], 0, stop
+        if start < len(chunk):
+            waiting.append(chunk.take(slice(start, len(chunk))))
+            held += len(waiting[-1])
+    if held:
+        yield _concatenated(waiting)
+
+
+def _concatenated(chunks):
+    if len(chunks) == 1:
+        return chunks[0]
+    values, labels = zip(*chunks, strict=True)
+    return Records(torch.cat(values), None if labels[0] is None else torch.cat(labels))

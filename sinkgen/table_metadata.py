@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sinkgen.data.schema import numbers_of
-from sinkgen.data.table import TableFormat, members_of
+from sinkgen.data.table import TableFormat, member_counts
 from sinkgen.queries import bounds_from_magnitudes
 from sinkgen.release import project_simplex
 from sinkgen.sampling import Records
@@ -52,7 +52,7 @@ def _learn_bounds(columns, source, mechanism):
 
 def _learn_categories(columns, source, mechanism):
     def cells(records):
-        return [members_of(records.values.frame[column.name]) for column in columns]
+        return [member_counts(records.values.frame[column.name]) for column in columns]
 
     kept = mechanism.release_sets("categories", source, cells, len(columns))
     return [column.with_values(found.labels) for column, found in zip(columns, kept, strict=True)]

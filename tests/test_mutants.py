@@ -9,13 +9,11 @@ import pytest
 import torch
 from scipy import stats
 
-from sinkgen import mechanism as door
 from sinkgen.accounting import GaussianRelease
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
-from sinkgen.queries import CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
-from sinkgen.sampling import ArraySource, Records, poisson_sample
-from sinkgen.streams import Streams, new_key
+from sinkgen.queries import CountQuery, CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
+from sinkgen.sampling import ArraySource, Draw, Records
 
 D, N = 2000, 1000
 
@@ -56,10 +54,9 @@ def audit_canaries():
 
 def audit_sampling():
     """Spread of the batch sizes of Poisson samples: shuffled batches of a fixed size have none."""
-    source, rate, repeats = ArraySource(torch.zeros(N, 1)), 0.1, 400
-    streams = Streams(new_key(0))
-    batches = (door.poisson_sample(source, rate, streams.sampling("points", step)) for step in range(repeats))
-    sizes = [sum(map(len, batch)) for batch in batches]
+    source, rate, repeats = ArraySource(torch.zeros(N, 1), torch.zeros(N, dtype=torch.long)), 0.1, 400
+    exact = GaussianMechanism([GaussianRelease("count", 0.0, rate, repeats)], noise_seed=0)
+    sizes = [float(exact.release("count", CountQuery(1), source)) for _ in range(repeats)]
     spread = np.var(sizes) * repeats / (N * rate * (1 - rate))
     tail = stats.chi2.cdf(spread, repeats - 1)
     return 2 * min(tail, 1 - tail)
@@ -102,7 +99,8 @@ def scaled_noise(factor):
 
 def noise_over_batch_size(self, what, query, source):
     row, step = self._spend(what)
-    chunks = list(poisson_sample(source, row.sampling_rate, self._streams.sampling(what, step)))
+    draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
+    chunks = list(source.chunks(draw))
     size = max(1, sum(map(len, chunks)))
     scale = row.noise_multiplier * query.sensitivity / size
     return query.read(query.evaluate(chunks) + self._noise(what, step, (query.size,), scale))
@@ -112,9 +110,8 @@ def repeated_noise(self, what, step, shape, scale):
     return scale * self._streams.normal(what, 0, shape)
 
 
-def fixed_size_batches(source, rate, coins):
-    records = next(iter(source.chunks()))
-    yield records.take(np.random.default_rng().permutation(len(records))[: round(rate * len(records))])
+def fixed_size_batches(self, start, n):
+    return np.random.default_rng().permutation(n)[: round(self.rate * n)]
 
 
 def unclipped(norms, bound):
@@ -140,7 +137,7 @@ MUTANTS = {
         ("sinkgen.queries.clip_factors", loosely_clipped),
         ("sinkgen.queries.clip_rows", clipped_rows(loosely_clipped)),
     ],
-    "shuffled batches": [("sinkgen.mechanism.poisson_sample", fixed_size_batches)],
+    "shuffled batches": [("sinkgen.sampling.Draw.rows", fixed_size_batches)],
 }
 
 

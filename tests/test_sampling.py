@@ -1,4 +1,4 @@
-from itertools import pairwise
+import itertools
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from sinkgen.sampling import ArraySource, ChunkedSource, Records, poisson_sample
+from sinkgen.sampling import ArraySource, ChunkedSource, Draw, Records, rechunked
 from sinkgen.streams import Streams, new_key
 
 
@@ -27,13 +27,22 @@ def coins(seed, step=0):
     return Streams(new_key(seed)).sampling("points", step)
 
 
-def drawn(source, rate, coins=None):
-    return [int(value) for chunk in poisson_sample(source, rate, coins) for value in chunk.values.flatten()]
+def drawn(source, rate=1, coins=None):
+    draw = None if rate == 1 else Draw(rate, coins)
+    return source.reduce(_numbers, _joined, draw)
+
+
+def _numbers(chunks):
+    return [int(value) for chunk in chunks for value in chunk.values.flatten()]
+
+
+def _joined(parts):
+    return list(itertools.chain.from_iterable(parts))
 
 
 @SOURCES
 def test_full_pass_yields_every_record_once(make):
-    assert drawn(make(50), 1) == list(range(50))
+    assert drawn(make(50)) == list(range(50))
 
 
 @SOURCES
@@ -73,8 +82,22 @@ def test_the_sample_does_not_depend_on_the_chunks(n, cuts, rate):
     values = torch.arange(n)[:, None]
 
     def read():
-        return (Records(values[start:end]) for start, end in pairwise([0, *ends]))
+        return (Records(values[start:end]) for start, end in itertools.pairwise([0, *ends]))
 
     whole = drawn(ArraySource(values), rate, coins(5))
     assert drawn(ChunkedSource(read), rate, coins(5)) == whole
     assert drawn(ArraySource(values, chunk_size=3), rate, coins(5)) == whole
+
+
+@given(sizes=st.lists(st.integers(0, 40), max_size=12), size=st.integers(1, 30))
+def test_chunks_of_one_size_hold_the_same_records(sizes, size):
+    ends = np.cumsum(sizes) if sizes else np.array([0])
+    values = torch.arange(int(ends[-1]))[:, None]
+    read = (
+        Records(values[start:end], values[start:end, 0] % 3) for start, end in itertools.pairwise([0, *ends.tolist()])
+    )
+    made = list(rechunked(read, size))
+    assert all(len(chunk) == size for chunk in made[:-1])
+    assert not made or 0 < len(made[-1]) <= size
+    assert [int(v) for chunk in made for v in chunk.values] == values.flatten().tolist()
+    assert [int(v) for chunk in made for v in chunk.labels] == (values.flatten() % 3).tolist()

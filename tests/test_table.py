@@ -215,7 +215,7 @@ def test_bad_cells_name_the_column_before_anything_is_spent(name):
 @pytest.mark.parametrize(
     ("frame", "parameters", "message"),
     [
-        (pd.DataFrame({"a": []}), {}, "0 rows"),
+        (pd.DataFrame({"a": []}), {}, "0 records"),
         (pd.DataFrame(index=[1, 2]), {}, "0 columns"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, "distinct"),
         (pd.DataFrame({"a": [1, 2]}), {"schema": {"b": (0, 1)}}, "'b'"),

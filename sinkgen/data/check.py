@@ -1,5 +1,6 @@
 """Checks of what the user gives to fit. They come before anything is spent, and no message shows a value."""
 
+import math
 from numbers import Real
 
 import numpy as np
@@ -11,23 +12,46 @@ def check_records(X):
 
     Raises
     ------
+    TypeError, ValueError
+        As for :func:`as_records` and :func:`check_finite`, and if there is no record.
+    """
+    X = as_records(X)
+    if not len(X):
+        raise ValueError("X has 0 records; at least 1 is needed")
+    check_finite(X)
+    return X
+
+
+def as_records(X):
+    """Return ``X`` as a numeric array of records with one number each at least; without a look at the numbers.
+
+    Raises
+    ------
     TypeError
         If ``X`` is sparse, or holds other things than numbers.
     ValueError
-        If it is empty, has no columns, is complex, or holds nan or infinity.
+        If it has no columns, or is complex.
     """
     if sparse.issparse(X):
         raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
     X = _as_array(X)
     if X.ndim < 2:
         raise ValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
-    if not len(X):
-        raise ValueError("X has 0 records; at least 1 is needed")
-    if not X[0].size:
+    if not math.prod(X.shape[1:]):
         raise ValueError(f"X has no numbers: 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+    return X
+
+
+def check_finite(X):
+    """Check an array of numbers.
+
+    Raises
+    ------
+    ValueError
+        If it holds nan or infinity.
+    """
     if X.dtype.kind == "f" and not np.isfinite(X).all():
         raise ValueError("X contains NaN or infinity, and no column is declared nullable")
-    return X
 
 
 def check_frame(frame):
@@ -36,11 +60,11 @@ def check_frame(frame):
     Raises
     ------
     TypeError, ValueError
-        If its columns are of several dtypes, or as for :func:`check_records`.
+        If its columns are of several dtypes, or as for :func:`as_records`.
     """
     if len(set(frame.dtypes)) > 1:
         raise TypeError("X has columns of several dtypes: declare each in the schema, as a dict")
-    return check_records(frame.to_numpy())
+    return as_records(frame.to_numpy())
 
 
 def _as_array(X):

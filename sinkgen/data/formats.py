@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from sinkgen.data.check import check_finite
 from sinkgen.data.schema import parse_bounds
 from sinkgen.space import cosine_basis
 from sinkgen.warps import Warps
@@ -68,6 +69,15 @@ class NumericFormat:
     def assumptions(self):
         """What is public without having been released."""
         return ("bounds of the numbers, as declared or by dtype",) if self.bounds else ()
+
+    def check(self, values):
+        """Raise ValueError if records hold what cannot be encoded."""
+        check_finite(np.asarray(values))
+
+    def extremes(self, chunks):
+        """A few records that :meth:`observe` reads like all those of the chunks of values; an array."""
+        parts = [np.stack([values.min(0), values.max(0)]) for values in map(np.asarray, chunks) if len(values)]
+        return np.concatenate(parts) if parts else None
 
     def observe(self, X):
         """The same format, with what is missing read off records that are trusted to be public."""

@@ -83,6 +83,12 @@ class NumberColumn:
         """What the user could have declared and did not."""
         return None if self.bounds else "bounds"
 
+    def extremes(self, series):
+        """The least and the greatest cell."""
+        numbers = numbers_of(series)
+        places = np.flatnonzero(np.isfinite(numbers))
+        return series.iloc[places[[numbers[places].argmin(), numbers[places].argmax()]] if len(places) else []]
+
     def observe(self, series):
         """The column with bounds: its own, or those that its cells show."""
         if self.bounds:
@@ -225,11 +231,15 @@ class CategoryColumn:
         """What the user could have declared and did not."""
         return None if self.values is not None else "values"
 
+    def extremes(self, series):
+        """Every category once."""
+        return series.drop_duplicates()
+
     def observe(self, series):
         """The column with values: its own, or all that occur."""
         if self.values is not None:
             return self
-        return dataclasses.replace(self, values=tuple(sorted(set(members_of(series)))), other=False)
+        return dataclasses.replace(self, values=tuple(sorted(member_counts(series))), other=False)
 
     def with_values(self, values):
         """The column with values that were learned."""
@@ -280,9 +290,11 @@ class CategoryColumn:
         return out
 
 
-def members_of(series):
-    """The cells of a pandas column that are not missing, as a list of Python scalars."""
-    return python_values(series.dropna().tolist())
+def member_counts(series):
+    """How often each cell of a pandas column that is not missing occurs: {Python scalar: count}."""
+    places, present = series.factorize()
+    counts = np.bincount(places[places >= 0], minlength=len(present)).tolist()
+    return {value: count for value, count in zip(python_values(present), counts, strict=True) if count}
 
 
 def python_values(values):
@@ -329,6 +341,26 @@ class TableFormat:
         """What is public without having been released."""
         declared = [str(column.name) for column in self.columns if not column.undeclared]
         return (f"bounds or values, as declared or by dtype, of: {', '.join(declared)}",) if declared else ()
+
+    def check(self, rows):
+        """Check the cells of :class:`Rows` against what is declared of them; before anything is spent.
+
+        Raises
+        ------
+        TypeError
+            If a column holds what no table can: the message names the column.
+        ValueError
+            If cells are missing or infinite where that is not declared.
+        """
+        for column in self.columns:
+            _check_cells(column, rows.frame[column.name])
+
+    def extremes(self, chunks):
+        """A few cells that :meth:`observe` reads like all those of the chunks of :class:`Rows`."""
+        import pandas as pd
+
+        parts = [{c.name: c.extremes(rows.frame[c.name]) for c in self.columns} for rows in chunks]
+        return Rows({c.name: pd.concat([part[c.name] for part in parts]) for c in self.columns}) if parts else None
 
     def observe(self, X):
         """The same format, with bounds and values read off a table that is trusted to be public."""
@@ -422,7 +454,7 @@ def table_format(frame, schema=None):
     Parameters
     ----------
     frame : pandas.DataFrame
-        Checked by :func:`check_table`.
+        Checked by :func:`check_columns`; its rows do not matter.
     schema : Schema or dict, optional
 
     Raises
@@ -486,6 +518,11 @@ class Rows:
     def __len__(self):
         return len(self.frame)
 
+    @property
+    def shape(self):
+        """Records and columns."""
+        return self.frame.shape
+
     def __getitem__(self, rows):
         return Rows(self.frame.iloc[rows])
 
@@ -498,26 +535,22 @@ def is_table(X):
     return hasattr(X, "columns")
 
 
-def check_table(frame, schema):
-    """Check a table's cells against what is declared of them; before anything is spent.
+def check_columns(frame):
+    """Check that a data frame is one that a table can be.
 
     Raises
     ------
     TypeError
-        If it is not a pandas data frame, or a column holds what no table can: the message names the column.
+        If it is not a pandas data frame.
     ValueError
-        If it has no rows or columns, names repeat, or cells are missing or infinite where that is not declared.
+        If it has no columns, or their names repeat.
     """
     if not hasattr(frame, "iloc"):
         raise TypeError("X is a data frame of another library than pandas; pass X.to_pandas()")
-    if not len(frame) or not len(frame.columns):
-        raise ValueError(f"X has {len(frame)} rows and {len(frame.columns)} columns; at least 1 of each is needed")
+    if not len(frame.columns):
+        raise ValueError("X has 0 columns; at least 1 is needed")
     if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
         raise ValueError("X must have column names that are distinct texts or integers")
-    form = table_format(frame, schema)
-    for column in form.columns:
-        _check_cells(column, frame[column.name])
-    return form
 
 
 def _check_cells(column, series):

@@ -219,7 +219,7 @@ def measure(source, total, n_classes, widths, mechanism, relative):
     one_way = mechanism.release("one-way", query, source).float() / total
     noise = mechanism.noise_multiplier("one-way") * query.sensitivity / total
     one_way_variance = noise**2 + relative * one_way.clamp_min(0) / total + TINY / total
-    two_way, weight = torch.zeros(n_classes, sum(widths), sum(widths)), torch.zeros(1)
+    two_way = weight = torch.zeros(n_classes, sum(widths), sum(widths))
     if len(widths) > 1:
         pairs = PairQuery(widths, n_classes)
         two_way = mechanism.release("two-way", pairs, source).float() / total

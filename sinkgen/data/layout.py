@@ -1,0 +1,142 @@
+"""What all chunks of one data set have in common, and how each is told apart into records and labels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sinkgen.data.check import as_records, check_frame, check_labels
+from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.sampling import Records
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Public facts of the chunks of a data set.
+
+    Attributes
+    ----------
+    template : pandas.DataFrame or ndarray
+        A chunk without records.
+    label : str or None
+        Name of the column that holds the labels; for data frames alone.
+    labels : ndarray of shape (0,) or None
+        Labels of no record, where there are labels.
+    as_array : bool
+        Whether a data frame is to be taken as an array whose columns have names.
+    """
+
+    template: object
+    label: str | None
+    labels: np.ndarray | None
+    as_array: bool
+
+    @property
+    def names(self):
+        """Names of the columns without the label; None for arrays."""
+        return tuple(self._features(self.template).columns) if is_table(self.template) else None
+
+    @property
+    def values(self):
+        """The values of no record: :class:`Rows` or an array."""
+        return self._values(self.template)
+
+    def records(self, chunk, labels=None):
+        """The :class:`Records` of a chunk that is known to be like the template."""
+        labels = chunk[self.label] if self.label is not None else labels
+        return Records(self._values(chunk), check_labels(labels, len(chunk)))
+
+    def checked(self, where, chunk, labels=None):
+        """The same, after a look at the chunk's columns and dtypes.
+
+        Parameters
+        ----------
+        where : str
+            What the chunk is called in a message, such as "chunk 3".
+
+        Raises
+        ------
+        ValueError
+            If it differs from the template; the message holds names and dtypes.
+        """
+        differs = _frames_differ if is_table(self.template) else _arrays_differ
+        difference = differs(chunk, self.template)
+        if not difference and (labels is None) != (self.labels is None or self.label is not None):
+            difference = "labels come with some chunks and not with others"
+        if difference:
+            raise ValueError(f"{where} is not like the first: {difference}")
+        records = self.records(chunk, labels)
+        if records.labels is not None and not _same_kind(records.labels.dtype, self.labels.dtype):
+            raise ValueError(
+                f"{where} is not like the first: labels have dtype {records.labels.dtype}, not {self.labels.dtype}"
+            )
+        return records
+
+    def _features(self, frame):
+        return frame if self.label is None else frame.drop(columns=self.label)
+
+    def _values(self, chunk):
+        if not is_table(chunk):
+            return as_records(chunk)
+        features = self._features(chunk)
+        return check_frame(features) if self.as_array else Rows(features)
+
+
+def make_layout(template, y=None, *, as_array=False):
+    """The layout of a data set.
+
+    Parameters
+    ----------
+    template : pandas.DataFrame or array
+        A chunk without records.
+    y : str, ndarray of shape (0,), or None
+        Name of the column that holds the labels, labels of no record, or no labels.
+    as_array : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``y`` is no column of the table, or the columns are none that a table can have.
+    """
+    if not is_table(template):
+        return Layout(as_records(template), None, y, as_array)
+    check_columns(template)
+    if not isinstance(y, str):
+        return Layout(template, None, y, as_array)
+    if y not in template.columns:
+        raise ValueError(f"y names a column that X lacks: {y!r}; X has {list(template.columns)}")
+    layout = Layout(template, y, np.asarray(template[y]), as_array)
+    check_columns(layout._features(template))
+    return layout
+
+
+def _frames_differ(frame, template):
+    if not is_table(frame):
+        return f"it is no data frame, but {type(frame).__name__}"
+    if list(frame.columns) != list(template.columns):
+        missing = [name for name in template.columns if name not in frame.columns]
+        extra = [name for name in frame.columns if name not in template.columns]
+        return f"columns are missing {missing}, additional {extra}, or in another order"
+    for name in template.columns:
+        if not _same_dtype(frame.dtypes[name], template.dtypes[name]):
+            return f"column {name!r} has dtype {frame.dtypes[name]}, not {template.dtypes[name]}"
+    return None
+
+
+def _arrays_differ(array, template):
+    if is_table(array):
+        return "it is a data frame"
+    array = np.asarray(array)
+    if array.shape[1:] != template.shape[1:]:
+        return f"records have shape {array.shape[1:]}, not {template.shape[1:]}"
+    return None if array.dtype == template.dtype else f"numbers have dtype {array.dtype}, not {template.dtype}"
+
+
+def _same_dtype(one, other):
+    # Shards of one column know the categories that occur in them.
+    return one == other or all(
+        hasattr(dtype, "categories") and dtype.ordered == other.ordered for dtype in (one, other)
+    )
+
+
+def _same_kind(one, other):
+    return one == other or (one.kind == other.kind and one.kind in "US")
