@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from sinkgen.streams import Coins
+
 CHUNK = 8192  # records that a query sees at once: bounds its memory
 PIECE = 2**16  # records, and
 PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
@@ -43,7 +45,7 @@ class Draw(NamedTuple):
     """
 
     rate: float
-    coins: object
+    coins: Coins
 
     def rows(self, start, n):
         """Which of the ``n`` records from position ``start`` on are drawn: ndarray of int, rising."""
@@ -100,8 +102,8 @@ class ArraySource:
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
-        mapped = _concatenated(list(map(function, self.chunks())))
-        return ArraySource(*mapped, self._chunk_size)
+        values, labels = _concatenated(list(map(function, self.chunks())))
+        return ArraySource(values, labels, self._chunk_size)
 
     def reduce(self, fold, merge, draw=None):
         """See :class:`RecordSource`."""
@@ -174,7 +176,8 @@ def rechunked(chunks, size):
     >>> [len(chunk) for chunk in rechunked([Records(torch.zeros(n, 1)) for n in (1, 5, 0, 1)], 3)]
     [3, 3, 1]
     """
-    waiting, held = [], 0
+    waiting: list[Records] = []
+    held = 0
     for chunk in chunks:
         start = 0
         while held + len(chunk) - start >= size:

@@ -65,7 +65,7 @@ class Layout:
         if difference:
             raise ValueError(f"{where} is not like the first: {difference}")
         records = self.records(chunk, labels)
-        if records.labels is not None and not _same_kind(records.labels.dtype, self.labels.dtype):
+        if self.labels is not None and not _same_kind(records.labels.dtype, self.labels.dtype):
             raise ValueError(
                 f"{where} is not like the first: labels have dtype {records.labels.dtype}, not {self.labels.dtype}"
             )
