@@ -7,6 +7,7 @@ from sinkgen.data.schema import Column, Schema
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
 from sinkgen.ledger import PrivacyLedger
+from sinkgen.progress import FitProgress
 from sinkgen.release import Release
 from sinkgen.report import FidelityDisplay, score_report
 from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
@@ -16,6 +17,7 @@ __all__ = [
     "Column",
     "DPSinkhornGenerator",
     "FidelityDisplay",
+    "FitProgress",
     "PrivacyLeakWarning",
     "PrivacyLedger",
     "PrivacySpent",

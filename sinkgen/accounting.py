@@ -780,6 +780,33 @@ class PrivacySpent:
         total = math.fsum(squares)
         return tuple(square / total if total else 0.0 for square in squares)
 
+    def epsilon_after(self, steps_done):
+        """Return about what the first steps of the releases cost, to be shown while a fit runs; no guarantee.
+
+        The steps count by their :attr:`shares`, as Gaussian releases of all records do exactly.
+
+        Parameters
+        ----------
+        steps_done : dict of str to int
+            Steps made of each release, by its name.
+
+        Returns
+        -------
+        float
+            From 0 to ``epsilon``.
+
+        Examples
+        --------
+        >>> spent = PrivacySpent.of([GaussianRelease("points", 20.0, steps=20)], delta=1e-5)
+        >>> [round(spent.epsilon_after({"points": steps}), 3) for steps in (0, 10, 20)]
+        [0.0, 0.561, 0.82]
+        """
+        rows = zip(self.releases, self.shares, strict=True)
+        done = math.fsum(share * steps_done[row.what] / row.steps for row, share in rows if row.steps)
+        if not done or not self.epsilon:
+            return 0.0
+        return min(self.epsilon, gaussian_epsilon(math.sqrt(done) * gaussian_mu(self.epsilon, self.delta), self.delta))
+
     def to_dict(self):
         """Return the statement as JSON values.
 

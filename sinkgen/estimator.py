@@ -22,6 +22,7 @@ from sinkgen.generators import FACTORIES, Network, Particles, make_network
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.product import ProductMixture, stratified
+from sinkgen.progress import watched
 from sinkgen.queries import CountQuery
 from sinkgen.release import Release
 from sinkgen.sampling import Records
@@ -99,6 +100,9 @@ class DPSinkhornGenerator(BaseEstimator):
         and on floating point; see :class:`sinkgen.streams.Streams`. Needs the extra ``sinkgen[secure]``.
     verbose : int, default=0
         1 shows a progress bar. It holds nothing that depends on the records.
+    callback : callable, default=None
+        Called with a :class:`~sinkgen.FitProgress` when a stage of the fit starts and after each of its steps, for a
+        display of your own. Nothing in it depends on the records.
 
     Attributes
     ----------
@@ -155,6 +159,7 @@ class DPSinkhornGenerator(BaseEstimator):
         noise_seed=None,
         secure_noise=False,
         verbose=0,
+        callback=None,
     ):
         self.epsilon = epsilon
         self.delta = delta
@@ -178,6 +183,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.noise_seed = noise_seed
         self.secure_noise = secure_noise
         self.verbose = verbose
+        self.callback = callback
 
     def fit(self, X, y=None):
         """Spend the budget: learn a generator from private records.
@@ -221,6 +227,10 @@ class DPSinkhornGenerator(BaseEstimator):
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
             warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
+        spent = PrivacySpent.of(
+            plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
+            self.secure_noise,
+        )  # fmt: skip
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
             plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
@@ -233,11 +243,8 @@ class DPSinkhornGenerator(BaseEstimator):
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
-        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random)
-        spent = PrivacySpent.of(
-            plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
-            self.secure_noise,
-        )  # fmt: skip
+        progress = self._progress(lambda: spent.epsilon_after(mechanism.steps_done))
+        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress)
         self._adopt(Release(drawn, weights, form, labels, spent))
         self._make_generator(random)
         return self
@@ -443,6 +450,8 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError(
                 "generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own"
             )
+        if not (self.callback is None or callable(self.callback)):
+            raise TypeError(f"callback must be callable or None, got {type(self.callback).__name__}")
         resolve_cost(self.cost)
         check_integer("verbose", int(self.verbose), low=0)
         if self.noise_seed is not None:
@@ -508,25 +517,26 @@ class DPSinkhornGenerator(BaseEstimator):
         if given or self.image_shape is not None or self.cost != "sqeuclidean":
             raise ValueError("steps, sampling_rate, clip, reg, debias, cost and image_shape have no meaning for tables")
 
-    def _train_tabular(self, source, counts, form, mechanism, settings, random):
-        progress = self._progress("public fits")
-        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
+    def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
+        mixture = train_tabular(
+            source, counts, form, mechanism, settings, random=random, progress=progress("public fits")
+        )  # fmt: skip
         return mixture, mixture.class_weights
 
-    def _train_semidual(self, source, counts, form, mechanism, settings, random):
+    def _train_semidual(self, source, counts, form, mechanism, settings, random, progress):
         mixture, space = train_semidual(
             source, counts, form, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
         )  # fmt: skip
         return Particles(mixture, space, form.warps()), mixture.class_weights
 
-    def _train_batch(self, source, counts, form, mechanism, settings, random):
+    def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
         weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
         network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
         network.to(self._working_device())
         train_batch(
             source, form.n_encoded, weights, network, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=self._progress("private steps"),
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
         )  # fmt: skip
         return network.cpu(), weights
 
@@ -557,9 +567,10 @@ class DPSinkhornGenerator(BaseEstimator):
         weights = self.release_.class_weights
         network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
         network.to(_device(self.device))
+        progress = self._progress(lambda: self.release_.spent.epsilon)
         distill(
             network, released, weights,
-            random=random, backend=self.backend, progress=self._progress("public steps"),
+            random=random, backend=self.backend, progress=progress("public steps"),
         )  # fmt: skip
         self.generator_ = network.cpu()
 
@@ -577,8 +588,16 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
         return codes
 
-    def _progress(self, what):
-        return lambda steps: tqdm(steps, desc=what, disable=not self.verbose)
+    def _progress(self, epsilon):
+        """Make what wraps the steps of a stage, by its name; ``epsilon()`` is what is spent so far."""
+
+        def stage(what):
+            def shown(steps):
+                return tqdm(steps, desc=what, disable=not self.verbose)
+
+            return shown if self.callback is None else lambda steps: watched(shown(steps), what, self.callback, epsilon)
+
+        return stage
 
 
 class _Encoder:

@@ -240,6 +240,11 @@ class GaussianMechanism:
         """Public noise multiplier of a charged row."""
         return self._rows[what].noise_multiplier
 
+    @property
+    def steps_done(self):
+        """Public number of steps released so far of each charged row."""
+        return {what: row.steps - self._left[what] for what, row in self._rows.items()}
+
     def _noise(self, what, step, shape, scale):
         if math.isinf(scale):
             raise ValueError("the noise must be finite")

@@ -448,3 +448,29 @@ def test_a_new_generator_from_a_release_costs_nothing(blobs):
     assert again.privacy_spent() == gen.privacy_spent()
     assert samples(again).shape == (20, 3)
     assert np.array_equal(again.classes_, gen.classes_)
+
+
+def test_callback_follows_the_steps_and_the_budget_but_not_the_records(blobs):
+    def follow(X, y, **settings):
+        seen = []
+        DPSinkhornGenerator(
+            2.0, schema=(-4, 4), classes=[0, 1], random_state=0, callback=seen.append, **settings
+        ).fit(X, y)  # fmt: skip
+        return seen
+
+    for settings in ({"steps": 4}, {"mechanism": "batch", "steps": 2, "sampling_rate": 0.1}):
+        seen = follow(*blobs, **settings)
+        assert [progress.step for progress in seen] == list(range(settings["steps"] + 1))
+        spent = [progress.epsilon for progress in seen]
+        assert spent == sorted(spent)
+        assert 0 < spent[0] < spent[-1] <= 2
+        assert seen == follow(np.full((7, 3), 4.0), np.ones(7, dtype=int), **settings)
+
+
+def test_callback_of_a_network_counts_its_public_steps(blobs, monkeypatch):
+    monkeypatch.setattr("sinkgen.training.distill.STEPS", 3)
+    seen = []
+    DPSinkhornGenerator(2.0, schema=(-4, 4), steps=2, generator="mlp", callback=seen.append).fit(blobs[0])
+    assert [(progress.what, progress.step) for progress in seen[-2:]] == [("public steps", 2), ("public steps", 3)]
+    with pytest.raises(TypeError, match="callback"):
+        DPSinkhornGenerator(callback="print").fit(blobs[0])

@@ -14,7 +14,7 @@ SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"l
 LAYERS = [
     {"exceptions", "_validation", "_version", "streams"},
     {"accounting", "ot", "sampling", "space", "warps", "product"},
-    {"mechanism", "ledger", "budget", "data"},
+    {"mechanism", "ledger", "budget", "data", "progress"},
     {"queries", "generators"},
     {"release", "table_queries"},
     {"table_metadata"},
