@@ -518,9 +518,7 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError("steps, sampling_rate, clip, reg, debias, cost and image_shape have no meaning for tables")
 
     def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
-        mixture = train_tabular(
-            source, counts, form, mechanism, settings, random=random, progress=progress("public fits")
-        )  # fmt: skip
+        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
         return mixture, mixture.class_weights
 
     def _train_semidual(self, source, counts, form, mechanism, settings, random, progress):
@@ -593,7 +591,7 @@ class DPSinkhornGenerator(BaseEstimator):
 
         def stage(what):
             def shown(steps):
-                return tqdm(steps, desc=what, disable=not self.verbose)
+                return tqdm(steps, desc=what, disable=not (self.verbose and len(steps)))
 
             return shown if self.callback is None else lambda steps: watched(shown(steps), what, self.callback, epsilon)
 

@@ -9,7 +9,8 @@ class FitProgress(NamedTuple):
     Attributes
     ----------
     what : str
-        The stage: "private steps", or "public fits" and "public steps", which work on what was released before.
+        The stage: "private steps" or "refinements", which release; or "public fits" or "public steps", which work on
+        what was released before.
     step, steps : int
         Steps of the stage that are done, and how many there are.
     epsilon : float
@@ -46,7 +47,8 @@ def watched(steps, what, callback, epsilon):
     epsilon : callable
         What is spent so far.
     """
-    callback(FitProgress(what, 0, len(steps), epsilon()))
+    if len(steps):
+        callback(FitProgress(what, 0, len(steps), epsilon()))
     for done, step in enumerate(steps, start=1):
         yield step
         callback(FitProgress(what, done, len(steps), epsilon()))

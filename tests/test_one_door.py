@@ -24,6 +24,9 @@ LAYERS = [
     {"distributed"},
     {"sources"},
     {"estimator"},
+    {"report", "tstr"},
+    {"cli"},
+    {"__main__"},
 ]
 
 

@@ -4,11 +4,13 @@ import itertools
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat
 from sinkgen.mechanism import GaussianMechanism
@@ -172,3 +174,11 @@ def test_only_ordered_states_are_smoothed():
     assert torch.equal(matrix[:2, :2], torch.eye(2))
     assert torch.equal(matrix[5], torch.eye(6)[5])
     assert (matrix[2:5, 2:5] > 0).all()
+
+
+def test_one_column_and_a_label():
+    random = np.random.default_rng(0)
+    y = random.integers(3, size=600)
+    gen = DPSinkhornGenerator(20, schema={"x": (0, 3)}, classes=range(3)).fit(pd.DataFrame({"x": y + 0.5}), y)
+    X, labels = gen.sample(300)
+    assert (np.floor(X["x"]) == labels).mean() > 0.8

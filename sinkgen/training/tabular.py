@@ -134,7 +134,7 @@ class Served(NamedTuple):
     weight: float
 
 
-def train_tabular(source, counts, form, mechanism, settings, *, random, progress=iter):
+def train_tabular(source, counts, form, mechanism, settings, *, random, progress=lambda what: iter):
     """From encoded records to a released mixture.
 
     Parameters
@@ -150,7 +150,7 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     random : torch.Generator
         Public stream: starts.
     progress : callable
-        Wraps the range of members.
+        Takes the name of a stage; what it returns wraps the range of its steps.
 
     Returns
     -------
@@ -163,8 +163,8 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
         source, states = source.map(_label_as_column), states.with_label(n_classes)
     marginals = measure(source, total, n_classes if is_split else 1, states.widths, mechanism, settings.relative)
     fit = Fit(marginals, states.widths, smoother(states, settings), settings.prior)
-    mixture = fit_members(fit, base_logits(marginals, states), settings, random, progress)
-    for _ in range(settings.refinements):
+    mixture = fit_members(fit, base_logits(marginals, states), settings, random, progress("public fits"))
+    for _ in progress("refinements")(range(settings.refinements)):
         mixture = refine(mixture, fit, source, total, states.widths, mechanism, settings)
     if not is_split:
         mixture = _column_as_label(mixture, n_classes)

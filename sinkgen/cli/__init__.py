@@ -1,0 +1,1 @@
+"""The command line: ``sinkgen``, or ``python -m sinkgen``. Needs the extra ``sinkgen[cli]``."""

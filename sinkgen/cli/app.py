@@ -1,0 +1,298 @@
+"""The commands. Heavy imports wait until a command runs."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sinkgen.cli.console import OneLineErrors, Refused, progress_bar, say
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Differentially private synthetic data: fit once, which spends the privacy budget; sample as often as you "
+    "like.",
+)
+
+
+def _examples(*lines):
+    return "[bold]Examples[/bold]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+class Mechanism(str, Enum):
+    """What spends the budget."""
+
+    semidual = "semidual"
+    batch = "batch"
+
+
+class Metadata(str, Enum):
+    """What becomes of facts that are not declared."""
+
+    learn = "learn"
+    trust = "trust"
+    require = "require"
+
+
+class Generator(str, Enum):
+    """What draws the records."""
+
+    auto = "auto"
+    particles = "particles"
+    mlp = "mlp"
+    conv = "conv"
+
+
+# Options that several commands have.
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder that sinkgen fit wrote.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite what is there.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", min=0, help="Repeats public draws. Privacy's own noise stays fresh, whatever the seed."),
+]
+
+
+# --- schema ----------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "sinkgen schema data.csv > schema.json", "sinkgen schema data.parquet -o schema.json"
+    )
+)  # fmt: skip
+def schema(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: .csv, .tsv or .parquet.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File; by default stdout.")] = None,
+    force: Force = False,
+):
+    """Draft a schema to edit: each column's kind, its bounds or categories, whether cells may be missing.
+
+    All of it is read off the table, without any privacy, and a fit takes it as public. Edit it to what is known
+    without looking at the records.
+    """
+    from sinkgen.cli import tables
+
+    _check_table_path(data)
+    if output is not None:
+        _check_free(output, force)
+    draft = tables.draft_schema(tables.read_table(data))
+    text = tables.to_json(draft)
+    if output is None:
+        typer.echo(text)
+    else:
+        output.write_text(text + "\n")
+    _tell_what_was_read(draft)
+
+
+def _tell_what_was_read(draft):
+    bounds = [name for name, column in draft.items() if "bounds" in column]
+    values = [name for name, column in draft.items() if "values" in column]
+    unlisted = [name for name, column in draft.items() if column["kind"] == "category" and "values" not in column]
+    say("Read off the table without privacy, and taken as public by a fit with this schema:")
+    say("  the names and kinds of all columns, and whether cells are missing")
+    for what, names in (
+        ("smallest and largest number, rounded outwards, of", bounds),
+        ("every category that occurs, in", values),
+    ):
+        if names:
+            say(f"  {what}: {', '.join(names)}")
+    if unlisted:
+        say(f"Not listed, too many categories (a fit learns the frequent ones privately): {', '.join(unlisted)}")
+    say("Edit what is not public knowledge: bounds and categories that hold for anybody, not just for these records.")
+    say("Remove a column's bounds or values to have them learned privately, on the fit's budget.")
+
+
+# --- fit -------------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "sinkgen fit data.csv --schema schema.json --epsilon 1 --target income -o model",
+        "sinkgen fit photos/ --epsilon 10 --classes cat,dog -o model        (photos/cat/*.png, photos/dog/*.png)",
+        "sinkgen fit mnist.npz --epsilon 10 --classes 0,1,2,3,4,5,6,7,8,9 -o model",
+        "sinkgen fit data.csv --epsilon 1 --ledger spent.jsonl --budget 3 -o model",
+    )
+)
+def fit(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="A table (.csv, .tsv, .parquet), arrays (.npz with X and perhaps y), or a folder of PNGs, in "
+            "subfolders by label if they have labels.",
+        ),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder to write the model to.")],
+    epsilon: Annotated[
+        float, typer.Option("--epsilon", help="Privacy budget; the smaller the safer. inf: no privacy at all.")
+    ],
+    delta: Annotated[float, typer.Option("--delta", help="Well below one over the number of records.")] = 1e-5,
+    schema: Annotated[
+        Path | None, typer.Option("--schema", metavar="FILE", help="Public facts, as sinkgen schema drafts them.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", metavar="COLUMN", help="Column of labels, that models are to predict.")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option("--classes", help="Public set of labels, by commas, where no schema declares it.")
+    ] = None,
+    image_shape: Annotated[
+        str | None, typer.Option("--image-shape", metavar="HxW", help="Of images that are rows of an array: 28x28.")
+    ] = None,
+    mechanism: Annotated[Mechanism, typer.Option("--mechanism", help="batch is the paper's.")] = Mechanism.semidual,
+    generator: Annotated[Generator, typer.Option("--generator", help="What draws the records.")] = Generator.auto,
+    metadata: Annotated[
+        Metadata,
+        typer.Option("--metadata", help="What is not declared: learned privately, trusted, or refused."),
+    ] = Metadata.learn,
+    ledger: Annotated[
+        Path | None, typer.Option("--ledger", metavar="FILE", help="Book of all that was spent on these records.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option("--budget", help="With --ledger: refuse to exceed this epsilon in all.")
+    ] = None,
+    secure_noise: Annotated[
+        bool, typer.Option("--secure-noise", help="Noise and sampling from a cipher; needs sinkgen[secure].")
+    ] = False,
+    seed: Seed = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    force: Force = False,
+):
+    """Fit a generator to private records, and spend the privacy budget.
+
+    The model may be shown to anyone, as the statement of sinkgen privacy says; so may whatever is drawn from it.
+    """
+    from sinkgen import DPSinkhornGenerator, PrivacyLedger
+    from sinkgen.cli import model as models
+
+    _check_free(output / "model.json", force)
+    if budget is not None and ledger is None:
+        raise Refused("--budget needs --ledger")
+    book = None if ledger is None else PrivacyLedger(ledger, budget, None if budget is None else delta)
+    private = models.read_private(data, schema, target, classes)
+    output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
+    with progress_bar(epsilon, quiet) as callback:
+        estimator = DPSinkhornGenerator(
+            epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
+            image_shape=_shape(image_shape), classes=private.classes, metadata=metadata.value, ledger=book,
+            secure_noise=secure_noise, random_state=seed, callback=callback,
+        ).fit(private.X, private.y)  # fmt: skip
+    estimator.save(output)
+    models.write_layout(output, private.layout)
+    spent = estimator.privacy_spent()
+    say(f"{str(spent).splitlines()[0]} Whole statement: sinkgen privacy {output}")
+    say(f"Draw records: sinkgen sample {output} -n 1000 -o {models.example_output(data)}")
+
+
+def _shape(text):
+    if text is None:
+        return None
+    sides = text.lower().split("x")
+    if len(sides) not in (2, 3) or not all(side.isdecimal() for side in sides):
+        raise Refused("--image-shape must read like 28x28 or 32x32x3")
+    return tuple(map(int, sides))
+
+
+# --- sample ----------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "sinkgen sample model -n 1000 -o synth.csv",
+        "sinkgen sample model -n 100 --where sex=Female --where age=30..40 -o synth.parquet",
+        "sinkgen sample model -n 100 --label 3 --label 7 -o synth.npz",
+        "sinkgen sample model -n 20 -o folder-of-pngs",
+    )
+)
+def sample(
+    model: ModelArgument,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many records.")] = 100,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="PATH",
+            help="Tables: .csv, .tsv, .parquet, or CSV on stdout by default. Arrays and images: .npz. Images: a folder "
+            "of PNGs.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="Records of this label only; again for more, evenly.")
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--where",
+            metavar="COLUMN=VALUE",
+            help="Records that meet this: a category (again for more of the column), a number, low..high, or nothing "
+            "for a missing cell.",
+        ),
+    ] = None,
+    seed: Seed = None,
+    force: Force = False,
+):
+    """Draw synthetic records. It costs nothing, as often as you like."""
+    from sinkgen.cli import model as models
+
+    loaded = models.load(model)
+    models.check_output(loaded, output)
+    if output is not None:
+        _check_free(output, force)
+    drawn = models.draw(loaded, n, label or (), where or (), seed)
+    models.write(loaded, drawn, output)
+
+
+# --- privacy ---------------------------------------------------------------------------------------------------------
+
+
+@app.command(epilog=_examples("sinkgen privacy model", "sinkgen privacy model --json", "sinkgen privacy spent.jsonl"))
+def privacy(
+    path: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a model, or file of a ledger.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    delta: Annotated[float, typer.Option("--delta", help="Of the total of a ledger.")] = 1e-5,
+):
+    """Say what was spent: the statement of a model, or the total of a ledger. It may be shown to anyone."""
+    from sinkgen import PrivacyLedger
+    from sinkgen.cli import model as models
+
+    spent = PrivacyLedger(path).total(delta) if path.is_file() else models.load(path).estimator.privacy_spent()
+    typer.echo(json.dumps(spent.to_dict(), indent=1) if as_json else str(spent))
+
+
+# --- All together ----------------------------------------------------------------------------------------------------
+
+
+def _check_table_path(path):
+    from sinkgen.cli import tables
+
+    if not tables.is_table(path):
+        raise Refused(f"{path} is no table: its name must end in {', '.join(tables.SUFFIXES)}")
+
+
+def _check_free(path, force):
+    """Whatever is written, nothing is overwritten unasked."""
+    if path.is_dir():
+        if any(path.iterdir()):
+            raise Refused(f"{path} holds files already: give a new folder")
+    elif path.exists() and not force:
+        raise Refused(f"{path} exists: --force overwrites it")
+
+
+def _version(wanted):
+    if wanted:
+        from sinkgen import __version__
+
+        typer.echo(f"sinkgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
+):
+    pass

@@ -1,0 +1,130 @@
+"""Images in files: an .npz of arrays, or a folder of PNGs whose subfolders are labels."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from sinkgen.cli.console import Refused
+
+# Names of the arrays in an .npz, the first that is there; those of test images come first where these are wanted.
+RECORDS = ("X_train", "X", "x_train", "x", "images")
+LABELS = ("y_train", "y", "labels")
+TEST_RECORDS, TEST_LABELS = ("X_test", "x_test"), ("y_test",)
+GREY, COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA")
+
+
+def read_arrays(path, *, test=False):
+    """Read records and labels.
+
+    Parameters
+    ----------
+    path : Path
+        An .npz, or a folder: PNGs, or subfolders of PNGs, whose names are the labels.
+    test : bool
+        Whether arrays of test records are wanted, if the .npz has some.
+
+    Returns
+    -------
+    X : ndarray
+    y : ndarray or None
+
+    Raises
+    ------
+    Refused
+        If there is nothing of the kind.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise Refused(f"{path}: no such file or folder")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = dict(file)
+    except Exception as error:  # whose message may quote the file
+        raise Refused(f"{path} cannot be read as .npz: {type(error).__name__}") from None
+    X = _first(arrays, (*TEST_RECORDS * test, *RECORDS))
+    if X is None:
+        raise Refused(f"{path} has no array called {' or '.join(RECORDS)}; it has: {', '.join(arrays)}")
+    y = _first(arrays, (*TEST_LABELS * test, *LABELS))
+    return X, y
+
+
+def _first(arrays, names):
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def _read_folder(path):
+    groups = {folder.name: sorted(folder.glob("*.png")) for folder in sorted(path.iterdir()) if folder.is_dir()}
+    groups = {name: files for name, files in groups.items() if files}
+    own = sorted(path.glob("*.png"))
+    if bool(groups) == bool(own):
+        raise Refused(f"{path} must hold either PNGs, or subfolders of PNGs, whose names are the labels")
+    images = _stack([file for files in (groups.values() if groups else [own]) for file in files])
+    if not groups:
+        return images, None
+    names = np.repeat(list(groups), [len(files) for files in groups.values()])
+    are_numbers = all(name.isdecimal() and name == str(int(name)) for name in groups)
+    return images, names.astype(int) if are_numbers else names.astype(object)
+
+
+def _stack(files):
+    from PIL import Image, UnidentifiedImageError
+
+    images = []
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                mode = "L" if image.mode in GREY else "RGB" if image.mode in COLOUR else None
+                images.append(mode and np.asarray(image.convert(mode)))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise Refused(f"a PNG cannot be read: {type(error).__name__}") from None
+    if any(image is None for image in images):
+        raise Refused("a PNG is neither grey nor of colour with 8 bits a channel")
+    if any(image.ndim == 3 for image in images):
+        images = [image if image.ndim == 3 else np.stack([image] * 3, 2) for image in images]
+    if len({image.shape for image in images}) > 1:
+        raise Refused("the PNGs differ in size; bring them to one size first")
+    return np.stack(images)
+
+
+def write_arrays(path, X, y, form):
+    """Write records as .npz (arrays X, y), or images into a folder of PNGs, by label where there are labels.
+
+    Parameters
+    ----------
+    path : Path
+    X, y : ndarray
+        y may be None.
+    form : NumericFormat
+        Of the generator; its bounds become black and white.
+    """
+    if path.suffix.lower() == ".npz":
+        with path.open("wb") as file:
+            np.savez_compressed(file, **{"X": X} | ({} if y is None else {"y": y}))
+        return
+    _write_folder(path, as_pixels(X, form), y)
+
+
+def as_pixels(X, form):
+    """Images of a format as uint8, (n, h, w) or (n, h, w, 3); None where the records are no images."""
+    shape = form.network_shape
+    if len(shape) < 2:
+        return None
+    low, high = form.bounds[0]
+    images = np.asarray(X, dtype=float).reshape(len(X), *shape)
+    pixels = np.rint(255 * np.clip((images - low) / (high - low), 0, 1)).astype(np.uint8)
+    return pixels[..., 0] if shape[2:] == (1,) else pixels
+
+
+def _write_folder(path, pixels, y):
+    from PIL import Image
+
+    labels = [""] * len(pixels) if y is None else [str(label) for label in y]
+    if y is not None and any(label in ("", ".", "..") or Path(label).name != label for label in labels):
+        raise Refused("labels that are no names of folders: write an .npz instead")
+    digits = math.ceil(math.log10(len(pixels) + 1))
+    for number, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        folder = path / label
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number:0{digits}}.png")

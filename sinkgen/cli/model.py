@@ -1,0 +1,352 @@
+"""From files to what the estimator takes, and from a saved model to files of records."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sinkgen import DPSinkhornGenerator
+from sinkgen.cli import images, tables
+from sinkgen.cli.console import Refused
+from sinkgen.data.schema import Column, Schema
+from sinkgen.data.table import NumberColumn, TableFormat
+
+LAYOUT = "table.json"  # beside the model: where the target stood among the columns
+
+
+class Layout(NamedTuple):
+    """Where a table has its labels; public.
+
+    Attributes
+    ----------
+    target : str
+    position : int
+        Among the columns.
+    """
+
+    target: str
+    position: int
+
+
+class Private(NamedTuple):
+    """Private records, and what is declared of them."""
+
+    X: Any
+    y: np.ndarray | None
+    schema: Any
+    classes: tuple | None
+    layout: Layout | None
+
+
+def read_private(path, schema_path, target, classes):
+    """Read what a fit needs.
+
+    Parameters
+    ----------
+    path : Path
+    schema_path : Path or None
+    target : str or None
+        Column of labels, of a table.
+    classes : str or None
+        Labels, separated by commas.
+
+    Raises
+    ------
+    Refused
+        If the files or options do not fit together.
+    """
+    declared = None if schema_path is None else _read_schema(schema_path)
+    if tables.is_table(path):
+        if declared is not None and not isinstance(declared, Schema):
+            raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
+        return _private_table(path, declared or Schema({}), target, classes)
+    if target is not None:
+        raise Refused("--target is for tables; images have their labels in subfolders, arrays in y")
+    if isinstance(declared, Schema):
+        raise Refused(f"{schema_path} is the schema of a table; arrays need [low, high], or a list of these")
+    X, y = images.read_arrays(path)
+    if classes is not None and y is None:
+        raise Refused("--classes was given, but there are no labels")
+    return Private(X, y, declared, None if classes is None else _as_labels(classes.split(","), y), None)
+
+
+def _private_table(path, schema, target, classes):
+    frame = tables.read_table(path, schema)
+    unknown = [name for name in schema if name not in frame.columns]
+    if unknown:
+        raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
+    if target is None:
+        if classes is not None:
+            raise Refused("--classes needs --target")
+        return Private(frame, None, schema, None, None)
+    X, y = tables.split_target(frame, target, schema)
+    labels = schema[target].values if target in schema else None
+    if classes is not None:
+        labels = _as_labels(classes.split(","), y)
+    rest = {name: column for name, column in schema.items() if name != target}
+    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)))
+
+
+def _read_schema(path):
+    """A :class:`Schema`, or bounds of an array."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Refused(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, list):
+        return Schema(content)
+    return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in content)
+
+
+def _as_labels(texts, y):
+    """Labels from the command line, of the kind of those in y."""
+    texts = [text.strip() for text in texts]
+    if np.asarray(y).dtype.kind in "OUS":
+        return tuple(texts)
+    try:
+        return tuple(_as_number(text) for text in texts)
+    except ValueError:
+        raise Refused("the labels of these records are numbers") from None
+
+
+def _as_number(text):
+    return int(text) if text.lstrip("+-").isdecimal() else float(text)
+
+
+# --- Models ----------------------------------------------------------------------------------------------------------
+
+
+class Model(NamedTuple):
+    """A saved model, and the layout of its table if it is of one with a target."""
+
+    estimator: DPSinkhornGenerator
+    layout: Layout | None
+
+    @property
+    def form(self):
+        """Public facts of its records."""
+        return self.estimator.release_.form
+
+    @property
+    def is_table(self):
+        """Whether it draws tables."""
+        return isinstance(self.form, TableFormat)
+
+
+def write_layout(folder, layout):
+    """Keep a layout beside a model."""
+    path = folder / LAYOUT
+    if layout is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_text(json.dumps(layout._asdict()))
+
+
+def load(folder):
+    """Read a model.
+
+    Raises
+    ------
+    Refused, ValueError
+        If there is none, or it is damaged.
+    """
+    if not (folder / "model.json").is_file():
+        raise Refused(f"{folder} holds no model: sinkgen fit writes one")
+    estimator = DPSinkhornGenerator.load(folder)
+    path = folder / LAYOUT
+    try:
+        layout = Layout(**json.loads(path.read_text())) if path.exists() else None
+    except (TypeError, ValueError):
+        raise Refused(f"{path} is damaged") from None
+    return Model(estimator, layout)
+
+
+class Drawn(NamedTuple):
+    """Synthetic records; y is None where there are no labels, or they are a column of X."""
+
+    X: Any
+    y: np.ndarray | None
+
+
+def draw(model, n, labels, conditions, seed):
+    """Draw records, as the command line asks for them.
+
+    Parameters
+    ----------
+    model : Model
+    n : int
+    labels : sequence of str
+        Wanted, each as often as the others.
+    conditions : sequence of str
+        ``column=value`` each.
+    seed : int or None
+    """
+    target = model.layout.target if model.layout else None
+    conditions = [_split(condition) for condition in conditions]
+    labels = [*labels, *(value for name, value in conditions if name == target)]
+    wanted = _conditions(model, [pair for pair in conditions if pair[0] != target])
+    y = None
+    if labels:
+        if model.estimator.release_.labels is None:
+            raise Refused("the model has no labels")
+        y = np.resize(np.array(_as_labels(labels, model.estimator.classes_)), n)
+    drawn = model.estimator.sample(n, y=y, conditions=wanted or None, random_state=seed)
+    X, y = drawn if isinstance(drawn, tuple) else (drawn, None)
+    if target is not None:
+        X.insert(model.layout.position, target, y)
+        y = None
+    return Drawn(X, y)
+
+
+def _split(condition):
+    name, equals, value = condition.partition("=")
+    if not equals:
+        raise Refused("--where must read like COLUMN=VALUE")
+    return name, value
+
+
+def _conditions(model, pairs):
+    if not pairs:
+        return {}
+    if not model.is_table:
+        raise Refused("--where is for tables; --label picks labels")
+    columns = {str(column.name): column for column in model.form.columns}
+    wanted = {}
+    for name, text in pairs:
+        if name not in columns:
+            raise Refused(f"--where names a column that the table lacks; it has: {', '.join(columns)}")
+        column = columns[name]
+        if isinstance(column, NumberColumn):
+            wanted[column.name] = _range(name, text)
+        elif not text:
+            wanted[column.name] = None
+        else:
+            wanted.setdefault(column.name, []).append(_member(column, text))
+    return wanted
+
+
+def _range(name, text):
+    if not text:
+        return None
+    try:
+        ends = [float(end) if _is_number(end) else np.datetime64(end).item().isoformat() for end in text.split("..")]
+    except ValueError:
+        ends = []
+    if len(ends) not in (1, 2):
+        raise Refused(f"--where {name}= must be a number or date, or two of them: low..high")
+    return ends[0] if len(ends) == 1 else tuple(ends)
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _member(column, text):
+    values = {str(value): value for value in column.values}
+    return values.get(text, values.get(text.capitalize(), text))
+
+
+def check_output(model, output):
+    """Refuse, before any work, what cannot be written."""
+    if model.is_table:
+        if output is not None and not tables.is_table(output):
+            raise Refused(f"the model draws tables: {output} must end in {', '.join(tables.SUFFIXES)}")
+    elif output is None:
+        raise Refused("the model draws arrays: -o must name an .npz or, for images, a folder")
+    elif output.suffix.lower() != ".npz" and (output.suffix or len(model.form.network_shape) < 2):
+        raise Refused(f"{output} must be an .npz or, for images, a folder")
+
+
+def write(model, drawn, output):
+    """Write records to a file or folder; a table without one to stdout."""
+    if not model.is_table:
+        images.write_arrays(output, drawn.X, drawn.y, model.form)
+        return
+    frame = drawn.X if drawn.y is None else drawn.X.assign(label=drawn.y)
+    if output is None:
+        import typer
+
+        typer.echo(frame.to_csv(index=False), nl=False)
+    else:
+        tables.write_table(frame, output)
+
+
+def example_output(data):
+    """A name for drawn records of the kind of ``data``."""
+    if tables.is_table(data):
+        return "synth" + Path(data).suffix
+    return "synth.npz" if Path(data).suffix else "synth"
+
+
+# --- Real records, beside a model's ----------------------------------------------------------------------------------
+
+
+def read_real(model, path, target, *, test=False):
+    """Read real records of the kinds that a model draws.
+
+    Parameters
+    ----------
+    model : Model
+    path : Path
+    target : str or None
+        Column to be predicted; by default that of the model.
+    test : bool
+        Whether the test part of an .npz is wanted, if it has one.
+
+    Returns
+    -------
+    X, y
+        y is None without a target.
+
+    Raises
+    ------
+    Refused
+        If the file has other columns or another shape.
+    """
+    if not model.is_table:
+        X, y = images.read_arrays(path, test=test)
+        if X.shape[1:] not in (model.form.record_shape, model.form.network_shape):
+            raise Refused(f"{path} holds records of another shape than the model's")
+        return X.reshape(len(X), *model.form.network_shape), y if model.estimator.release_.labels else None
+    frame = tables.read_table(path, _kinds(model))
+    lacking = [str(name) for name in model.form.names if name not in frame.columns]
+    if lacking:
+        raise Refused(f"{path} lacks columns of the model: {', '.join(lacking)}")
+    return split(frame[columns_of(model)], target)
+
+
+def columns_of(model):
+    """Names of the columns of what :func:`draw` draws."""
+    names = list(model.form.names)
+    if model.layout:
+        names.insert(model.layout.position, model.layout.target)
+    return names
+
+
+def _kinds(model):
+    kinds = {}
+    for column in model.form.columns:
+        values = getattr(column, "values", None)
+        is_plain = values is None or column.kind == "boolean"
+        kinds[column.name] = Column(column.kind, values=None if is_plain else values or None, nullable=True)
+    if model.layout:
+        kinds[model.layout.target] = Column(values=model.estimator.classes_.tolist())
+    return kinds
+
+
+def split(frame, target):
+    """A table without its target, and the target; y is None without one."""
+    if target is None:
+        return frame, None
+    if target not in frame.columns:
+        raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
+    y = frame[target]
+    if pd.api.types.is_numeric_dtype(y) and y.isna().any():
+        raise Refused(f"--target {target!r} has missing cells")
+    return frame.drop(columns=target), y.to_numpy()

@@ -1,0 +1,233 @@
+"""Tables in files: text cells to columns of the kinds that a schema declares, and a schema drafted from a table."""
+
+import dataclasses
+import json
+import math
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sinkgen.cli.console import Refused
+from sinkgen.data.schema import Column, Schema, kind_of
+from sinkgen.exceptions import PrivacyLeakWarning
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+# What stands for a missing cell in a column of numbers, truth values or dates; in one of text only the empty cell does.
+MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?")
+TRUTH = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "1": True, "0": False}
+MOST_CATEGORIES = 100  # a draft does not list more: such a column may hold names
+LARGEST_INTEGER = 2**53
+DAY = 86_400.0
+NUMBERS = ("integer", "float", "datetime")
+
+
+def is_table(path):
+    """Whether a path's suffix is one of a table."""
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def read_table(path, schema=None):
+    """Read a table; columns of text become what the schema says, or, undeclared, what their cells look like.
+
+    Parameters
+    ----------
+    path : Path
+        .csv (separated by comma, semicolon, tab or bar, by its first line), .tsv or .parquet.
+    schema : mapping of str to Column, optional
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    Refused
+        If the file is no such table.
+    """
+    frame = _read(path)
+    if not len(frame.columns) or not len(frame):
+        raise Refused(f"{path} holds no rows")
+    schema = schema or {}
+    return pd.DataFrame({name: _typed(frame[name], schema.get(name)) for name in frame.columns})
+
+
+def write_table(frame, path):
+    """Write a table as .csv, .tsv or .parquet."""
+    if path.suffix.lower() == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+
+
+def _read(path):
+    if not path.is_file():
+        raise Refused(f"{path}: no such file")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pd.read_parquet(path)
+        options = {"dtype": str, "na_filter": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
+        return pd.read_csv(path, sep=_separator(path), **options).fillna("")
+    except ImportError:
+        raise Refused("reading .parquet needs pyarrow: pip install 'sinkgen[cli]'") from None
+    except Exception as error:  # whose message may quote the file
+        raise Refused(f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__}") from None
+
+
+def _separator(path):
+    with path.open(encoding="utf-8-sig") as file:
+        header = file.readline()
+    return max(",;\t|", key=header.count)
+
+
+# --- From text to what is declared -----------------------------------------------------------------------------------
+
+
+def _typed(cells, declared):
+    if not _is_text(cells):
+        return cells
+    cells = cells.astype(object).where(cells.notna(), "")
+    column = declared or Column(_observed_kind(cells), nullable=True)
+    if column.values is not None:
+        return _members(cells, column)
+    kind = column.kind or _observed_kind(cells)
+    if column.bounds is not None and kind not in NUMBERS:
+        kind = "float"
+    read = {"integer": _integers, "float": _floats, "boolean": _booleans, "datetime": _dates}.get(kind)
+    if read is None:
+        return cells.where(cells != "", None) if column.nullable else cells
+    return read(cells.where(~cells.isin(MISSING), None), column.nullable)
+
+
+def _is_text(cells):
+    return kind_of(cells.dtype, Column()) == "category" and not hasattr(cells.dtype, "categories")
+
+
+def _observed_kind(cells):
+    present = cells[~cells.isin(MISSING)].drop_duplicates()
+    if not len(present):
+        return "category"
+    if present.str.lower().isin(("true", "false")).all():
+        return "boolean"
+    if present.str.fullmatch(r"[+-]?0\d+").any():  # a code, such as that of a place
+        return "category"
+    if present.str.fullmatch(r"[+-]?\d{1,15}").all():
+        return "integer"
+    if pd.to_numeric(present, errors="coerce").notna().all():
+        return "float"
+    is_date = present.str.match(r"\d{4}-\d{2}-\d{2}").all() and _to_dates(present).notna().all()
+    return "datetime" if is_date else "category"
+
+
+def _floats(cells, nullable):
+    return pd.to_numeric(cells, errors="coerce").astype(np.float64)
+
+
+def _integers(cells, nullable):
+    numbers = _floats(cells, nullable).clip(-LARGEST_INTEGER, LARGEST_INTEGER).round()
+    return numbers.astype("Int64" if nullable or numbers.isna().any() else np.int64)
+
+
+def _booleans(cells, nullable):
+    truth = cells.str.lower().map(TRUTH)
+    return truth.astype("boolean" if nullable or truth.isna().any() else bool)
+
+
+def _dates(cells, nullable):
+    return _to_dates(cells).dt.tz_localize(None).astype("datetime64[s]")
+
+
+def _to_dates(cells):
+    return pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
+
+
+def _members(cells, column):
+    """Categories as the schema writes them. What is none of them stays something else, that counts for nothing."""
+    values = column.values
+    if all(isinstance(value, str) for value in values):
+        is_missing = column.nullable and "" not in values
+        return cells.where(cells != "", None) if is_missing else cells
+    if all(isinstance(value, bool) for value in values):
+        return _booleans(cells, column.nullable)
+    if any(isinstance(value, str) for value in values):
+        raise Refused(f"column {cells.name!r}: values in a schema must be all texts, or all numbers")
+    numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+    other = max(values) + 1
+    numbers = numbers.where(numbers.isin(values) | (column.nullable & (cells == "")), other)
+    if all(isinstance(value, int) for value in values):
+        return numbers.astype("Int64" if column.nullable else np.int64)
+    return numbers
+
+
+# --- A table and its target ------------------------------------------------------------------------------------------
+
+
+def split_target(frame, target, schema):
+    """The table without its target, and the target's labels.
+
+    Raises
+    ------
+    Refused
+        If there is no such column, or the schema declares it a number.
+    """
+    if target not in frame.columns:
+        raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
+    declared = schema.get(target)
+    if declared is not None and declared.values is None and (declared.bounds is not None or declared.kind == "float"):
+        raise Refused(f"--target {target!r} is declared as a number; leave --target out: it is a column as others are")
+    labels = frame[target]
+    if labels.isna().any():
+        labels = labels.astype(object).where(labels.notna(), "").astype(str)
+    elif str(labels.dtype) in ("boolean", "Int64"):
+        labels = labels.astype(str(labels.dtype).lower().replace("boolean", "bool"))
+    return frame.drop(columns=target), labels.to_numpy()
+
+
+# --- Drafting --------------------------------------------------------------------------------------------------------
+
+
+def draft_schema(frame):
+    """What a schema for this table might say. It is read off the cells: to be edited where they are private.
+
+    Returns
+    -------
+    dict of str to dict
+        Fields of Column; bounds are rounded outwards, and no more than MOST_CATEGORIES values are listed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PrivacyLeakWarning)  # the command tells it column by column
+        observed = Schema.from_frame(frame, trust=True)
+    return {str(name): _draft_column(frame[name], observed[name]) for name in frame.columns}
+
+
+def _draft_column(series, observed):
+    if observed.kind == "datetime":
+        dates = series.dropna()
+        first, last = (dates.min(), dates.max()) if len(dates) else (pd.Timestamp(0),) * 2
+        draft = {"kind": "datetime", "bounds": [f"{first.year}-01-01", f"{last.year + 1}-01-01"]}
+        draft |= {"step": DAY} if (dates == dates.dt.normalize()).all() else {}
+    elif observed.bounds is not None:
+        draft = {"kind": observed.kind, "bounds": _rounded_outwards(observed.bounds, observed.kind == "integer")}
+    elif observed.values is not None and len(observed.values) > MOST_CATEGORIES:
+        draft = {"kind": observed.kind}
+    else:
+        draft = dataclasses.replace(observed, nullable=False).to_dict()
+        draft = {key: list(value) if isinstance(value, tuple) else value for key, value in draft.items()}
+    return draft | ({"nullable": True} if observed.nullable else {})
+
+
+def _rounded_outwards(bounds, is_integer):
+    """Bounds at multiples of a power of ten that is between a tenth and a hundredth of their distance."""
+    low, high = bounds
+    step = 10.0 ** (math.floor(math.log10(high - low)) - 1)
+    step = max(step, 1.0) if is_integer else step
+    low, high = math.floor(low / step), math.ceil(high / step)
+    ends = (low * step, high * step) if step >= 1 else (low / round(1 / step), high / round(1 / step))
+    return [int(end) if is_integer else end for end in ends]
+
+
+def to_json(draft):
+    """One column a line, as :class:`~sinkgen.Schema` writes it."""
+    lines = [f" {json.dumps(name)}: {json.dumps(column, ensure_ascii=False)}" for name, column in draft.items()]
+    return "{\n" + ",\n".join(lines) + "\n}"
