@@ -33,7 +33,7 @@ lint: .venv/installed
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[plot,test]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[cli,plot,test]"
 	@touch $@
 
 clean:
