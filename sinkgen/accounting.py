@@ -795,6 +795,11 @@ class PrivacySpent:
         float
             From 0 to ``epsilon``.
 
+        Raises
+        ------
+        KeyError
+            If ``steps_done`` lacks a release.
+
         Examples
         --------
         >>> spent = PrivacySpent.of([GaussianRelease("points", 20.0, steps=20)], delta=1e-5)

@@ -69,23 +69,24 @@ def _read_folder(path):
 
 
 def _stack(files):
-    from PIL import Image, UnidentifiedImageError
-
-    images = []
-    for file in files:
-        try:
-            with Image.open(file) as image:
-                mode = "L" if image.mode in GREY else "RGB" if image.mode in COLOUR else None
-                images.append(mode and np.asarray(image.convert(mode)))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise Refused(f"a PNG cannot be read: {type(error).__name__}") from None
-    if any(image is None for image in images):
-        raise Refused("a PNG is neither grey nor of colour with 8 bits a channel")
+    images = [_read_png(file) for file in files]
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.stack([image] * 3, 2) for image in images]
     if len({image.shape for image in images}) > 1:
         raise Refused("the PNGs differ in size; bring them to one size first")
     return np.stack(images)
+
+
+def _read_png(file):
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            if image.mode not in GREY + COLOUR:
+                raise Refused("a PNG is neither grey nor of colour with 8 bits a channel")
+            return np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise Refused(f"a PNG cannot be read: {type(error).__name__}") from None
 
 
 def write_arrays(path, X, y, form):

@@ -205,8 +205,8 @@ def _draft_column(series, observed):
     if observed.kind == "datetime":
         dates = series.dropna()
         first, last = (dates.min(), dates.max()) if len(dates) else (pd.Timestamp(0),) * 2
-        draft = {"kind": "datetime", "bounds": [f"{first.year}-01-01", f"{last.year + 1}-01-01"]}
-        draft |= {"step": DAY} if (dates == dates.dt.normalize()).all() else {}
+        step = {"step": DAY} if (dates == dates.dt.normalize()).all() else {}
+        draft = {"kind": "datetime", "bounds": [f"{first.year}-01-01", f"{last.year + 1}-01-01"], **step}
     elif observed.bounds is not None:
         draft = {"kind": observed.kind, "bounds": _rounded_outwards(observed.bounds, observed.kind == "integer")}
     elif observed.values is not None and len(observed.values) > MOST_CATEGORIES:
