@@ -58,7 +58,7 @@ def workplace(people, tmp_path_factory):
     people.to_csv(folder / "data.csv", index=False)
     people.to_parquet(folder / "data.parquet", index=False)
     run("schema", folder / "data.csv", "-o", folder / "schema.json")
-    fit = ("--schema", folder / "schema.json", "--target", "earns", "--epsilon", 5, "-q")
+    fit = ("--schema", folder / "schema.json", "--target", "earns", "--epsilon", 50, "-q")
     run("fit", folder / "data.csv", *fit, "-o", folder / "model")
     return folder
 

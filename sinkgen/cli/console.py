@@ -24,11 +24,11 @@ def say(text):
 class OneLineErrors(TyperGroup):
     """Commands whose errors are one line on stderr: exit code 1 for what is refused, 2 for wrong usage."""
 
-    def main(self, args=None, prog_name=None, complete_var=None, standalone_mode=True, **extra):
+    def main(self, *args, **extra):
         """Run; never show a traceback, which may hold data."""
         with _own_warnings_only():
             try:
-                code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+                code = super().main(*args, **extra | {"standalone_mode": False})
             except Exception as error:
                 say(f"sinkgen: {_in_one_line(error)}")
                 code = getattr(error, "exit_code", 1)
