@@ -1,7 +1,9 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
 import math
+import os
 import warnings
+from contextlib import nullcontext
 from numbers import Integral
 
 import numpy as np
@@ -19,6 +21,7 @@ from sinkgen.data.formats import numeric_format
 from sinkgen.data.table import Rows, TableFormat, table_format
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators import FACTORIES, Network, Particles, make_network
+from sinkgen.journal import Unkept, kept_journal
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.product import ProductMixture, stratified
@@ -28,7 +31,7 @@ from sinkgen.release import Release
 from sinkgen.sampling import Records
 from sinkgen.sources import check_source, open_records
 from sinkgen.storage import load_model, save_model
-from sinkgen.streams import require_secure
+from sinkgen.streams import new_key, require_secure
 from sinkgen.training.batch import train_batch
 from sinkgen.training.distill import distill
 from sinkgen.training.semidual import train_semidual
@@ -36,6 +39,8 @@ from sinkgen.training.tabular import train_tabular
 
 # Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
 SAVED = ("epsilon", "delta", "mechanism", "backend", "metadata", "accountant")
+# Parameters that may change while a fit is unfinished.
+FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
 
 
 class DPSinkhornGenerator(BaseEstimator):
@@ -98,6 +103,10 @@ class DPSinkhornGenerator(BaseEstimator):
     secure_noise : bool, default=False
         Noise and sampling from a cipher, the noise in sums of four normals, against attacks on the generator's state
         and on floating point; see :class:`sinkgen.streams.Streams`. Needs the extra ``sinkgen[secure]``.
+    checkpoint_dir : str or Path, default=None
+        Where an unfinished fit keeps its secret key and what it has released. A fit that is killed goes on from there
+        when it is started again with the same parameters and records, in whatever process, and ends as it would have
+        ended, at no further charge. The folder is for its owner's eyes only; the key goes when the fit is finished.
     verbose : int, default=0
         1 shows a progress bar. It holds nothing that depends on the records.
     callback : callable, default=None
@@ -158,6 +167,7 @@ class DPSinkhornGenerator(BaseEstimator):
         random_state=None,
         noise_seed=None,
         secure_noise=False,
+        checkpoint_dir=None,
         verbose=0,
         callback=None,
     ):
@@ -182,6 +192,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.random_state = random_state
         self.noise_seed = noise_seed
         self.secure_noise = secure_noise
+        self.checkpoint_dir = checkpoint_dir
         self.verbose = verbose
         self.callback = callback
 
@@ -208,6 +219,8 @@ class DPSinkhornGenerator(BaseEstimator):
             If a parameter or the data are unusable; before anything is spent, and without showing a value of the data.
         BudgetExceededError
             If the ledger has a budget that this fit would exceed; nothing is spent then.
+        OSError
+            If the charge, or with ``checkpoint_dir`` a release, cannot be written to disk; it is not used then.
 
         Examples
         --------
@@ -231,23 +244,28 @@ class DPSinkhornGenerator(BaseEstimator):
             plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
             self.secure_noise,
         )  # fmt: skip
-        # From here on the budget is spent, whatever happens.
-        mechanism = GaussianMechanism(
-            plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
-            secure_noise=self.secure_noise, assumptions=facts.assumptions,
-        )  # fmt: skip
-        random = _stream(self.random_state)
-        form = meta.learn_form(facts, data.source, mechanism)
-        labels, counts = meta.learn_labels(facts, data.source, mechanism)
-        source = data.source.map(_Encoder(form, labels, self._working_device()))
+        with self._open_journal(plan, facts) as journal:
+            # From here on the budget is spent, whatever happens.
+            mechanism = GaussianMechanism(
+                plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
+                secure_noise=self.secure_noise, assumptions=facts.assumptions, journal=journal,
+            )  # fmt: skip
+            random = torch.Generator().manual_seed(journal.seed)
+            self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent))
+            self._make_generator(random)
+        return self
+
+    def _release(self, raw, facts, training, plan, mechanism, random, spent):
+        """Stage A: all that sees the records."""
+        form = meta.learn_form(facts, raw, mechanism)
+        labels, counts = meta.learn_labels(facts, raw, mechanism)
+        source = raw.map(_Encoder(form, labels, self._working_device()))
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
         progress = self._progress(lambda: spent.epsilon_after(mechanism.steps_done))
         drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress)
-        self._adopt(Release(drawn, weights, form, labels, spent))
-        self._make_generator(random)
-        return self
+        return Release(drawn, weights, form, labels, spent)
 
     def sample(self, n_samples=1, *, y=None, conditions=None, random_state=None):
         """Draw synthetic records.
@@ -460,9 +478,22 @@ class DPSinkhornGenerator(BaseEstimator):
             require_secure()
         if not (self.ledger is None or hasattr(self.ledger, "charge")):
             raise TypeError(f"ledger must be a PrivacyLedger or None, got {type(self.ledger).__name__}")
+        if not (self.checkpoint_dir is None or isinstance(self.checkpoint_dir, (str, os.PathLike))):
+            raise TypeError(f"checkpoint_dir must be a path or None, got {type(self.checkpoint_dir).__name__}")
         _device(self.device)
-        _stream(self.random_state)
+        _check_random_state(self.random_state)
         return self._check_settings()
+
+    def _open_journal(self, plan, facts):
+        """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
+        key, seed = new_key(self.noise_seed), _seed(self.random_state)
+        if self.checkpoint_dir is None:
+            return nullcontext(Unkept(key, seed))
+        given = self.get_params(deep=False)
+        settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
+        settings["random_state"] = self.random_state if isinstance(self.random_state, Integral) else None
+        settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
+        return kept_journal(self.checkpoint_dir, settings, key=key, seed=seed)
 
     def _check_settings(self):
         given = {}
@@ -635,18 +666,33 @@ def _device(device):
         raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
 
 
-def _stream(random_state):
-    """A torch stream of its own; no global one is read, set or moved."""
-    if random_state is None:
-        seed = np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1
-    elif isinstance(random_state, Integral):
-        seed = check_integer("random_state", random_state, low=0)
-    elif isinstance(random_state, np.random.RandomState):
-        seed = random_state.randint(2**31)
-    elif isinstance(random_state, np.random.Generator):
-        seed = random_state.integers(2**62)
-    else:
+def _describe(value):
+    """What tells a parameter from another, in the next process too: of functions and objects of torch, their names."""
+    if not callable(value):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _check_random_state(random_state):
+    if isinstance(random_state, Integral):
+        check_integer("random_state", random_state, low=0)
+    elif not (random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator))):
         raise TypeError(
             f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"
         )
-    return torch.Generator().manual_seed(int(seed))
+
+
+def _seed(random_state):
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    draw = random_state.integers if isinstance(random_state, np.random.Generator) else random_state.randint
+    return int(draw(2**31))
+
+
+def _stream(random_state):
+    """A torch stream of its own; no global one is read, set or moved."""
+    _check_random_state(random_state)
+    return torch.Generator().manual_seed(_seed(random_state))

@@ -10,11 +10,11 @@ import os
 import threading
 import uuid
 import weakref
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from sinkgen._durable import HAS_LOCKS, append_durably, locked
 from sinkgen._validation import check_real
 from sinkgen.accounting import (
     GaussianRelease,
@@ -26,11 +26,6 @@ from sinkgen.accounting import (
     round_up,
 )
 from sinkgen.exceptions import BudgetExceededError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["LedgerEntry", "PrivacyLedger"]
 
@@ -176,7 +171,10 @@ class PrivacyLedger:
         self._key = uuid.uuid4().hex
         _LIVE[self._key] = self
 
-    def charge(self, releases, *, what="fit", delta=1e-5, assumptions=(), reproducible_noise=False, secure_noise=False):
+    def charge(
+        self, releases, *, what="fit", delta=1e-5, assumptions=(), reproducible_noise=False, secure_noise=False,
+        id=None,
+    ):  # fmt: skip
         """Enter all releases of one fit, before the first of them.
 
         Parameters
@@ -193,6 +191,9 @@ class PrivacyLedger:
             Whether its noise comes from a fixed seed.
         secure_noise : bool
             Whether its noise comes from a cipher.
+        id : str, optional
+            Of a fit that goes on after a crash: if the ledger holds a charge of this id already, it is returned, and
+            nothing is charged. By default a new one.
 
         Returns
         -------
@@ -203,7 +204,8 @@ class PrivacyLedger:
         BudgetExceededError
             If the ledger has a budget and this charge would exceed it.
         TypeError, ValueError
-            If a parameter is of the wrong type or out of range, or the file is damaged.
+            If a parameter is of the wrong type or out of range, the file is damaged, or a charge of this ``id`` has
+            other releases.
         RuntimeError
             If the ledger has no path and this is not its process.
         OSError
@@ -218,14 +220,13 @@ class PrivacyLedger:
             what=what,
             time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             releases=releases,
-            id=uuid.uuid4().hex,
+            id=uuid.uuid4().hex if id is None else id,
             delta=delta,
             assumptions=assumptions,
             reproducible_noise=reproducible_noise,
             secure_noise=secure_noise,
         )
-        self._book.append(entry, self._check_budget)
-        return entry
+        return self._book.append(entry, self._check_budget)
 
     def total(self, delta=1e-5):
         """Return what all charges cost together, composed by one accountant.
@@ -333,9 +334,17 @@ def _restore(key, path, epsilon, delta, seen):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Where charges are kept: a book has `entries()` and `append(entry, check)`, where `check` is given all entries with the
-# new one and raises to refuse it. `seen` goes into a pickle.
+# Where charges are kept: a book has `entries()` and `append(entry, check)`, which returns the entry of that id that the
+# book then holds; `check` is given all entries with a new one and raises to refuse it. `seen` goes into a pickle.
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _find(entries, entry):
+    """Return the entry of the same id, or None."""
+    former = next((other for other in entries if other.id == entry.id), None)
+    if former is not None and former.releases != entry.releases:
+        raise ValueError("the ledger holds a charge of this id with other releases")
+    return former
 
 
 class _MemoryBook:
@@ -359,9 +368,11 @@ class _MemoryBook:
     def append(self, entry, check):
         self.entries()  # in a forked process the lock might never open
         with self._lock:
-            entries = (*self._entries, entry)
-            check(entries)
-            self._entries = entries
+            former = _find(self._entries, entry)
+            if former is None:
+                check((*self._entries, entry))
+                self._entries = (*self._entries, entry)
+            return former or entry
 
 
 class _Tail(NamedTuple):
@@ -378,7 +389,7 @@ class _FileBook:
     """Charges in a file of JSON lines, each with the hash of all lines up to it."""
 
     def __init__(self, path, seen=_EMPTY):
-        if fcntl is None:
+        if not HAS_LOCKS:
             raise RuntimeError("a ledger with a path needs POSIX file locks, which this system lacks")
         self.path = path
         self.seen = seen  # the end of the file when last read, which must stay a part of it; set only under the lock
@@ -386,18 +397,26 @@ class _FileBook:
     def entries(self):
         seen = self.seen
         try:
-            with open(self.path, "rb") as file, _locked(file, fcntl.LOCK_SH):
+            with open(self.path, "rb") as file, locked(file, shared=True):
                 return self._read(file)[0]
         except FileNotFoundError:
             return self._verify(b"", seen)[0]
 
     def append(self, entry, check):
-        with open(self.path, "a+b", buffering=0) as file, _locked(file, fcntl.LOCK_EX):
+        with open(self.path, "a+b", buffering=0) as file, locked(file):
             entries, tail = self._read(file)
+            former = _find(entries, entry)
+            if former is not None:
+                return former
             check((*entries, entry))
             line, digest = _write_line(entry, tail.digest)
-            _append_durably(file, line)
+            try:
+                append_durably(file, line)
+            except OSError as error:
+                message = f"{error.strerror}: ledger {self.path} could not be written; nothing was charged or released"
+                raise OSError(error.errno, message) from error
             self.seen = _Tail(tail.lines + 1, digest)
+            return entry
 
     def _read(self, file):
         file.seek(0)
@@ -417,15 +436,6 @@ class _FileBook:
         if seen not in tails:
             raise ValueError(f"ledger {self.path}, line {len(tails)}: charges seen earlier are missing or changed")
         return tuple(entries), tails[-1]
-
-
-@contextmanager
-def _locked(file, operation):
-    fcntl.flock(file, operation)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)  # closing alone leaves the lock to a process forked meanwhile
 
 
 def _write_line(entry, previous):
@@ -461,29 +471,3 @@ def _diagnosis(line):
             "Remove the line by hand if it was the former"
         )
     return "damaged, or not written after the line before it, or by another version; what was spent is unknown"
-
-
-def _append_durably(file, line):
-    """Write ``line`` and sync it to disk; whatever fails, the file is cut back to its former length."""
-    former = file.seek(0, os.SEEK_END)
-    try:
-        left = memoryview(line)
-        while left:
-            left = left[file.write(left) :]
-        os.fsync(file.fileno())
-        if former == 0:
-            _sync_directory(os.path.dirname(file.name))
-    except BaseException:
-        with suppress(OSError):  # the error that matters is the first
-            os.ftruncate(file.fileno(), former)
-            os.fsync(file.fileno())
-        raise
-
-
-def _sync_directory(path):
-    """Make a new file's name as durable as its content."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ nothing else that depends on the records leaves at all.
 """
 
 import copy
+import json
 import math
 from collections import Counter
 from functools import partial
@@ -14,6 +15,7 @@ from typing import NamedTuple, Protocol
 import torch
 from scipy.stats import norm
 
+from sinkgen.journal import Unkept
 from sinkgen.sampling import Draw
 from sinkgen.streams import Streams, new_key
 
@@ -139,6 +141,9 @@ class GaussianMechanism:
         Whether noise and sampling come from a cipher, see :class:`~sinkgen.streams.Streams`.
     assumptions : sequence of str
         What is taken as public, for the ledger.
+    journal : Journal, optional
+        Holds the key, and what an earlier process released of this fit: that is read again, at no cost, and what is
+        released now is kept there before it is returned.
 
     Notes
     -----
@@ -150,17 +155,21 @@ class GaussianMechanism:
     .. [1] Mironov, Talwar, Zhang, "Renyi Differential Privacy of the Sampled Gaussian Mechanism", arXiv 1908.10530.
     """
 
-    def __init__(self, releases, delta=1e-5, *, ledger=None, noise_seed=None, secure_noise=False, assumptions=()):
+    def __init__(
+        self, releases, delta=1e-5, *, ledger=None, noise_seed=None, secure_noise=False, assumptions=(), journal=None,
+    ):  # fmt: skip
         self._rows = {row.what: row for row in releases}
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
-        self._streams = Streams(new_key(noise_seed), secure=secure_noise)
+        self._journal = Unkept(new_key(noise_seed)) if journal is None else journal
+        self._streams = Streams(self._journal.key, secure=secure_noise)
         if ledger is not None:
             ledger.charge(
-                tuple(releases), delta=delta, assumptions=assumptions,
-                reproducible_noise=noise_seed is not None, secure_noise=secure_noise,
+                tuple(releases), delta=delta, assumptions=assumptions, reproducible_noise=noise_seed is not None,
+                secure_noise=secure_noise, id=self._journal.charge_id,
             )  # fmt: skip
+        self._journal.charged = True
 
     def release(self, what, query, source):
         """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.
@@ -183,9 +192,15 @@ class GaussianMechanism:
             If the row was not charged, or all its steps are used; nothing is released then.
         """
         row, step = self._spend(what)
-        draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
-        value = query.over(source, draw)
-        return query.read(value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity))
+        kept = self._journal.recall(what, step)
+        if kept is None:
+            draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
+            value = query.over(source, draw)
+            value = value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity)
+            self._journal.keep(what, step, value.numpy().tobytes())
+        else:
+            value = torch.frombuffer(bytearray(kept), dtype=torch.float64).clone()  # aligned as the first was
+        return query.read(value)
 
     def release_labels(self, what, source):
         """The labels that occur often enough, with noisy counts, when not even their set is public.
@@ -222,6 +237,18 @@ class GaussianMechanism:
         row, step = self._spend(what)
         if row.sampling_rate != 1:
             raise ValueError("label sets are learned from a full pass")
+        kept = self._journal.recall(what, step)
+        if kept is None:
+            sets = self._noisy_sets(what, step, row, source, read, n_sets)
+            kept = json.dumps(sets).encode("ascii")
+            self._journal.keep(what, step, kept)
+        return [
+            ThresholdedCounts(members, torch.tensor(counts, dtype=torch.float64))
+            for members, counts in json.loads(kept)
+        ]
+
+    def _noisy_sets(self, what, step, row, source, read, n_sets):
+        """Members and noisy counts of each set, as JSON holds them: both lists."""
         counts = source.reduce(partial(_count_members, read, n_sets), _add_counts)
         scale = row.noise_multiplier * math.sqrt(n_sets)
         threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
@@ -266,4 +293,4 @@ def _add_counts(shards):
 def _threshold(counts, noise, threshold):
     noisy = {member: counts[member] + next(noise) for member in sorted(counts)}
     kept = {member: count for member, count in noisy.items() if count >= threshold}
-    return ThresholdedCounts(list(kept), torch.tensor(list(kept.values()), dtype=torch.float64))
+    return list(kept), list(kept.values())

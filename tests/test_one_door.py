@@ -9,11 +9,11 @@ import sinkgen
 
 PACKAGE = Path(sinkgen.__file__).parent
 # What sees records must not print, log, or write; nor may anything else that fit calls.
-SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"ledger.py", "storage.py"}]
+SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"ledger.py", "storage.py", "journal.py"}]
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
-    {"exceptions", "_validation", "_version", "streams"},
-    {"accounting", "ot", "sampling", "space", "warps", "product"},
+    {"exceptions", "_validation", "_version", "_durable", "streams"},
+    {"accounting", "ot", "sampling", "journal", "space", "warps", "product"},
     {"mechanism", "ledger", "budget", "data", "progress"},
     {"queries", "generators"},
     {"release", "table_queries"},

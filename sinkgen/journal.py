@@ -1,0 +1,210 @@
+"""What an unfinished fit goes on from: its secret key and all that it has released, on disk.
+
+Training is a function of released values and public numbers alone. So a fit that starts again, reads the released
+values from a journal, and draws what is not there yet by the same key, ends where the first would have ended: no state
+of any optimiser is kept, and no record is looked at for a step that is in the journal.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import uuid
+import zlib
+from contextlib import contextmanager, suppress
+
+from sinkgen._durable import HAS_LOCKS, append_durably, locked, sync_directory
+from sinkgen._version import __version__
+
+NAME = "unfinished-fit.journal"
+_FRAME = struct.Struct("<QI")  # length and CRC of what follows
+
+
+class Unkept:
+    """What a fit without checkpoints has for a journal: secrets in memory, and nothing to go on from.
+
+    Parameters
+    ----------
+    key : bytes
+    seed : int, optional
+    """
+
+    charge_id = None
+    charged = False
+
+    def __init__(self, key, seed=None):
+        self.key, self.seed = key, seed
+
+    def recall(self, what, step):
+        """None: nothing is kept."""
+
+    def keep(self, what, step, content):
+        """Do nothing."""
+
+
+class Journal:
+    """Key, public seed and released values of one unfinished fit; made by :func:`kept_journal`.
+
+    Attributes
+    ----------
+    key : bytes
+        Secret: with it and the values kept here, the noise can be taken off.
+    seed : int
+        Of the public stream (starting points, latents).
+    charge_id : str
+        Of the charge in the ledger, fixed before it is made: whether it was is seen there.
+    charged : bool
+        Whether this process has seen to it that the charge is in the ledger.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._is_reading = True
+        line = file.readline()
+        try:
+            header = json.loads(line)
+            self.key, self.seed = bytes.fromhex(header["key"]), header["seed"]
+            self.charge_id, self._settings = header["charge"], header["settings"]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(
+                f"{file.name} is damaged, or no journal of an unfinished fit; give another checkpoint_dir"
+            ) from None
+        self.charged = False
+        self._end = len(line)
+
+    def check(self, settings):
+        """Raise ValueError, naming what differs, unless the fit was begun with these settings."""
+        asked = _digests(settings)
+        differing = [name for name in {**self._settings, **asked} if self._settings.get(name) != asked.get(name)]
+        if differing:
+            raise ValueError(
+                f"checkpoint_dir holds an unfinished fit that was begun with another {', '.join(differing)}. Finish it "
+                f"as begun; or give another checkpoint_dir, or remove {self._file.name}: what it spent stays spent"
+            )
+
+    def recall(self, what, step):
+        """The content that was kept for a step of a release; None from the first on that was not.
+
+        A record that was torn by the crash is dropped, with all behind it: nothing was made of them that left the fit,
+        and their steps draw the same noise again.
+        """
+        if not self._is_reading:
+            return None
+        record = self._read_record()
+        if record is None:
+            self._is_reading = False
+            self._file.truncate(self._end)
+            return None
+        head, content = record.split(b"\n", 1)
+        if json.loads(head) != [what, step]:
+            raise ValueError(f"{self._file.name} is of another fit; give another checkpoint_dir")
+        self._end += _FRAME.size + len(record)
+        return content
+
+    def keep(self, what, step, content):
+        """Write the content of a step and sync it to disk; OSError if that fails, and then it must not be used."""
+        record = json.dumps([what, step]).encode("ascii") + b"\n" + content
+        try:
+            append_durably(self._file, _FRAME.pack(len(record), zlib.crc32(record)) + record)
+        except OSError as error:
+            message = f"{error.strerror}: a release could not be kept in {self._file.name}, and was not used. "
+            raise OSError(error.errno, f"{message}Make room, and fit again: it goes on from there") from error
+        self._end += _FRAME.size + len(record)
+
+    def _read_record(self):
+        self._file.seek(self._end)
+        frame = self._file.read(_FRAME.size)
+        if len(frame) < _FRAME.size:
+            return None
+        length, checksum = _FRAME.unpack(frame)
+        if length > os.fstat(self._file.fileno()).st_size - self._file.tell():
+            return None
+        record = self._file.read(length)
+        return record if zlib.crc32(record) == checksum else None
+
+    def erase(self):
+        """Remove the file, and overwrite the key: what is left of it on a disk that writes in place."""
+        os.unlink(self._file.name)
+        with suppress(OSError):
+            self._file.seek(0)
+            self._file.write(bytes(4096))
+            os.fsync(self._file.fileno())
+
+
+@contextmanager
+def kept_journal(folder, settings, *, key, seed):
+    """Context of a fit with a journal: taken up if ``folder`` holds one, else begun; erased when the fit is finished.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if need be, for its owner's eyes only. One fit at a time.
+    settings : dict of str to object
+        Public settings, which the two must share; by name, compared by their ``repr``. Only hashes are kept.
+    key : bytes
+        Secret key, if the fit is a new one.
+    seed : int
+        Public seed, if the fit is a new one.
+
+    Yields
+    ------
+    Journal
+        It stays where the context ends by an error, unless nothing was charged yet.
+
+    Raises
+    ------
+    ValueError
+        If the fit was begun with other settings, or the file is damaged.
+    RuntimeError
+        If another fit uses the folder, or the system has no POSIX file locks.
+    OSError
+        If the file cannot be written.
+    """
+    if not HAS_LOCKS:
+        raise RuntimeError("checkpoint_dir needs POSIX file locks, which this system lacks")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(os.path.abspath(folder), NAME)
+    with _claimed(os.path.dirname(path)):
+        is_new = not os.path.exists(path)
+        if is_new:
+            _begin(path, {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex, "settings": _digests(settings)})
+        with open(path, "r+b", buffering=0) as file:
+            journal = Journal(file)
+            try:
+                journal.check(settings)
+                yield journal
+            except BaseException:
+                if is_new and not journal.charged:
+                    journal.erase()
+                raise
+            journal.erase()
+
+
+@contextmanager
+def _claimed(folder):
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with locked(descriptor, wait=False):
+            yield
+    except BlockingIOError:
+        raise RuntimeError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
+    finally:
+        os.close(descriptor)
+
+
+def _begin(path, header):
+    """Write the header aside, for its owner's eyes only, and rename it: it is whole or not there."""
+    aside = f"{path}.new"
+    with suppress(FileNotFoundError):
+        os.unlink(aside)
+    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(json.dumps(header).encode("ascii") + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    sync_directory(os.path.dirname(path))
+
+
+def _digests(settings):
+    texts = {"sinkgen version": __version__, **{name: repr(value) for name, value in settings.items()}}
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
