@@ -364,7 +364,7 @@ here.generator(name, pathlib.Path(sys.argv[2])).fit(*here.data(name))
 
 
 def kill_at(name, folder, size, delay):
-    """Fit in a process of its own, killed a delay after its journal has grown to ``size``; whether it was in time."""
+    """Fit in another process, killed a delay after its journal has grown to ``size``; whether it was unfinished."""
     path, tests = folder / "fit" / NAME, Path(__file__).parent
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tests}:{tests.parent}"}
     with subprocess.Popen([sys.executable, "-c", CHILD, name, folder], env=environment) as process:
@@ -374,7 +374,7 @@ def kill_at(name, folder, size, delay):
                 process.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.0005)
-    return process.returncode == -signal.SIGKILL
+    return process.returncode == -signal.SIGKILL and path.exists()
 
 
 def kills_survived(name, begun, tmp_path, n, seed):
