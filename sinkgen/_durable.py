@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 HAS_LOCKS = fcntl is not None
 
