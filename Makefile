@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest lint slow clean
+.PHONY: demo test test-oldest lint slow docs examples clean
 
 demo: .venv/installed
 	MPLBACKEND=Agg SINKGEN_OUTPUT=output $(BIN)/python examples/plot_digits.py
@@ -30,6 +30,18 @@ lint: .venv/installed
 	$(BIN)/ruff format --check sinkgen tests examples benchmarks
 	$(BIN)/mypy
 
+# The pages, in docs/_build/html; the gallery is run unless it was, and a warning is an error.
+docs: .venv/docs-installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.venv/docs-installed: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[plot,test,docs]"
+	@touch $@
+
+examples: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow or not slow" --durations 0 tests/test_examples.py
+
 .venv/installed: setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -37,4 +49,4 @@ lint: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest output build dist *.egg-info
+	rm -rf .venv .venv-oldest output build dist *.egg-info docs/_build docs/generated docs/gallery

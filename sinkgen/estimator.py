@@ -60,7 +60,7 @@ class DPSinkhornGenerator(BaseEstimator):
     generator : {"auto", "particles", "mlp", "conv"} or callable, default="auto"
         What draws the records: released points with variation, or a network. A callable
         ``(latent_dim, output_shape, n_classes) -> torch.nn.Module`` maps latents (m, latent_dim) and integer classes
-        (m,) to records (m, *output_shape) in [0, 1]. "auto": particles for "semidual"; for "batch" a convolutional
+        (m,) to records ``(m, *output_shape)`` in [0, 1]. "auto": particles for "semidual"; for "batch" a convolutional
         network where the data are images, else a perceptron.
     backend : {"torch", "pot"}, default="torch"
         Who solves the transport problems.
@@ -123,7 +123,7 @@ class DPSinkhornGenerator(BaseEstimator):
         Labels that the generator knows; only where fitted with y.
     n_features_in_ : int
         Columns, or the last but image dimensions' product where X has images.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the columns; only where X has some, and all are text.
 
     References

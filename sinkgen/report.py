@@ -21,6 +21,7 @@ __all__ = ["FidelityDisplay", "score_report"]
 
 N_BINS = 10
 MOST_PAIRS = 200
+NANOSECONDS_OF_A_DAY = 86_400e9
 KINDS = ("marginals", "correlations", "samples")
 
 
@@ -240,7 +241,7 @@ class FidelityDisplay:
             real, synthetic = (_named_columns(X)[name] for X in (self.real, self.synthetic))
             column.draw(ax, {"real": real, "synthetic": synthetic})
             ax.set(title=str(name), yticks=[])
-        self.axes_[0].legend()
+        self.axes_[0].legend(fontsize="small", framealpha=0.6, handlelength=1)
 
     def _correlations(self, most, axes):
         self._take_axes(axes, 2)
@@ -377,10 +378,30 @@ class _Numbers:
         return np.nan_to_num((_floats(values) - self.centre) / self.scale)[:, None]
 
     def draw(self, ax, parts):
-        parts = {label: _floats(values) for label, values in parts.items()}
-        edges = np.histogram_bin_edges(parts["real"][np.isfinite(parts["real"])], 20)
-        for label, values in parts.items():
+        kind = parts["real"].dtype.kind
+        numbers = {label: _floats(values) for label, values in parts.items()}
+        if kind in "mM":
+            numbers = {label: values / NANOSECONDS_OF_A_DAY for label, values in numbers.items()}
+        edges = _edges(numbers["real"][np.isfinite(numbers["real"])], whole=kind in "biu")
+        for label, values in numbers.items():
             ax.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, alpha=0.5, label=label)
+        if kind == "M":
+            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+            ax.xaxis_date()
+            ax.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=5))
+            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        if kind == "b":
+            ax.set_xticks([0, 1], ["False", "True"])
+
+
+def _edges(values, whole):
+    """Ends of some 20 bins of equal width; of whole numbers in each, so that no bin is empty by its place alone."""
+    if not whole:
+        return np.histogram_bin_edges(values, 20)
+    low, high = values.min(), values.max()
+    width = -(-(high - low + 1) // 25)
+    return np.arange(low, high + width + 1, width) - 0.5
 
 
 class _Categories:

@@ -54,7 +54,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         Classes that the classifier knows.
     n_features_in_ : int
         Number of columns of ``X``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only where the columns of ``X`` have names.
 
     Notes
@@ -237,7 +237,7 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         The fitted regressor.
     n_features_in_ : int
         Number of columns of ``X``.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Only where the columns of ``X`` have names.
 
     Examples

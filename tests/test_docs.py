@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import sinkgen
 from sinkgen import PrivacyLeakWarning
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,3 +29,21 @@ def test_links_between_pages_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs" / "api.md").read_text()
+    for module in (sinkgen, sinkgen.accounting, sinkgen.exceptions, sinkgen.ledger, sinkgen.ot):
+        for name in set(module.__all__) - {"__version__", "accounting", "ot"}:
+            assert re.search(rf"\b{name}\b", page), f"{module.__name__}.{name} is not in docs/api.md"
+
+
+def test_every_page_is_reached_from_the_start_page():
+    reached, left = set(), ["index"]
+    while left:
+        name = left.pop()
+        reached.add(name)
+        trees = re.findall(r"^```\{toctree\}\n(.*?)^```", (ROOT / "docs" / f"{name}.md").read_text(), re.DOTALL | re.M)
+        found = {line for tree in trees for line in tree.split("\n") if line and line[0] != ":"}
+        left += sorted(found - reached - {"gallery/index"})
+    assert reached == {page.stem for page in PAGES[1:]}
