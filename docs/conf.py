@@ -3,6 +3,9 @@
 import os
 import warnings
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import sinkgen
 
 os.environ["MPLBACKEND"] = "Agg"
@@ -17,7 +20,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
@@ -44,11 +46,25 @@ numpydoc_use_plots = False
 
 # Of no interest to the reader of an example.
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive", category=UserWarning)
+
+
+class Order:
+    """The examples in the order in which they are best read."""
+
+    names = ("digits", "table", "epsilon", "mechanisms", "tstr", "network", "transport")
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, filename):
+        return self.names.index(filename.removeprefix("plot_").removesuffix(".py"))
+
+
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"plot_",
-    "within_subsection_order": "ExampleTitleSortKey",
+    "within_subsection_order": Order,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sinkgen",),
     "abort_on_example_error": True,
@@ -79,3 +95,21 @@ html_theme_options = {
 }
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
+
+# --- Mathematics as MathML: no script has to be fetched to read it ---------------------------------------------------
+
+
+def write_math(writer, node):
+    """Write a formula, in a line or by itself."""
+    is_block = isinstance(node, nodes.math_block)
+    formula = tex2mathml(node.astext(), as_block=is_block)
+    writer.body.append(f'<div class="formula">{formula}</div>' if is_block else formula)
+    raise nodes.SkipNode
+
+
+def setup(app):
+    """Tell Sphinx of it."""
+    app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
+
+
+html_math_renderer = "mathml"
