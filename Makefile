@@ -36,7 +36,7 @@ docs: .venv/docs-installed
 	@echo "docs/_build/html/index.html"
 
 .venv/docs-installed: .venv/installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[plot,test,docs]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
 examples: .venv/installed
