@@ -88,7 +88,7 @@ class DPSinkhornGenerator(BaseEstimator):
         Public set of labels; records with another label take no part in any class.
     metadata : {"learn", "trust", "require"}, default="learn"
         What becomes of bounds and labels that are not declared: learned on the same budget, taken from the data as
-        public with a :class:`~sinkgen.exceptions.PrivacyLeakWarning`, or refused.
+        public with a :class:`~sinkgen.PrivacyLeakWarning`, or refused.
     accountant : {"auto", "prv", "rdp"}, default="auto"
         See :func:`sinkgen.accounting.compose`.
     ledger : PrivacyLedger, default=None
