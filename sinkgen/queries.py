@@ -251,6 +251,9 @@ class TransportQuery(SumQuery):
        arXiv 1605.08527, equation (S_eps).
     """
 
+    # A block of records and its plan stay in the processor's cache from one product to the next.
+    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**19
+
     def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
         self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
         self.clip, self.mass_clip = clip, mass_clip
@@ -262,19 +265,32 @@ class TransportQuery(SumQuery):
         """Clipped sums of one chunk: n masses, then n * d displacements."""
         mass = self.points.new_zeros(len(self.points))
         displacement = torch.zeros_like(self.points)
-        for c, rows in self._slices.items():
-            own = records.values if records.labels is None else records.values[records.labels == c]
-            if len(own):
-                mass[rows], displacement[rows] = self._transport(own, rows)
+        for c, own in split_by_class(records):
+            if c in self._slices:
+                rows = self._slices[c]
+                for block in own.split(self._block_size(rows)):
+                    block_mass, block_displacement = self._transport(block, rows)
+                    mass[rows] += block_mass
+                    displacement[rows] += block_displacement
         return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, displacement.flatten()])
 
+    def _block_size(self, rows):
+        n_points = rows.stop - rows.start
+        return min(self.BLOCK_RECORDS, max(self.BLOCK_RECORDS // 8, self.BLOCK_ENTRIES // n_points))
+
     def _transport(self, y, rows):
+        """What a block of records sends to the points of their class: one row of the plan for each record."""
         x = self.points[rows]
-        cost = self.cost.matrix(x, y)
-        plan = torch.softmax((self.potentials[rows, None] - cost) / self.reg, 0).nan_to_num(0)
-        squared_norms = self.cost.squared_gradient_norms(x, y, cost) * plan.square()
-        factors = clip_factors(squared_norms.sum(0).sqrt() / 2, self.clip)
-        return plan.sum(1), -0.5 * self.cost.weighted_gradient(plan * factors, x, y)
+        cost = self.cost.matrix(y, x)
+        plan = torch.softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg), 1)
+        squared_norms = self.cost.squared_gradient_norms(y, x, cost).mul_(plan).mul_(plan)
+        norms = squared_norms.sum(1).sqrt_() / 2
+        lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
+        if lost.any():
+            y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill_(lost[:, None], 0)
+        mass = plan.sum(0)
+        plan *= clip_factors(norms, self.clip)[:, None]
+        return mass, -0.5 * self.cost.weighted_gradient(plan.t(), x, y)
 
     def read(self, value):
         """The release, in :class:`Transported`."""
@@ -293,6 +309,29 @@ def class_slices(classes):
     values, counts = torch.unique_consecutive(classes, return_counts=True)
     ends = counts.cumsum(0)
     return {int(c): slice(int(e - k), int(e)) for c, k, e in zip(values, counts, ends, strict=True)}
+
+
+def sort_by_class(records):
+    """The records, those of a class beside each other; a query over them then copies none.
+
+    Examples
+    --------
+    >>> from sinkgen.sampling import Records
+    >>> sort_by_class(Records(torch.tensor([[5.0], [6.0], [7.0]]), torch.tensor([1, 0, 1]))).values.flatten()
+    tensor([6., 5., 7.])
+    """
+    labels = records.labels
+    if labels is None or bool((labels[1:] >= labels[:-1]).all()):
+        return records
+    return records.take(labels.argsort(stable=True))
+
+
+def split_by_class(records):
+    """Pairs of a class and its records' values; all are of class 0 where there are no labels."""
+    records = sort_by_class(records)
+    if records.labels is None:
+        return [(0, records.values)]
+    return [(c, records.values[rows]) for c, rows in class_slices(records.labels).items()]
 
 
 class LabelledCost:

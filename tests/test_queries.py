@@ -20,6 +20,7 @@ from sinkgen.queries import (
     TransportQuery,
     bounds_from_magnitudes,
     class_slices,
+    sort_by_class,
 )
 from sinkgen.sampling import Records
 
@@ -98,7 +99,32 @@ def test_chunks_do_not_matter(name):
     query = SUMS[name]()
     whole = query.evaluate([records(rows)])
     parts = query.evaluate([records(rows[:4]), records([]), records(rows[4:])])
-    torch.testing.assert_close(whole, parts, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(whole, parts, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in SUMS if "transport" in name])
+def test_blocks_do_not_matter(name, monkeypatch):
+    random = np.random.default_rng(0)
+    rows = [(random.normal(size=D).tolist(), int(random.integers(-1, 2))) for _ in range(40)]
+    whole = SUMS[name]().evaluate([records(rows)])
+    monkeypatch.setattr(TransportQuery, "BLOCK_RECORDS", 8)
+    monkeypatch.setattr(TransportQuery, "BLOCK_ENTRIES", 9)
+    torch.testing.assert_close(SUMS[name]().evaluate([records(rows)]), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("extreme", [3e38, math.inf, math.nan])
+def test_a_record_too_large_for_the_plan_sends_nothing(extreme):
+    query = transport("sqeuclidean", 0.5)
+    rows = [([0.5, -0.5, 0.2], 0), ([extreme, 0.0, 1.0], 0)]
+    torch.testing.assert_close(query.evaluate([records(rows)]), query.evaluate([records(rows[:1])]), rtol=1e-6, atol=0)
+
+
+def test_sorting_by_class_keeps_each_record_with_its_label():
+    batch = records([([float(i)] * D, label) for i, label in enumerate([1, -1, 0, 1, 0])])
+    sorted_batch = sort_by_class(batch)
+    assert sorted_batch.labels.tolist() == [-1, 0, 0, 1, 1]
+    assert sorted_batch.values[:, 0].tolist() == [1.0, 2.0, 4.0, 0.0, 3.0]
+    assert sort_by_class(sorted_batch) is sorted_batch
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -10,7 +10,14 @@ from sinkgen.ot.costs import (
     resolve_cost,
     with_labels,
 )
-from sinkgen.ot.divergence import BACKENDS, debias_pair, entropic_cost, sinkhorn, sinkhorn_divergence
+from sinkgen.ot.divergence import (
+    BACKENDS,
+    debias_pair,
+    entropic_cost,
+    sinkhorn,
+    sinkhorn_divergence,
+    sinkhorn_symmetric,
+)
 from sinkgen.ot.result import SinkhornResult
 
 __all__ = [
@@ -27,5 +34,6 @@ __all__ = [
     "resolve_cost",
     "sinkhorn",
     "sinkhorn_divergence",
+    "sinkhorn_symmetric",
     "with_labels",
 ]

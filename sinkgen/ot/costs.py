@@ -117,11 +117,15 @@ class SquaredEuclideanCost:
         return (x * weights.sum(1, keepdim=True)).addmm_(weights, y, beta=2.0, alpha=-2.0)
 
     def squared_gradient_norms(self, x, y, matrix):
-        """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``."""
+        """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``.
+
+        With a rounding of r, that error is at most r S, where S = ||x||^2 + ||y||^2 <= 3 ||x||^2 + 2 ||x - y||^2, and
+        the last is at most the entry plus r S; so too with y in the place of x.
+        """
         rounding = (x.shape[1] + 8) * torch.finfo(x.dtype).eps  # of a sum of k products, relative to what is summed
-        bounds = torch.mul(matrix, 4.0 * (1.0 + rounding))
-        bounds.add_(_squared_norms(x).unsqueeze(1), alpha=4.0 * rounding)
-        return bounds.add_(_squared_norms(y), alpha=4.0 * rounding)
+        rounding *= 1.0 + 3.0 * rounding
+        few = _squared_norms(x).unsqueeze(1) if len(x) < len(y) else _squared_norms(y)
+        return torch.add(12.0 * rounding * few, matrix, alpha=4.0 * (1.0 + 3.0 * rounding))
 
 
 class L1Cost:
@@ -140,6 +144,8 @@ class L1Cost:
 
     def matrix(self, x, y):
         """Return ||x_i - y_j||_1, shape (n, m)."""
+        if len(x) > len(y):
+            return self.matrix(y, x).t()
         matrix, difference = x.new_empty(len(x), len(y)), torch.empty_like(y)
         for row, point in zip(matrix, x, strict=True):
             torch.sum(torch.sub(y, point, out=difference).abs_(), 1, out=row)

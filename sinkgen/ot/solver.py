@@ -22,7 +22,7 @@ NO_WEIGHT = 1e-20
 # Annealing comes down to reg from above mean(C) / 50, and stays at a stage only as long as that helps the next.
 ANNEAL_BELOW = 1 / 50
 ANNEAL_FACTOR = 0.2
-STAGE_TOL = 0.02
+STAGE_TOL = 0.005
 STAGE_ITERATIONS = 80
 
 
@@ -78,7 +78,7 @@ def solve_symmetric(C, reg, a, tol, max_iter):
     -------
     SinkhornResult
     """
-    scalings, n_iter, error = _Scalings(C, a, a, torch.zeros_like(a), torch.zeros_like(a)), 0, math.inf
+    scalings, n_iter, error = _Scalings.start_symmetric(C, a), 0, math.inf
     floor = _precision_floor(C, _mean_cost(C, a, a), reg)
     scalings.take_kernel(reg)
     while n_iter < max_iter and error > max(tol, floor):
@@ -91,22 +91,33 @@ def solve_symmetric(C, reg, a, tol, max_iter):
 class _Scalings:
     """Potentials f and g in K = exp((f + g - C) / reg), and scalings of it: the plan is diag(left) K diag(right).
 
-    ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``.
+    ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``. What belongs
+    to rows and to columns lies in one tensor each, (..., n + m), and all work is done in place: small problems take as
+    long as the number of calls.
     """
 
-    def __init__(self, C, a, b, f, g):
-        self.C, self.f, self.g, self.weights = C, f, g, (a, b)
-        self.a, self.b = a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)
+    def __init__(self, C, a, b, f, g, padded):
+        self.C, self.padded = C, padded
+        self.weights, self.potentials = torch.cat((a, b), -1), torch.cat((f, g), -1)
+        if padded:
+            self.weights.clamp_min_(NO_WEIGHT)
+        self.a, self.b = self._split(self.weights)
+        self.scalings = torch.empty_like(self.weights)
+        self.left, self.right = self._split(self.scalings)
+        self.row_sums, self.column_sums = torch.empty_like(a), torch.empty_like(b)
         self.kernel = torch.empty_like(C)
+        self.transposed = self.kernel.transpose(-1, -2)
+
+    def _split(self, both):
+        return both.split(self.C.shape[-2:], -1)
 
     @classmethod
     def start(cls, C, a, b):
         """Start where K lies in [0, 1] with a 1 in every row and column: nothing can overflow or vanish."""
-        no_a, no_b = a <= NO_WEIGHT, b <= NO_WEIGHT
-        if bool(no_a.any()) or bool(no_b.any()):
-            return cls._start_padded(C, a, b, no_a.unsqueeze(-1), no_b.unsqueeze(-2))
+        if float(a.amin()) <= NO_WEIGHT or float(b.amin()) <= NO_WEIGHT:
+            return cls._start_padded(C, a, b, (a <= NO_WEIGHT).unsqueeze(-1), (b <= NO_WEIGHT).unsqueeze(-2))
         f = C.amin(-1)
-        return cls(C, a, b, f, (C - f.unsqueeze(-1)).amin(-2))
+        return cls(C, a, b, f, (C - f.unsqueeze(-1)).amin(-2), padded=False)
 
     @classmethod
     def _start_padded(cls, C, a, b, no_a, no_b):
@@ -114,63 +125,69 @@ class _Scalings:
         f = C.masked_fill(no_b, math.inf).amin(-1)
         g = (C - f.unsqueeze(-1)).masked_fill_(no_a, math.inf).amin(-2)
         f = (C - g.unsqueeze(-2)).masked_fill_(no_b, math.inf).amin(-1)
-        return cls(C.masked_fill(no_a & no_b, math.inf), a, b, f, g)
+        return cls(C.masked_fill(no_a & no_b, math.inf), a, b, f, g, padded=True)
+
+    @classmethod
+    def start_symmetric(cls, C, a):
+        """Start the problem of points against themselves at zero."""
+        zero = torch.zeros_like(a)
+        return cls(C, a, a, zero, zero, padded=float(a.amin()) <= NO_WEIGHT)
 
     def take_kernel(self, reg):
         """Take the kernel of the potentials at ``reg``, not scaled."""
-        self.reg, self.left, self.right = reg, self.a, self.b
-        torch.add((self.f / reg).unsqueeze(-1), self.C, alpha=-1.0 / reg, out=self.kernel)
-        # Smaller numbers may become denormal, twenty times slower; larger ones stand between weightless points alone.
-        limit = -0.92 * math.log(torch.finfo(self.C.dtype).tiny)
-        self.kernel.add_((self.g / reg).unsqueeze(-2)).clamp_(-limit, limit).exp_()
-        self.rows = _product(self.kernel, self.right)
+        self.reg = reg
+        self.scalings.copy_(self.weights)
+        unit = reg * math.log(2.0)  # exp2 is two to three times faster than exp
+        f, g = self._split(self.potentials / unit)
+        torch.add(f.unsqueeze(-1), self.C, alpha=-1.0 / unit, out=self.kernel)
+        # Smaller numbers may become denormal, which is slow; larger ones stand between weightless points alone.
+        limit = -0.92 * math.log2(torch.finfo(self.C.dtype).tiny)
+        self.kernel.add_(g.unsqueeze(-2)).clamp_(-limit, limit).exp2_()
+        _product(self.kernel, self.right, out=self.row_sums)
 
     def absorb(self):
         """Move the scalings into the potentials; the kernel is to be taken anew."""
-        self.f, self.g = self.potentials()
+        self.potentials = torch.div(self.scalings, self.weights).log_().mul_(self.reg).add_(self.potentials)
 
     def iterate(self, omega, count):
         """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of the scalings."""
-        transposed = self.kernel.transpose(-1, -2)
         for _ in range(count):
-            self.left = _step(self.left, self.a, self.rows, omega)
-            self.right = _step(self.right, self.b, _product(transposed, self.left), omega)
-            self.rows = _product(self.kernel, self.right)
+            _step(self.left, self.a, self.row_sums, omega)
+            _product(self.transposed, self.left, out=self.column_sums)
+            _step(self.right, self.b, self.column_sums, omega)
+            _product(self.kernel, self.right, out=self.row_sums)
         # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
-        error = _marginal_error(self.b, self.right, _product(transposed, self.a / self.rows))
-        extremes = (*torch.aminmax(self.left / self.a), *torch.aminmax(self.right / self.b))
-        error, *reached = torch.stack((error, *extremes)).tolist()
+        _product(self.transposed, self.a / self.row_sums, out=self.column_sums)
+        error = _marginal_error(self.b, self.right, self.column_sums)
+        error, *reached = torch.stack((error, *torch.aminmax(self.scalings / self.weights))).tolist()
         return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in reached)
 
     def average(self):
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
-        self.left = self.right = (self.right * self.a).div_(self.rows).sqrt_()
-        self.rows = _product(self.kernel, self.right)
-        return 2.0 * float(_marginal_error(self.a, self.left, self.rows))
+        self.right.mul_(self.a).div_(self.row_sums).sqrt_()
+        _product(self.kernel, self.right, out=self.row_sums)
+        return 2.0 * float(_marginal_error(self.a, self.right, self.row_sums))
 
     def retreat(self):
         """Undo what overflowed: go back to the potentials absorbed last, and take one step that cannot."""
-        g = (self.f.unsqueeze(-1) - self.C).div_(self.reg).add_(self.a.log().unsqueeze(-1))
-        self.g = -self.reg * g.logsumexp(-2)
-        f = (self.g.unsqueeze(-2) - self.C).div_(self.reg).add_(self.b.log().unsqueeze(-2))
-        self.f = -self.reg * f.logsumexp(-1)
+        f, _ = self._split(self.potentials)
+        g = (f.unsqueeze(-1) - self.C).div_(self.reg).add_(self.a.log().unsqueeze(-1)).logsumexp(-2).mul_(-self.reg)
+        f = (g.unsqueeze(-2) - self.C).div_(self.reg).add_(self.b.log().unsqueeze(-2)).logsumexp(-1).mul_(-self.reg)
+        self.potentials = torch.cat((f, g), -1)
         self.take_kernel(self.reg)
 
     def finish(self):
         """Make the rows exact."""
-        self.left = self.a / self.rows
-
-    def potentials(self):
-        """Return f and g with the scalings in them."""
-        f = self.f + self.reg * (self.left / self.a).log_()
-        return f, self.g + self.reg * (self.right / self.b).log_()
+        torch.div(self.a, self.row_sums, out=self.left)
 
     def result(self, n_iter, error, status):
         """Return the named result."""
-        (a, b), (f, g) = self.weights, self.potentials()
-        value = (a * f).sum(-1) + (b * g).sum(-1)
-        left, right = self.left * (a > NO_WEIGHT), self.right * (b > NO_WEIGHT)
-        return SinkhornResult(f, g, value, n_iter, error, status, self.kernel, left, right)
+        self.absorb()
+        f, g = self._split(self.potentials)
+        value = torch.linalg.vecdot(self.weights, self.potentials)
+        if self.padded:
+            self.scalings.mul_(self.weights > NO_WEIGHT)
+        return SinkhornResult(f, g, value, n_iter, error, status, self.kernel, self.left, self.right)
 
 
 class _Progress(NamedTuple):
@@ -186,7 +203,7 @@ def _converge(scalings, target, floor, max_iter):
         if growth > LARGEST_LOG_SCALING:
             scalings.absorb()
             scalings.take_kernel(scalings.reg)
-        count = min(FIRST_CHECKS.get(n_iter, CHECK_EVERY), max_iter - n_iter)
+        count = min(FIRST_CHECKS.get(n_iter, relaxation.steps_to(target)), max_iter - n_iter)
         error, growth = scalings.iterate(relaxation.omega, count)
         n_iter += count
         if math.isfinite(error + growth):
@@ -208,26 +225,32 @@ class _Relaxation:
 
     FIRST, LARGEST = 1.5, 1.99
     START_BELOW = 0.5
-    PATIENCE = 20
+    PATIENCE = 100  # iterations without a tenth of progress
 
     def __init__(self, floor):
         self.omega, self.largest, self.floor = 1.0, self.LARGEST, floor
-        self.last, self.best, self.idle = math.inf, math.inf, 0
+        self.rate, self.last, self.best, self.idle = 1.0, math.inf, math.inf, 0
 
     @property
     def stalled(self):
         """Whether the error has stopped falling, even without relaxation."""
         return self.largest == 1.0 and self.idle >= self.PATIENCE
 
+    def steps_to(self, target):
+        """Return how many steps to take before the next check: no more than it takes at the rate seen last."""
+        if not 0.0 < self.rate < 1.0:
+            return CHECK_EVERY
+        return max(1, min(CHECK_EVERY, math.ceil(math.log(target / self.last) / math.log(self.rate))))
+
     def observe(self, error, steps):
         """Choose omega for the next steps, after ``steps`` with the last."""
-        rate, self.last = (error / self.last) ** (1.0 / steps), error
-        self.idle = 0 if error < 0.9 * self.best else self.idle + 1
+        self.rate, self.last = (error / self.last) ** (1.0 / steps), error
+        self.idle = 0 if error < 0.9 * self.best else self.idle + steps
         self.best = min(self.best, error)
         if self.idle >= self.PATIENCE and error < 3.0 * self.floor and self.largest > 1.0:
             self.omega, self.largest, self.idle = 1.0, 1.0, 0  # relaxation amplifies rounding: once more without
         elif error < self.START_BELOW and self.largest > 1.0:
-            self.omega = min(self._adapted(rate), self.largest) if self.omega > 1.0 else self.FIRST
+            self.omega = min(self._adapted(self.rate), self.largest) if self.omega > 1.0 else self.FIRST
 
     def _adapted(self, rate):
         excess, missing = self.omega - 1.0, 2.0 - self.omega
@@ -239,20 +262,21 @@ class _Relaxation:
 
 
 def _step(scaling, weights, sums, omega):
-    """Return the scaling that solves its marginal, over-relaxed.
+    """Turn a scaling into the one that solves its marginal, over-relaxed; ``sums`` are used up.
 
     Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, arXiv
     1711.01851, which lowers omega for it): here the excess of an entry is that of a threefold step at most.
     """
-    solved = weights / sums
     if omega == 1.0:
-        return solved
-    return solved.mul_((solved / scaling).clamp_(max=3.0).pow_(omega - 1.0))
+        torch.div(weights, sums, out=scaling)
+    else:
+        solved = torch.div(weights, sums, out=sums)
+        torch.div(solved, scaling, out=scaling).clamp_(max=3.0).pow_(omega - 1.0).mul_(solved)
 
 
 def _mean_cost(C, a, b):
     """Return the mean cost between points with weight, the largest of a batch."""
-    return float((a * _product(C, b)).sum(-1).abs().amax())
+    return float(torch.linalg.vector_norm(torch.linalg.vecdot(a, _product(C, b)), math.inf))
 
 
 def _precision_floor(C, mean_cost, reg):
@@ -271,15 +295,17 @@ def _annealing(mean_cost, reg):
     return stages
 
 
-def _product(matrix, vector):
+def _product(matrix, vector, out=None):
     if vector.ndim == 1:
-        return torch.mv(matrix, vector)
-    return torch.bmm(matrix, vector.unsqueeze(-1)).squeeze(-1)
+        return torch.mv(matrix, vector, out=out)
+    out = None if out is None else out.unsqueeze(-1)
+    return torch.bmm(matrix, vector.unsqueeze(-1), out=out).squeeze(-1)
 
 
 def _marginal_error(weights, scaling, sums):
     """Return the L1 error of one marginal, the largest of a batch."""
-    return torch.addcmul(weights, scaling, sums, value=-1.0).abs_().sum(-1).amax()
+    errors = torch.linalg.vector_norm(torch.addcmul(weights, scaling, sums, value=-1.0), 1, -1)
+    return errors.amax() if errors.ndim else errors
 
 
 def _status(error, tol, floor, stalled=False):

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.ot import sinkhorn
-from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices
+from sinkgen.ot import sinkhorn_symmetric
+from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices, sort_by_class
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
@@ -199,7 +199,7 @@ def move_points(source, counts, classes, view, scale, mechanism, settings, backe
     """
     clip = settings.clip * scale.force
     mass_clip = settings.mass_share * clip
-    measured = source.map(lambda records: Records(view.measure(records.values), records.labels))
+    measured = source.map(lambda records: sort_by_class(Records(view.measure(records.values), records.labels)))
     even = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
     potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
@@ -278,6 +278,6 @@ def self_displacement(points, classes, reg, cost, backend):
     out = torch.empty_like(points)
     for rows in class_slices(classes).values():
         x = points[rows]
-        plan = sinkhorn(cost.matrix(x, x), reg, backend=backend).plan
+        plan = sinkhorn_symmetric(cost.matrix(x, x), reg, backend=backend).plan
         out[rows] = -0.5 * cost.weighted_gradient(plan * len(x), x, x)
     return out
