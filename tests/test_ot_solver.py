@@ -217,20 +217,19 @@ def test_an_overflow_is_undone(monkeypatch):
     assert bool(result.f.isfinite().all() and result.g.isfinite().all())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reg", [0.01, 0.3, 10.0])
-def test_symmetric_problem_is_the_general_one(reg, backend):
+def test_symmetric_problem_is_the_general_one(reg):
     x = points(0, 15, 3)
     C = resolve_cost("sqeuclidean").matrix(x, x)
     a = weights(1, 15)
     general = sinkhorn(C, reg, a, a, tol=1e-10, max_iter=20000)
-    symmetric = sinkhorn_symmetric(C, reg, a, tol=1e-10, max_iter=20000, backend=backend)
+    symmetric = sinkhorn_symmetric(C, reg, a, tol=1e-10)
     assert symmetric.status == "converged"
-    assert symmetric.n_iter <= (60 if backend == "torch" else 20000)
+    assert symmetric.n_iter <= 60
     torch.testing.assert_close(symmetric.value, general.value, rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(symmetric.plan, general.plan, rtol=0, atol=1e-8)
     actual = float((symmetric.plan.sum(0) - a).abs().sum())
-    assert actual <= symmetric.error + 1e-12
+    assert actual <= symmetric.error + 1e-14
 
 
 def test_symmetric_problem_reports_its_limits():
@@ -240,13 +239,14 @@ def test_symmetric_problem_reports_its_limits():
     assert sinkhorn_symmetric(C, 0.3, max_iter=1).status == "max_iter"
 
 
-def test_symmetric_problems_come_in_batches_and_must_be_square():
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_symmetric_problems_come_in_batches_and_must_be_square(backend):
     C = torch.stack([resolve_cost("sqeuclidean").matrix(x, x) for x in (points(0, 6, 2), points(1, 6, 2))])
-    batch = sinkhorn_symmetric(C, 0.5, tol=1e-10)
+    batch = sinkhorn_symmetric(C, 1.0, tol=1e-9, backend=backend)
     for k in range(2):
-        torch.testing.assert_close(batch.plan[k], sinkhorn_symmetric(C[k], 0.5, tol=1e-10).plan, rtol=0, atol=1e-9)
+        torch.testing.assert_close(batch.plan[k], sinkhorn(C[k], 1.0, tol=1e-9).plan, rtol=0, atol=1e-8)
     with pytest.raises(ValueError, match="C must be square"):
-        sinkhorn_symmetric(C[:, :3], 0.5)
+        sinkhorn_symmetric(C[:, :3], 1.0, backend=backend)
 
 
 SQUARE = torch.ones(3, 3)

@@ -74,12 +74,21 @@ def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torc
     C : Tensor of shape (n, n) or (B, n, n)
         Symmetric costs, zero on the diagonal, such that exp(-C / reg) is positive definite (squared L2, L1 and their
         sum are), float32 or float64; three dimensions are a batch of independent problems.
-    reg, a, tol, max_iter, backend
-        As in :func:`sinkhorn`.
+    reg : float
+        Regularisation, in units of C.
+    a : Tensor of shape (n,), optional
+        Weights, as in :func:`sinkhorn`.
+    tol : float, default=1e-3
+        L1 error of the marginals at which to stop.
+    max_iter : int, default=2000
+        Iterations at most.
+    backend : {"torch", "pot"}, default="torch"
+        Who solves it; "pot" has no solver of its own for this, and takes the general one.
 
     Returns
     -------
     SinkhornResult
+        As of :func:`sinkhorn`, with ``f`` equal to ``g`` but for ``error``.
 
     Raises
     ------
