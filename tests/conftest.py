@@ -26,3 +26,22 @@ def blobs():
     random = np.random.default_rng(0)
     y = np.repeat([0, 1], 300)
     return np.clip(random.normal(np.where(y, 1.5, -1.5)[:, None], 0.5, (600, 3)), -4, 4), y
+
+
+class _LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes the largest result of any operation."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return result
+
+
+@pytest.fixture
+def largest_tensor():
+    """A context that notes the largest tensor formed within it, in ``numel``."""
+    return _LargestTensor()

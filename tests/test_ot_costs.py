@@ -85,28 +85,14 @@ def test_squared_distance_is_never_negative():
     assert bool((matrix >= 0).all())
 
 
-def test_costs_never_hold_a_row_of_columns_of_coordinates(monkeypatch):
+def test_costs_never_hold_a_row_of_columns_of_coordinates(largest_tensor):
     """An (n, m, d) tensor here would have 2.2 million entries, the largest in need 60 thousand."""
-    largest = LargestTensor()
     x, y, weights = points(0, 60, 300), points(1, 120, 300), points(2, 60, 120)
-    with largest:
+    with largest_tensor:
         for cost in map(resolve_cost, NAMED):
             cost.squared_gradient_norms(x, y, cost.matrix(x, y))
             cost.weighted_gradient(weights, x, y)
-    assert largest.numel <= 120 * 300
-
-
-class LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
-    """Notes the largest result of any operation."""
-
-    numel = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in result if isinstance(result, (tuple, list)) else (result,):
-            if isinstance(tensor, torch.Tensor):
-                self.numel = max(self.numel, tensor.numel())
-        return result
+    assert largest_tensor.numel <= 120 * 300
 
 
 def test_feature_map_is_a_frozen_copy_in_evaluation_mode():

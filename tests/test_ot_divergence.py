@@ -6,7 +6,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinkgen.ot import BACKENDS, FeatureCost, MixedCost, debias_pair, entropic_cost, resolve_cost, sinkhorn_divergence
+from sinkgen.ot import (
+    BACKENDS,
+    FeatureCost,
+    MixedCost,
+    debias_pair,
+    entropic_cost,
+    resolve_cost,
+    sinkhorn_divergence,
+    streamed,
+)
 
 COSTS = ["sqeuclidean", "l1", "l1+l2", MixedCost(3.0)]
 PRECISE = {"tol": 1e-12, "max_iter": 50000}
@@ -122,6 +131,58 @@ def test_divergence_of_a_shift_is_its_square(seed, shift):
     torch.testing.assert_close(float(value), 2 * shift**2, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("cost", [*COSTS, "features"], ids=str)
+@pytest.mark.parametrize("rows", [1, 4, 7])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_blocks_of_rows_give_the_value_and_gradient_of_the_whole_matrix(cost, rows, weighted):
+    if cost == "features":
+        cost = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Tanh()).double()
+    x, y = points(0, 9, 3).requires_grad_(), (points(1, 11, 3) + 0.3).requires_grad_()
+    a, b = (weights(2, 9), weights(3, 11)) if weighted else (None, None)
+    if weighted:
+        a[4] = b[0] = 0
+        a, b = a / a.sum(), b / b.sum()
+
+    def loss(**blocks):
+        value = sinkhorn_divergence(x, y, 0.3, a=a, b=b, cost=cost, **blocks, **PRECISE)
+        return value.detach(), torch.autograd.grad(value, (x, y))
+
+    torch.testing.assert_close(loss(block_rows=rows), loss(), rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("divisor", [20, 512, 5100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_of_rows_solve_small_regularisations(divisor, dtype, monkeypatch):
+    """As many iterations as the whole matrix takes, and as exact."""
+    results = []
+    for name in ("solve", "solve_symmetric"):
+        solve = getattr(streamed, name)
+        monkeypatch.setattr(streamed, name, lambda *args, solve=solve: (results.append(solve(*args)), results[-1])[1])
+    x, y = points(0, 150, 5, dtype=dtype), points(1, 200, 5, dtype=dtype) + 0.3
+    reg = float(resolve_cost("sqeuclidean").matrix(x, y).mean()) / divisor
+    value = sinkhorn_divergence(x, y, reg, block_rows=32)
+    assert [result.status for result in results] == ["converged"] * 3
+    assert max(result.n_iter for result in results) <= 300
+    torch.testing.assert_close(value, sinkhorn_divergence(x, y, reg), rtol=1e-3, atol=0)
+
+
+def test_a_matrix_that_does_not_fit_memory_is_never_formed(monkeypatch, largest_tensor):
+    monkeypatch.setattr(streamed, "LARGEST_MATRIX", 50 * 50 - 1)
+    monkeypatch.setattr(streamed, "BLOCK_ENTRIES", 700)
+    x, y = points(0, 50, 3).requires_grad_(), points(1, 70, 3)
+    with largest_tensor:
+        sinkhorn_divergence(x, y, 0.5).backward()
+    assert largest_tensor.numel <= 700
+    with largest_tensor:
+        entropic_cost(x[:30], y, 0.5)
+    assert largest_tensor.numel == 30 * 70
+
+
+def test_one_that_overflows_ends_with_its_iterations():
+    x = torch.full((6, 2), 1e25)
+    assert not torch.isfinite(entropic_cost(x, -x, 1.0, max_iter=3, block_rows=2))
+
+
 def test_order_of_points_does_not_matter():
     x, y = points(0, 9, 3), points(1, 7, 3)
     order = torch.randperm(9, generator=torch.Generator().manual_seed(0))
@@ -205,6 +266,8 @@ GOOD = torch.ones(4, 2)
         ({"cost": "l3"}, "cost must be one of 'sqeuclidean'"),
         ({"a": GOOD[:, 0]}, "a must be non-negative and sum to one"),
         ({"b": torch.ones(3) / 3}, r"b must have shape \(4,\)"),
+        ({"block_rows": 0}, "block_rows must be at least 1"),
+        ({"block_rows": 2, "backend": "pot"}, "block_rows needs backend='torch'"),
     ],
 )
 def test_wrong_parameters_are_named(loss, arguments, match):

@@ -7,7 +7,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from sinkgen._validation import check_choice, check_integer, check_real
-from sinkgen.ot import pot, solver
+from sinkgen.ot import pot, solver, streamed
 from sinkgen.ot.costs import Cost, resolve_cost
 from sinkgen.ot.result import scale
 
@@ -114,7 +114,9 @@ def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torc
     return backend.solve_symmetric(C, reg, _check_weights("a", a, C, -1), tol, max_iter)
 
 
-def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, max_iter=2000, backend="torch"):
+def entropic_cost(
+    x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, max_iter=2000, backend="torch", block_rows=None
+):
     r"""Return W_reg between the weighted points x and y, differentiable in both.
 
     The gradient is that of the envelope theorem, sum_j P_ij grad c(x_i, y_j), at the solved plan P; no graph of the
@@ -137,6 +139,9 @@ def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, ma
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
         Who solves it; "pot" is the reference implementation, slower.
+    block_rows : int, optional
+        Rows of the cost matrix in memory at a time; fewer than all are computed anew in each iteration, by "torch"
+        alone. By default all rows, unless the matrix has more than 2^27 entries.
 
     Returns
     -------
@@ -158,11 +163,11 @@ def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, ma
     >>> x = torch.zeros(1, 2, requires_grad=True)
     >>> value = entropic_cost(x, torch.ones(3, 2), reg=0.1)
     >>> value.backward()
-    >>> value.item(), x.grad
+    >>> round(value.item(), 4), x.grad
     (2.0, tensor([[-2., -2.]]))
     """
     _check_points(x, y)
-    problem = _Problem.checked(reg, cost, tol, max_iter, backend)
+    problem = _Problem.checked(reg, cost, tol, max_iter, backend, block_rows)
     same = y is x and b is a
     a = _check_weights("a", a, x, 0)
     b = a if same else _check_weights("b", b, y, 0)
@@ -171,7 +176,18 @@ def entropic_cost(x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, ma
 
 
 def sinkhorn_divergence(
-    x, y, reg, *, a=None, b=None, cost="sqeuclidean", debias=0.0, tol=1e-3, max_iter=2000, backend="torch"
+    x,
+    y,
+    reg,
+    *,
+    a=None,
+    b=None,
+    cost="sqeuclidean",
+    debias=0.0,
+    tol=1e-3,
+    max_iter=2000,
+    backend="torch",
+    block_rows=None,
 ):
     r"""Return the semi-debiased Sinkhorn divergence of generated points x and records y, differentiable in x and y.
 
@@ -200,6 +216,9 @@ def sinkhorn_divergence(
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
         Who solves it; "pot" is the reference implementation, slower.
+    block_rows : int, optional
+        Rows of the cost matrix in memory at a time; fewer than all are computed anew in each iteration, by "torch"
+        alone. By default all rows, unless the matrix has more than 2^27 entries.
 
     Returns
     -------
@@ -223,9 +242,10 @@ def sinkhorn_divergence(
     4.0
     """
     if debias is None:
-        return entropic_cost(x, y, reg, a=a, b=b, cost=cost, tol=tol, max_iter=max_iter, backend=backend)
+        options = {"tol": tol, "max_iter": max_iter, "backend": backend, "block_rows": block_rows}
+        return entropic_cost(x, y, reg, a=a, b=b, cost=cost, **options)
     _check_points(x, y)
-    problem = _Problem.checked(reg, cost, tol, max_iter, backend)
+    problem = _Problem.checked(reg, cost, tol, max_iter, backend, block_rows)
     a1, a2 = _pair_weights(_check_weights("a", a, x, 0), debias)
     b = _check_weights("b", b, y, 0)
     x, y = problem.embed(x, y)
@@ -280,10 +300,21 @@ class _Problem:
     tol: float
     max_iter: int
     backend: object
+    block_rows: int | None
 
     @classmethod
-    def checked(cls, reg, cost, tol, max_iter, backend):
-        return cls(_check_reg(reg), resolve_cost(cost), _check_tol(tol), _check_max_iter(max_iter), _backend(backend))
+    def checked(cls, reg, cost, tol, max_iter, backend, block_rows):
+        checked = _check_reg(reg), resolve_cost(cost), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
+        if block_rows is not None:
+            block_rows = check_integer("block_rows", block_rows, low=1)
+            if backend != "torch":
+                raise ValueError(f"block_rows needs backend='torch'; {backend!r} holds the whole matrix")
+        return cls(*checked, block_rows)
+
+    @property
+    def limits(self):
+        """When to stop."""
+        return self.tol, self.max_iter
 
     def embed(self, x, y):
         """Return both where the cost measures them; the same tensor if they are the same."""
@@ -292,6 +323,11 @@ class _Problem:
 
     def value(self, x, y, a, b):
         """Return W_reg between embedded points."""
+        rows = self.block_rows
+        if rows is None:
+            rows = streamed.automatic_rows(len(x), len(y)) if self.backend is solver else len(x)
+        if rows < len(x):
+            return _StreamedValue.apply(x, y, self, a, b, rows)
         if y is x and b is a:
             return _SelfValue.apply(x, self, a)
         return _CrossValue.apply(x, y, self, a, b)
@@ -303,7 +339,7 @@ class _CrossValue(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, y, problem, a, b):
         C = problem.cost.matrix(x, y)
-        result = problem.backend.solve(C, problem.reg, a, b, problem.tol, problem.max_iter)
+        result = problem.backend.solve(C, problem.reg, a, b, *problem.limits)
         ctx.cost = problem.cost
         ctx.save_for_backward(x, y, result.kernel, result.left, result.right)
         return result.value
@@ -325,7 +361,7 @@ class _SelfValue(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, problem, a):
         C = problem.cost.matrix(x, x)
-        result = problem.backend.solve_symmetric(C, problem.reg, a, problem.tol, problem.max_iter)
+        result = problem.backend.solve_symmetric(C, problem.reg, a, *problem.limits)
         ctx.cost = problem.cost
         ctx.save_for_backward(x, result.kernel, result.left, result.right)
         return result.value
@@ -336,6 +372,29 @@ class _SelfValue(torch.autograd.Function):
         x, kernel, left, right = ctx.saved_tensors
         plan = scale(kernel, grad_value * left, right)
         return ctx.cost.weighted_gradient(plan + plan.t(), x, x), None, None
+
+
+class _StreamedValue(torch.autograd.Function):
+    """W_reg(x, y) as :class:`_CrossValue`, or W_reg(x, x) if y is x, with no more than a block of the matrix held."""
+
+    @staticmethod
+    def forward(ctx, x, y, problem, a, b, rows):
+        cloud = streamed.PointCloud(x, y, problem.cost, rows)
+        if y is x and b is a:
+            result = streamed.solve_symmetric(cloud, problem.reg, a, *problem.limits)
+        else:
+            result = streamed.solve(cloud, problem.reg, a, b, *problem.limits)
+        ctx.problem, ctx.rows = problem, rows
+        ctx.save_for_backward(x, y, a, b, result.f, result.g)
+        return result.value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_value):
+        x, y, *solution = ctx.saved_tensors
+        cloud = streamed.PointCloud(x, y, ctx.problem.cost, ctx.rows)
+        gradients = streamed.gradients(cloud, ctx.problem.reg, *solution, *ctx.needs_input_grad[:2])
+        return *(None if part is None else grad_value * part for part in gradients), None, None, None, None
 
 
 def _backend(name):

@@ -47,10 +47,14 @@ def solve(C, reg, a, b, tol, max_iter):
     -------
     SinkhornResult
     """
-    mean_cost = _mean_cost(C, a, b)
-    floor = _precision_floor(C, mean_cost, reg)
+    scalings = _Scalings.start(C, a, b)
+    return scalings.result(*descend(scalings, C.dtype, _mean_cost(C, a, b), reg, tol, max_iter))
+
+
+def descend(scalings, dtype, mean_cost, reg, tol, max_iter):
+    """Bring ``scalings`` to a solution at ``reg`` by way of larger ones; return iterations, error and status."""
+    floor, n_iter = precision_floor(dtype, mean_cost, reg), 0
     *stages, reg = _annealing(mean_cost, reg)
-    scalings, n_iter = _Scalings.start(C, a, b), 0
     for stage_reg in stages:
         scalings.take_kernel(stage_reg)
         budget = min(STAGE_ITERATIONS, (max_iter - n_iter) // 2)
@@ -58,7 +62,7 @@ def solve(C, reg, a, b, tol, max_iter):
         scalings.absorb()
     scalings.take_kernel(reg)
     last = _converge(scalings, max(tol, floor), floor, max_iter - n_iter)
-    return scalings.result(n_iter + last.n_iter, last.error, _status(last.error, tol, floor, last.stalled))
+    return n_iter + last.n_iter, last.error, solved_status(last.error, tol, floor, last.stalled)
 
 
 def solve_symmetric(C, reg, a, tol, max_iter):
@@ -78,14 +82,19 @@ def solve_symmetric(C, reg, a, tol, max_iter):
     -------
     SinkhornResult
     """
-    scalings, n_iter, error = _Scalings.start_symmetric(C, a), 0, math.inf
-    floor = _precision_floor(C, _mean_cost(C, a, a), reg)
+    scalings = _Scalings.start_symmetric(C, a)
+    return scalings.result(*average_down(scalings, C.dtype, _mean_cost(C, a, a), reg, tol, max_iter))
+
+
+def average_down(scalings, dtype, mean_cost, reg, tol, max_iter):
+    """Bring ``scalings`` to a solution of the symmetric problem; return iterations, error and status."""
+    floor, n_iter, error = precision_floor(dtype, mean_cost, reg), 0, math.inf
     scalings.take_kernel(reg)
     while n_iter < max_iter and error > max(tol, floor):
         error = scalings.average()
         n_iter += 1
     scalings.finish()
-    return scalings.result(n_iter, error, _status(error, tol, floor))
+    return n_iter, error, solved_status(error, tol, floor)
 
 
 class _Scalings:
@@ -137,28 +146,28 @@ class _Scalings:
         """Take the kernel of the potentials at ``reg``, not scaled."""
         self.reg = reg
         self.scalings.copy_(self.weights)
-        unit = reg * math.log(2.0)  # exp2 is two to three times faster than exp
-        f, g = self._split(self.potentials / unit)
-        torch.add(f.unsqueeze(-1), self.C, alpha=-1.0 / unit, out=self.kernel)
-        # Smaller numbers may become denormal, which is slow; larger ones stand between weightless points alone.
-        limit = -0.92 * math.log2(torch.finfo(self.C.dtype).tiny)
-        self.kernel.add_(g.unsqueeze(-2)).clamp_(-limit, limit).exp2_()
+        f, g = self._split(self.potentials)
+        gibbs_kernel(self.C, f, g, reg, out=self.kernel)
         _product(self.kernel, self.right, out=self.row_sums)
 
     def absorb(self):
         """Move the scalings into the potentials; the kernel is to be taken anew."""
         self.potentials = torch.div(self.scalings, self.weights).log_().mul_(self.reg).add_(self.potentials)
 
+    def steps_to_check(self, n_iter, expected):
+        """Return how many steps to take before the next check, which costs half a step."""
+        return FIRST_CHECKS.get(n_iter, expected)
+
     def iterate(self, omega, count):
         """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of the scalings."""
         for _ in range(count):
-            _step(self.left, self.a, self.row_sums, omega)
+            relaxed_step(self.left, self.a, self.row_sums, omega)
             _product(self.transposed, self.left, out=self.column_sums)
-            _step(self.right, self.b, self.column_sums, omega)
+            relaxed_step(self.right, self.b, self.column_sums, omega)
             _product(self.kernel, self.right, out=self.row_sums)
         # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
         _product(self.transposed, self.a / self.row_sums, out=self.column_sums)
-        error = _marginal_error(self.b, self.right, self.column_sums)
+        error = marginal_error(self.b, self.right, self.column_sums)
         error, *reached = torch.stack((error, *torch.aminmax(self.scalings / self.weights))).tolist()
         return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in reached)
 
@@ -166,7 +175,7 @@ class _Scalings:
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
         self.right.mul_(self.a).div_(self.row_sums).sqrt_()
         _product(self.kernel, self.right, out=self.row_sums)
-        return 2.0 * float(_marginal_error(self.a, self.right, self.row_sums))
+        return 2.0 * float(marginal_error(self.a, self.right, self.row_sums))
 
     def retreat(self):
         """Undo what overflowed: go back to the potentials absorbed last, and take one step that cannot."""
@@ -203,7 +212,7 @@ def _converge(scalings, target, floor, max_iter):
         if growth > LARGEST_LOG_SCALING:
             scalings.absorb()
             scalings.take_kernel(scalings.reg)
-        count = min(FIRST_CHECKS.get(n_iter, relaxation.steps_to(target)), max_iter - n_iter)
+        count = min(scalings.steps_to_check(n_iter, relaxation.steps_to(target)), max_iter - n_iter)
         error, growth = scalings.iterate(relaxation.omega, count)
         n_iter += count
         if math.isfinite(error + growth):
@@ -261,7 +270,16 @@ class _Relaxation:
         return min(best, 2.0 - 0.5 * missing)  # a rate seen early is a rough guess
 
 
-def _step(scaling, weights, sums, omega):
+def gibbs_kernel(C, f, g, reg, out):
+    """Return exp((f + g - C) / reg), in ``out``, which may be C itself."""
+    unit = reg * math.log(2.0)  # exp2 is two to three times faster than exp
+    torch.add((f / unit).unsqueeze(-1), C, alpha=-1.0 / unit, out=out)
+    # Smaller numbers may become denormal, which is slow; larger ones stand between weightless points alone.
+    limit = -0.92 * math.log2(torch.finfo(C.dtype).tiny)
+    return out.add_((g / unit).unsqueeze(-2)).clamp_(-limit, limit).exp2_()
+
+
+def relaxed_step(scaling, weights, sums, omega):
     """Turn a scaling into the one that solves its marginal, over-relaxed; ``sums`` are used up.
 
     Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, arXiv
@@ -279,12 +297,12 @@ def _mean_cost(C, a, b):
     return float(torch.linalg.vector_norm(torch.linalg.vecdot(a, _product(C, b)), math.inf))
 
 
-def _precision_floor(C, mean_cost, reg):
-    """Return the smallest L1 error of the marginals to ask for at the precision of C: 1e-5 or more for float32.
+def precision_floor(dtype, mean_cost, reg):
+    """Return the smallest L1 error of the marginals to ask for at a precision: 1e-5 or more for float32.
 
     Rounding moves the exponents (f + g - C) / reg by eps C / reg; where the plan has mass C is hardly above its mean.
     """
-    return torch.finfo(C.dtype).eps * max(84.0, mean_cost / reg)
+    return torch.finfo(dtype).eps * max(84.0, mean_cost / reg)
 
 
 def _annealing(mean_cost, reg):
@@ -302,13 +320,13 @@ def _product(matrix, vector, out=None):
     return torch.bmm(matrix, vector.unsqueeze(-1), out=out).squeeze(-1)
 
 
-def _marginal_error(weights, scaling, sums):
+def marginal_error(weights, scaling, sums):
     """Return the L1 error of one marginal, the largest of a batch."""
     errors = torch.linalg.vector_norm(torch.addcmul(weights, scaling, sums, value=-1.0), 1, -1)
     return errors.amax() if errors.ndim else errors
 
 
-def _status(error, tol, floor, stalled=False):
+def solved_status(error, tol, floor, stalled=False):
     if error <= tol:
         return "converged"
     return "floor" if stalled or error <= floor else "max_iter"
