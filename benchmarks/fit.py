@@ -1,0 +1,193 @@
+"""Whole fits and the semidual step: seconds, peak memory, and the share of time in matrix products.
+
+    python benchmarks/fit.py                      # the step, and fits against records, columns and budget
+    python benchmarks/fit.py --parts step --threads 2
+    python benchmarks/fit.py --parts records --records 1000 1000000
+
+The step is ``TransportQuery`` over all records, the private work of one release; beside it stand its two matrix
+products alone, in the same run. A fit is ``DPSinkhornGenerator().fit(X, y)`` in a process of its own, on mixtures of
+Gaussians with 10 classes; its products' share is their number of operations at the speed of a large product, over its
+seconds. Memory is the process's peak, before the fit (data included) and after it. How many points a fit places follows
+from records and budget.
+"""
+
+import argparse
+import json
+import math
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sinkgen import DPSinkhornGenerator
+from sinkgen.ot import resolve_cost
+from sinkgen.queries import TransportQuery, sort_by_class
+from sinkgen.sampling import ArraySource
+
+STEP_CASES = [(60_000, 784, 500, 1), (60_000, 784, 500, 10), (60_000, 80, 500, 1), (60_000, 80, 500, 10)]
+STEP_LIMIT = 1.5
+N_CLASSES = 10
+
+
+# --- The semidual step -----------------------------------------------------------------------------------------------
+
+
+def timed(run):
+    """Return the seconds that ``run()`` takes: of the processor on one thread, where other processes do not count."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
+    run()
+    return clock() - start
+
+
+def measure_step(n_records, d, n_points, n_classes, repeats):
+    """Return the medians of a step's seconds, its products' seconds, and the paired ratio."""
+    random = torch.Generator().manual_seed(0)
+    records, points = (torch.rand(n, d, generator=random) for n in (n_records, n_points))
+    labels = torch.randint(n_classes, (n_records,), generator=random).sort().values
+    classes = torch.arange(n_points) * n_classes // n_points
+    scale = float(resolve_cost("sqeuclidean").matrix(points, records[:500]).mean())
+    clip = 0.5 * math.sqrt(scale)
+    query = TransportQuery(
+        points, classes, torch.zeros(n_points), 0.02 * scale, clip, 0.2 * clip, resolve_cost("sqeuclidean")
+    )
+    chunks = list(ArraySource(records, labels).map(sort_by_class).chunks())
+    blocks = [
+        (points[classes == c], chunk.values[chunk.labels == c]) for chunk in chunks for c in chunk.labels.unique()
+    ]
+    plans = [torch.rand(len(x), len(y), generator=random) for x, y in blocks]
+
+    def step():
+        query.evaluate(iter(chunks))
+
+    def products():
+        for (x, y), plan in zip(blocks, plans, strict=True):
+            torch.mm(x, y.T)
+            torch.mm(plan, y)
+
+    step(), products()
+    pairs = [(timed(step), timed(products)) for _ in range(repeats)]
+    steps, alone = zip(*pairs, strict=True)
+    return statistics.median(steps), statistics.median(alone), statistics.median(a / b for a, b in pairs)
+
+
+def show_steps(repeats):
+    """Print the step's table; return its rows."""
+    print(f"{'records':>9}{'columns':>9}{'points':>8}{'classes':>9}{'step s':>9}{'products s':>12}{'ratio':>7}")
+    rows = []
+    for case in STEP_CASES:
+        step, products, ratio = measure_step(*case, repeats)
+        n_records, d, n_points, n_classes = case
+        asked = d == 784
+        verdict = ("pass" if ratio <= STEP_LIMIT else "short") + f" (at most {STEP_LIMIT})" if asked else ""
+        print(
+            f"{n_records:9}{d:9}{n_points:8}{n_classes:9}{step:9.3f}{products:12.3f}{ratio:7.2f}  {verdict}", flush=True
+        )
+        rows.append({"part": "step", "case": case, "step_s": step, "products_s": products, "ratio": ratio})
+    return rows
+
+
+# --- Whole fits ------------------------------------------------------------------------------------------------------
+
+
+def mixture(n_records, d):
+    """Return records of ten Gaussian classes in [0, 1]^d, and their labels."""
+    random = np.random.default_rng(0)
+    centres = random.uniform(0.3, 0.7, (N_CLASSES, d)).astype(np.float32)
+    labels = random.integers(N_CLASSES, size=n_records)
+    X = random.standard_normal((n_records, d), dtype=np.float32)
+    X *= 0.1
+    X += centres[labels]
+    return np.clip(X, 0, 1, out=X), labels
+
+
+def peak_speed():
+    """Return the operations a second of a large matrix product."""
+    a = torch.rand(2048, 2048)
+    torch.mm(a, a)
+    return 2 * 2048**3 / min(timed(lambda: torch.mm(a, a)) for _ in range(3))
+
+
+def measure_fit(n_records, d, epsilon):
+    """Fit once for the time and the memory, once more to count operations; return one row."""
+    X, y = mixture(n_records, d)
+    start_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def fit():
+        generator = DPSinkhornGenerator(epsilon, random_state=0, classes=range(N_CLASSES), noise_seed=0)
+        return generator.fit(X, y)
+
+    fitted = []
+    seconds = timed(lambda: fitted.append(fit()))
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with FlopCounterMode(display=False) as counter:
+        fit()
+    operations = counter.get_total_flops()
+    return {
+        "records": n_records,
+        "columns": d,
+        "epsilon": epsilon,
+        "points": len(fitted[0].generator_.mixture.points),
+        "seconds": seconds,
+        "start_mib": start_memory / 2**10,
+        "peak_mib": memory / 2**10,
+        "gflop": operations / 1e9,
+        "share": operations / peak_speed() / seconds,
+    }
+
+
+def show_fits(part, cases):
+    """Print a table of fits, each in a process of its own; return its rows."""
+    print(f"\n{'records':>9}{'columns':>9}{'epsilon':>9}{'points':>8}{'s':>9}", end="")
+    print(f"{'start MiB':>11}{'peak MiB':>10}{'share':>7}")
+    rows = []
+    for case in cases:
+        command = [sys.executable, __file__, "--threads", str(torch.get_num_threads()), "--one", *map(str, case)]
+        row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        print(
+            f"{row['records']:9}{row['columns']:9}{row['epsilon']:9g}{row['points']:8}{row['seconds']:9.2f}"
+            f"{row['start_mib']:11.0f}{row['peak_mib']:10.0f}{row['share']:7.2f}",
+            flush=True,
+        )
+        rows.append({"part": part, **row})
+    return rows
+
+
+def main():
+    """Measure what is asked for, and print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = ["step", "records", "columns", "budget"]
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--records", nargs="+", type=int, default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--columns", nargs="+", type=int, default=[16, 64, 256, 784])
+    parser.add_argument("--budget", nargs="+", type=float, default=[0.3, 1.0, 3.0, 10.0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--json", help="where to write the rows")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a fit, in this process
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(arguments.threads)
+    if arguments.one:
+        n_records, d, epsilon = arguments.one
+        print(json.dumps(measure_fit(int(n_records), int(d), float(epsilon))))
+        return
+    rows = show_steps(arguments.repeats) if "step" in arguments.parts else []
+    if "records" in arguments.parts:
+        rows += show_fits("records", [(n, 64, 1.0) for n in arguments.records])
+    if "columns" in arguments.parts:
+        rows += show_fits("columns", [(10_000, d, 1.0) for d in arguments.columns])
+    if "budget" in arguments.parts:
+        rows += show_fits("budget", [(100_000, 64, epsilon) for epsilon in arguments.budget])
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
