@@ -127,7 +127,7 @@ class _Sweeps:
         """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of scalings, 0."""
         for _ in range(count):
             self.g = self.next_g
-            relaxed_sums, sums = torch.zeros(2, len(self.b)).to(self.b)
+            relaxed_sums, sums = self.b.new_zeros(2, len(self.b))
             for rows, C in self.cloud.blocks():
                 kernel = gibbs_kernel(C, self.f[rows], self.g, self.reg, out=C)
                 a, row_sums = self.a[rows], kernel @ self.b
