@@ -6,6 +6,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.schema import Column, Schema
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
+from sinkgen.html import html_report
 from sinkgen.ledger import PrivacyLedger
 from sinkgen.progress import FitProgress
 from sinkgen.release import Release
@@ -28,6 +29,7 @@ __all__ = [
     "TSTRRegressor",
     "__version__",
     "accounting",
+    "html_report",
     "ot",
     "sample_from_pipeline",
     "score_report",

@@ -4,24 +4,21 @@ All of it looks at real records without noise: it is for those who hold them, an
 """
 
 import itertools
-from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone, is_classifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from sinkgen._validation import check_choice, check_integer
+from sinkgen.columns import Columns, Part, as_part, hold_out, named_columns
 
 __all__ = ["FidelityDisplay", "score_report"]
 
-N_BINS = 10
 MOST_PAIRS = 200
-NANOSECONDS_OF_A_DAY = 86_400e9
 KINDS = ("marginals", "correlations", "samples")
 
 
@@ -86,11 +83,11 @@ def score_report(real, synthetic, *, test=None, models=None, random_state=None):
     import pandas as pd
 
     random = check_random_state(random_state)
-    real, synthetic = _part(real), _part(synthetic)
-    real, test = _hold_out(real, random) if test is None else (real, _part(test))
+    real, synthetic = as_part(real), as_part(synthetic)
+    real, test = hold_out(real, random) if test is None else (real, as_part(test))
     if len({part.y is None for part in (real, synthetic, test)}) == 2:
         raise ValueError("real, synthetic and test must all have labels, or none of them")
-    views = _Columns(real).views(synthetic=synthetic, real=real, test=test)
+    views = Columns(real).views(synthetic=synthetic, real=real, test=test)
     rows = _learning_rows(views, models, random) | _marginal_rows(views, random) | _nearest_row(views)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["synthetic", "real"]).rename_axis("measure")
 
@@ -125,7 +122,7 @@ class FidelityDisplay:
     """
 
     def __init__(self, real, synthetic):
-        self.real, self.synthetic = _part(real).X, _part(synthetic).X
+        self.real, self.synthetic = as_part(real).X, as_part(synthetic).X
 
     @classmethod
     def from_samples(cls, real, synthetic, *, kind="marginals", **settings):
@@ -233,19 +230,19 @@ class FidelityDisplay:
         return self
 
     def _marginals(self, most, axes):
-        columns = _Columns(_Part(self.real))
+        columns = Columns(Part(self.real))
         names = columns.names[:most]
         self._take_axes(axes, len(names))
         for ax, name in zip(self.axes_, names, strict=False):
             column = columns.of[name]
-            real, synthetic = (_named_columns(X)[name] for X in (self.real, self.synthetic))
+            real, synthetic = (named_columns(X)[name] for X in (self.real, self.synthetic))
             column.draw(ax, {"real": real, "synthetic": synthetic})
             ax.set(title=str(name), yticks=[])
         self.axes_[0].legend(fontsize="small", framealpha=0.6, handlelength=1)
 
     def _correlations(self, most, axes):
         self._take_axes(axes, 2)
-        views = _Columns(_Part(self.real)).views(real=_Part(self.real), synthetic=_Part(self.synthetic))
+        views = Columns(Part(self.real)).views(real=Part(self.real), synthetic=Part(self.synthetic))
         for ax, (title, view) in zip(self.axes_, views.items(), strict=False):
             with np.errstate(divide="ignore", invalid="ignore"):  # a constant column: nan, blank
                 matrix = np.corrcoef(view.numbers, rowvar=False)
@@ -255,13 +252,13 @@ class FidelityDisplay:
 
     def _samples(self, most, axes):
         self._take_axes(axes, 2)
-        columns = _Columns(_Part(self.real))
+        columns = Columns(Part(self.real))
         for ax, title in zip(self.axes_, ("real", "synthetic"), strict=False):
             X = getattr(self, title)
             if np.ndim(X) > 2:
                 ax.imshow(_montage(np.asarray(X)[:most], self.real), cmap="gray")
             else:
-                ax.imshow(columns.view(_Part(X[:most])).numbers, vmin=-3, vmax=3, aspect="auto")
+                ax.imshow(columns.view(Part(X[:most])).numbers, vmin=-3, vmax=3, aspect="auto")
             ax.set(title=title, xticks=[], yticks=[])
 
     def _take_axes(self, axes, n):
@@ -291,153 +288,6 @@ def _montage(images, like):
     height, width, *channels = images.shape[1:]
     whole = rows.swapaxes(1, 2).reshape(side * height, side * width, *channels)
     return whole[..., 0] if channels == [1] else whole
-
-
-# --- Records as columns ----------------------------------------------------------------------------------------------
-
-
-class _Part(NamedTuple):
-    X: object
-    y: object = None
-
-
-def _part(given):
-    return _Part(*given) if isinstance(given, tuple) else _Part(given)
-
-
-def _hold_out(part, random):
-    if part.y is None:
-        return tuple(map(_Part, train_test_split(part.X, test_size=1 / 3, random_state=random)))
-    X, X_test, y, y_test = train_test_split(part.X, part.y, test_size=1 / 3, random_state=random)
-    return _Part(X, y), _Part(X_test, y_test)
-
-
-class _View(NamedTuple):
-    """What the measures need of some records: features as numbers (n, k), bins of each column (n, columns), labels."""
-
-    numbers: np.ndarray
-    bins: np.ndarray
-    y: object
-
-
-class _Columns:
-    """What is known of the columns, from the real records."""
-
-    def __init__(self, part):
-        columns = _named_columns(part.X)
-        self.names = list(columns)
-        self.of = {name: _column_kind(values)(values) for name, values in columns.items()}
-        self.target = None if part.y is None else _target_kind(part.y)(part.y)
-        if np.ndim(part.X) > 2:  # the pixels of images are of one kind: those at the border do not count more
-            scale = np.sqrt(np.mean([column.scale**2 for column in self.of.values()]))
-            for column in self.of.values():
-                column.scale = scale
-
-    def view(self, part):
-        columns = _named_columns(part.X)
-        if list(columns) != self.names:
-            raise ValueError("real and synthetic records must have the same columns")
-        bins = [self.of[name].bins(values) for name, values in columns.items()]
-        if self.target is not None and part.y is not None:
-            bins.append(self.target.bins(part.y))
-        numbers = np.column_stack([self.of[name].numbers(values) for name, values in columns.items()])
-        return _View(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))
-
-    def views(self, **parts):
-        return {name: self.view(part) for name, part in parts.items()}
-
-
-def _named_columns(X):
-    if hasattr(X, "columns"):
-        return {name: X[name] for name in X.columns}
-    X = np.asarray(X)
-    return dict(enumerate(X.reshape(len(X), -1).T))
-
-
-def _column_kind(values):
-    return _Numbers if values.dtype.kind in "biufmM" else _Categories
-
-
-def _target_kind(y):
-    return _Numbers if type_of_target(y).startswith("continuous") else _Categories
-
-
-class _Numbers:
-    """A column of numbers or dates."""
-
-    def __init__(self, values):
-        values = _floats(values)
-        self.edges = np.unique(np.nanquantile(values, np.linspace(0, 1, N_BINS + 1)[1:-1]))
-        self.centre, self.scale = np.nanmean(values), np.nanstd(values) or 1.0
-
-    def bins(self, values):
-        values = _floats(values)
-        return np.where(np.isnan(values), N_BINS, np.searchsorted(self.edges, values, side="right"))
-
-    def numbers(self, values):
-        return np.nan_to_num((_floats(values) - self.centre) / self.scale)[:, None]
-
-    def draw(self, ax, parts):
-        kind = parts["real"].dtype.kind
-        numbers = {label: _floats(values) for label, values in parts.items()}
-        if kind in "mM":
-            numbers = {label: values / NANOSECONDS_OF_A_DAY for label, values in numbers.items()}
-        edges = _edges(numbers["real"][np.isfinite(numbers["real"])], whole=kind in "biu")
-        for label, values in numbers.items():
-            ax.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, alpha=0.5, label=label)
-        if kind == "M":
-            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-            ax.xaxis_date()
-            ax.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=5))
-            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        if kind == "b":
-            ax.set_xticks([0, 1], ["False", "True"])
-
-
-def _edges(values, whole):
-    """Ends of some 20 bins of equal width; of whole numbers in each, so that no bin is empty by its place alone."""
-    if not whole:
-        return np.histogram_bin_edges(values, 20)
-    low, high = values.min(), values.max()
-    width = -(-(high - low + 1) // 25)
-    return np.arange(low, high + width + 1, width) - 0.5
-
-
-class _Categories:
-    """A column of anything else; what is missing is a category of its own."""
-
-    def __init__(self, values):
-        self.names = np.unique(_texts(values))
-
-    def bins(self, values):
-        texts = _texts(values)
-        places = np.searchsorted(self.names, texts).clip(max=len(self.names) - 1)
-        return np.where(self.names[places] == texts, places, len(self.names))
-
-    def numbers(self, values):
-        # Two categories are at distance 1; one that the real records lack is nothing.
-        return np.eye(len(self.names) + 1, len(self.names))[self.bins(values)] / np.sqrt(2)
-
-    def draw(self, ax, parts):
-        for offset, (label, values) in zip((-0.2, 0.2), parts.items(), strict=True):
-            shares = np.bincount(self.bins(values), minlength=len(self.names) + 1) / len(values)
-            ax.bar(np.arange(len(self.names)) + offset, shares[:-1], 0.4, alpha=0.7, label=label)
-        ax.set_xticks(range(len(self.names)), self.names, rotation=90)
-
-
-def _floats(values):
-    if values.dtype.kind in "mM":
-        nanoseconds = np.asarray(values, dtype=f"{values.dtype.kind}8[ns]")
-        return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64))
-    if hasattr(values, "to_numpy"):  # a nullable column of pandas
-        return values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.asarray(values, dtype=np.float64)
-
-
-def _texts(values):
-    texts = np.array([str(value) for value in values])
-    return np.where(values.isna(), "", texts) if hasattr(values, "isna") else texts
 
 
 # --- Measures --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,15 @@ def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
     assert list(models.load(tmp_path / "m").form.names)[2] == "earns"  # without a target: a column like the others
 
 
+def test_reports_of_a_model_without_target(workplace, tmp_path):
+    run("fit", workplace / "data.csv", "--epsilon", 20, "-q", "-o", tmp_path / "m")
+    data = ("--real", workplace / "data.csv", "-o", tmp_path / "page.html", "--force")
+    run("report", tmp_path / "m", *data)
+    assert "no models were trained" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    run("report", tmp_path / "m", *data, "--target", "score")
+    assert "R²" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
 def test_labels_of_numbers_come_back_as_numbers(tmp_path):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"x": random.normal(size=200).round(2), "grade": random.integers(1, 4, 200)})
@@ -176,6 +186,23 @@ def test_cells_that_no_declaration_covers_stop_nothing(tmp_path):
     assert set(synthetic["b"]) == {"Oslo", "Rome"}
     assert set(synthetic["c"]) == {3, 4}
     assert synthetic["a"].isna().any()
+
+
+def test_report_of_a_table_names_the_target_and_what_was_spent(workplace, people, tmp_path):
+    people[:150].to_parquet(tmp_path / "unseen.parquet")
+    data = ("--real", workplace / "data.csv", "--test", tmp_path / "unseen.parquet")
+    result = run("report", workplace / "model", *data, "-o", tmp_path / "report.html", "--seed", 0)
+    assert "for those who may see them" in result.stderr
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Synthetic data of model" in page
+    assert "epsilon = 50" in page
+    assert "to predict earns" in page
+    assert re.search(r"differ by \d", page)
+    for name in people:
+        assert f"<h3>{name}</h3>" in page
+    run("report", workplace / "model", *data, "-o", tmp_path / "report.html", code=1)
+    run("report", workplace / "model", *data, "-o", tmp_path / "report.html", "--force", "--target", "age")
+    assert "to predict age" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 # --- Images and arrays -----------------------------------------------------------------------------------------------
@@ -212,6 +239,17 @@ def test_images_come_back_as_arrays_and_as_pngs(picture_model, tmp_path):
     with Image.open(tmp_path / "synth" / files[0]) as image:
         assert image.size == (8, 8)
         assert image.mode == "L"
+
+
+def test_report_of_images_shows_them(picture_model, pictures, tmp_path):
+    page = tmp_path / "report.html"
+    for data in ("digits.npz", "png"):
+        run("report", picture_model, "--real", pictures / data, "-o", page, "--force", "--records", 200)
+        assert page.read_text(encoding="utf-8").count("data:image/png;base64,") == 2
+    run("report", picture_model, "--real", pictures / "digits.npz", "--target", "y", "-o", page, "--force", code=1)
+    np.savez(tmp_path / "other.npz", X=np.zeros((20, 9, 9)), y=np.zeros(20))
+    refused = run("report", picture_model, "--real", tmp_path / "other.npz", "-o", page, "--force", code=1)
+    assert "another shape" in refused.stderr
 
 
 def test_colour_without_labels(tmp_path):
@@ -253,6 +291,8 @@ def refusals(folder):
     (folder / "broken.parquet").write_bytes(SECRET.encode())
     np.savez(folder / "names.npz", theirs=np.zeros((3, 2)))
     (folder / "empty").mkdir(exist_ok=True)
+    (folder / "other.csv").write_text(f"wage\n{SECRET}\n")
+    page = ("-o", folder / "page.html")
     fit = ("fit", data, "--epsilon", 1, *new)
     return [
         (("schema", folder / "absent.csv"), "no such file"),
@@ -288,6 +328,12 @@ def refusals(folder):
         (("sample", model, "--where", "age=old"), "low..high"),
         (("sample", model, "--where", "city=Atlantis"), "knows the categories"),
         (("sample", model, "--label", "perhaps"), "it knows"),
+        (("report", folder / "empty", "--real", data, *page), "holds no model"),
+        (("report", model, "--real", folder / "absent.csv", *page), "no such file"),
+        (("report", model, "--real", folder / "empty", *page), "the model is of a table"),
+        (("report", model, "--real", folder / "other.csv", *page), "lacks columns of the model: age"),
+        (("report", model, "--real", data, "--target", "wage", *page), "there are: age"),
+        (("report", model, "--real", data, "--target", "gain", *page), "has missing cells"),
         (("privacy", folder / "empty"), "holds no model"),
         (("privacy", data), "line 1"),
     ]
@@ -361,11 +407,30 @@ def test_warnings_of_a_leak_are_one_line(workplace, tmp_path):
 # --- The command itself ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["schema", "fit", "sample", "privacy"])
+@pytest.mark.parametrize("command", ["schema", "fit", "sample", "report", "privacy"])
 def test_every_command_helps_with_examples(command):
     text = run(command, "--help").stdout
     assert "Examples" in text
     assert f"sinkgen {command} " in re.sub(r"\s+", " ", text)
+
+
+def test_commands_of_the_docs_run(digits, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    age = random.integers(18, 80, 300)
+    income = np.where(age + random.normal(0, 9, 300) > 50, ">50K", "<=50K")
+    pd.DataFrame({"age": age, "income": income}).to_csv("data.csv", index=False)
+    for number, (image, label) in enumerate(zip(digits[0][:200].reshape(-1, 8, 8), digits[1][:200], strict=True)):
+        Path("digits", str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((image * 15).astype(np.uint8)).save(f"digits/{label}/{number}.png")
+    blocks = re.findall(r"^```sh\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    commands = [line for block in blocks for line in block.splitlines()]
+    assert len(commands) > 10
+    for command in commands:
+        program, *arguments = shlex.split(command)
+        assert program == "sinkgen"
+        run(*arguments)
 
 
 def test_module_runs_and_says_its_version():

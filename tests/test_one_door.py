@@ -24,7 +24,9 @@ LAYERS = [
     {"distributed"},
     {"sources"},
     {"estimator"},
-    {"report", "tstr"},
+    {"columns", "tstr"},
+    {"report", "charts"},
+    {"html"},
     {"cli"},
     {"__main__"},
 ]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.cli import images, tables
@@ -184,7 +183,7 @@ def draw(model, n, labels, conditions, seed):
     seed : int or None
     """
     target = model.layout.target if model.layout else None
-    conditions = [_split(condition) for condition in conditions]
+    conditions = [_pair(condition) for condition in conditions]
     labels = [*labels, *(value for name, value in conditions if name == target)]
     wanted = _conditions(model, [pair for pair in conditions if pair[0] != target])
     y = None
@@ -200,7 +199,7 @@ def draw(model, n, labels, conditions, seed):
     return Drawn(X, y)
 
 
-def _split(condition):
+def _pair(condition):
     name, equals, value = condition.partition("=")
     if not equals:
         raise Refused("--where must read like COLUMN=VALUE")
@@ -286,43 +285,71 @@ def example_output(data):
 
 # --- Real records, beside a model's ----------------------------------------------------------------------------------
 
+MOST_DRAWN = 20_000
 
-def read_real(model, path, target, *, test=False):
-    """Read real records of the kinds that a model draws.
+
+class Compared(NamedTuple):
+    """Real and synthetic records of the same columns, as (X, y) each; y is None without labels or target."""
+
+    real: tuple
+    synthetic: tuple
+    test: tuple | None
+
+
+def compare(model, real, test, target, most, seed):
+    """Read real records of the kinds that a model draws, and draw as many.
 
     Parameters
     ----------
     model : Model
-    path : Path
+    real, test : Path
+        test may be None.
     target : str or None
         Column to be predicted; by default that of the model.
-    test : bool
-        Whether the test part of an .npz is wanted, if it has one.
+    most : int or None
+        Draw no more; None is 20,000.
+    seed : int or None
 
     Returns
     -------
-    X, y
-        y is None without a target.
+    Compared
 
     Raises
     ------
     Refused
-        If the file has other columns or another shape.
+        If a file has other columns or another shape.
     """
-    if not model.is_table:
-        X, y = images.read_arrays(path, test=test)
-        if X.shape[1:] not in (model.form.record_shape, model.form.network_shape):
-            raise Refused(f"{path} holds records of another shape than the model's")
-        return X.reshape(len(X), *model.form.network_shape), y if model.estimator.release_.labels else None
-    frame = tables.read_table(path, _kinds(model))
-    lacking = [str(name) for name in model.form.names if name not in frame.columns]
-    if lacking:
-        raise Refused(f"{path} lacks columns of the model: {', '.join(lacking)}")
-    return split(frame[columns_of(model)], target)
+    if target is None and model.layout is not None:
+        target = model.layout.target
+    part = _read_real(model, real, target)
+    held_out = None if test is None else _read_real(model, test, target, test=True)
+    X, y = draw(model, min(len(part[0]), most or MOST_DRAWN), (), (), seed)
+    if model.is_table:
+        X, y = _split(X, target)
+    else:
+        X, y = X.reshape(len(X), *model.form.network_shape), None if part[1] is None else y
+    return Compared(part, (X, y), held_out)
 
 
-def columns_of(model):
-    """Names of the columns of what :func:`draw` draws."""
+def _read_real(model, path, target, *, test=False):
+    if model.is_table:
+        if not tables.is_table(path):
+            raise Refused(f"the model is of a table: {path} must end in {', '.join(tables.SUFFIXES)}")
+        frame = tables.read_table(path, _kinds(model))
+        names = _columns(model)
+        lacking = [str(name) for name in names if name not in frame.columns]
+        if lacking:
+            raise Refused(f"{path} lacks columns of the model: {', '.join(lacking)}")
+        return _split(frame[names], target)
+    if target is not None:
+        raise Refused("--target is for tables")
+    X, y = images.read_arrays(path, test=test)
+    if X.shape[1:] not in (model.form.record_shape, model.form.network_shape):
+        raise Refused(f"{path} holds records of another shape than the model's")
+    return X.reshape(len(X), *model.form.network_shape), None if model.estimator.release_.labels is None else y
+
+
+def _columns(model):
     names = list(model.form.names)
     if model.layout:
         names.insert(model.layout.position, model.layout.target)
@@ -330,23 +357,21 @@ def columns_of(model):
 
 
 def _kinds(model):
+    """How cells of text are to be read: as what the model has made of them."""
     kinds = {}
     for column in model.form.columns:
-        values = getattr(column, "values", None)
-        is_plain = values is None or column.kind == "boolean"
-        kinds[column.name] = Column(column.kind, values=None if is_plain else values or None, nullable=True)
+        values = None if column.kind == "boolean" else getattr(column, "values", None)
+        kinds[column.name] = Column(column.kind, values=values or None, nullable=True)
     if model.layout:
         kinds[model.layout.target] = Column(values=model.estimator.classes_.tolist())
     return kinds
 
 
-def split(frame, target):
-    """A table without its target, and the target; y is None without one."""
+def _split(frame, target):
     if target is None:
         return frame, None
     if target not in frame.columns:
         raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
-    y = frame[target]
-    if pd.api.types.is_numeric_dtype(y) and y.isna().any():
+    if frame[target].isna().any():
         raise Refused(f"--target {target!r} has missing cells")
-    return frame.drop(columns=target), y.to_numpy()
+    return frame.drop(columns=target), frame[target]

@@ -1,0 +1,166 @@
+"""Real records as columns that can be measured: numbers or categories, with bins."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import type_of_target
+
+N_BINS = 10
+NANOSECONDS_OF_A_DAY = 86_400e9
+
+
+class Part(NamedTuple):
+    """Records, with labels or without."""
+
+    X: object
+    y: object = None
+
+
+def as_part(given):
+    """X or (X, y) as a :class:`Part`."""
+    return Part(*given) if isinstance(given, tuple) else Part(given)
+
+
+def hold_out(part, random):
+    """Two thirds of the records, and one."""
+    if part.y is None:
+        return tuple(map(Part, train_test_split(part.X, test_size=1 / 3, random_state=random)))
+    X, X_test, y, y_test = train_test_split(part.X, part.y, test_size=1 / 3, random_state=random)
+    return Part(X, y), Part(X_test, y_test)
+
+
+class View(NamedTuple):
+    """What the measures need of some records: features as numbers (n, k), bins of each column (n, columns), labels."""
+
+    numbers: np.ndarray
+    bins: np.ndarray
+    y: object
+
+
+class Columns:
+    """What is known of the columns, from the real records."""
+
+    def __init__(self, part):
+        columns = named_columns(part.X)
+        self.names = list(columns)
+        self.of = {name: _column_kind(values)(values) for name, values in columns.items()}
+        self.target = None if part.y is None else _target_kind(part.y)(part.y)
+        if np.ndim(part.X) > 2:  # the pixels of images are of one kind: those at the border do not count more
+            scale = np.sqrt(np.mean([column.scale**2 for column in self.of.values()]))
+            for column in self.of.values():
+                column.scale, column.edges = scale, column.quantiles  # nearly black is black
+
+    def view(self, part):
+        """The :class:`View` of records of these columns."""
+        columns = named_columns(part.X)
+        if list(columns) != self.names:
+            raise ValueError("real and synthetic records must have the same columns")
+        bins = [self.of[name].bins(values) for name, values in columns.items()]
+        if self.target is not None and part.y is not None:
+            bins.append(self.target.bins(part.y))
+        numbers = np.column_stack([self.of[name].numbers(values) for name, values in columns.items()])
+        return View(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))
+
+    def views(self, **parts):
+        """The views of several parts, by name."""
+        return {name: self.view(part) for name, part in parts.items()}
+
+
+def named_columns(X):
+    """Columns by name; those of an array, and the pixels of images, by number."""
+    if hasattr(X, "columns"):
+        return {name: X[name] for name in X.columns}
+    X = np.asarray(X)
+    return dict(enumerate(X.reshape(len(X), -1).T))
+
+
+def _column_kind(values):
+    return Numbers if values.dtype.kind in "biufmM" else Categories
+
+
+def _target_kind(y):
+    return Numbers if type_of_target(y).startswith("continuous") else Categories
+
+
+class Numbers:
+    """A column of numbers or dates."""
+
+    def __init__(self, values):
+        values = floats(values)
+        self.quantiles, counts = np.unique(
+            np.nanquantile(values, np.linspace(0, 1, N_BINS + 1)[1:-1]), return_counts=True
+        )
+        # A number that is two quantiles is a bin of its own: zero, among many zeros.
+        self.edges = np.sort(np.concatenate([self.quantiles, np.nextafter(self.quantiles[counts > 1], np.inf)]))
+        self.centre, self.scale = np.nanmean(values), np.nanstd(values) or 1.0
+
+    def bins(self, values):
+        values = floats(values)
+        return np.where(np.isnan(values), N_BINS, np.searchsorted(self.edges, values, side="right"))
+
+    def numbers(self, values):
+        return np.nan_to_num((floats(values) - self.centre) / self.scale)[:, None]
+
+    def draw(self, ax, parts):
+        kind = parts["real"].dtype.kind
+        numbers = {label: floats(values) for label, values in parts.items()}
+        if kind in "mM":
+            numbers = {label: values / NANOSECONDS_OF_A_DAY for label, values in numbers.items()}
+        edges = _edges(numbers["real"][np.isfinite(numbers["real"])], whole=kind in "biu")
+        for label, values in numbers.items():
+            ax.hist(np.clip(values, edges[0], edges[-1]), edges, density=True, alpha=0.5, label=label)
+        if kind == "M":
+            from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+            ax.xaxis_date()
+            ax.xaxis.set_major_locator(locator := AutoDateLocator(maxticks=5))
+            ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        if kind == "b":
+            ax.set_xticks([0, 1], ["False", "True"])
+
+
+def _edges(values, whole):
+    """Ends of some 20 bins of equal width; of whole numbers in each, so that no bin is empty by its place alone."""
+    if not whole:
+        return np.histogram_bin_edges(values, 20)
+    low, high = values.min(), values.max()
+    width = -(-(high - low + 1) // 25)
+    return np.arange(low, high + width + 1, width) - 0.5
+
+
+class Categories:
+    """A column of anything else; what is missing is a category of its own."""
+
+    def __init__(self, values):
+        self.names = np.unique(_texts(values))
+
+    def bins(self, values):
+        texts = _texts(values)
+        places = np.searchsorted(self.names, texts).clip(max=len(self.names) - 1)
+        return np.where(self.names[places] == texts, places, len(self.names))
+
+    def numbers(self, values):
+        # Two categories are at distance 1; one that the real records lack is nothing.
+        return np.eye(len(self.names) + 1, len(self.names))[self.bins(values)] / np.sqrt(2)
+
+    def draw(self, ax, parts):
+        for offset, (label, values) in zip((-0.2, 0.2), parts.items(), strict=True):
+            shares = np.bincount(self.bins(values), minlength=len(self.names) + 1) / len(values)
+            ax.bar(np.arange(len(self.names)) + offset, shares[:-1], 0.4, alpha=0.7, label=label)
+        ax.set_xticks(range(len(self.names)), self.names, rotation=90)
+
+
+def floats(values):
+    """A column's cells as float64, missing ones as nan; dates in nanoseconds since 1970."""
+    if values.dtype.kind in "mM":
+        nanoseconds = np.asarray(values, dtype=f"{values.dtype.kind}8[ns]")
+        return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64))
+    if hasattr(values, "to_numpy"):  # a nullable column of pandas
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.asarray(values, dtype=np.float64)
+
+
+def _texts(values):
+    texts = np.array([str(value) for value in values])
+    return np.where(values.isna(), "", texts) if hasattr(values, "isna") else texts
