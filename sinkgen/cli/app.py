@@ -183,6 +183,8 @@ def fit(
         ).fit(private.X, private.y)  # fmt: skip
     estimator.save(output)
     models.write_layout(output, private.layout)
+    if private.observed:
+        say(f"Read off the cells, and public with the model: the kinds of the columns {', '.join(private.observed)}")
     spent = estimator.privacy_spent()
     say(f"{str(spent).splitlines()[0]} Whole statement: sinkgen privacy {output}")
     say(f"Draw records: sinkgen sample {output} -n 1000 -o {models.example_output(data)}")

@@ -30,13 +30,17 @@ class Layout(NamedTuple):
 
 
 class Private(NamedTuple):
-    """Private records, and what is declared of them."""
+    """Private records, and what is declared of them.
+
+    ``observed`` are names of columns whose kind was read off their cells.
+    """
 
     X: Any
     y: np.ndarray | None
     schema: Any
     classes: tuple | None
     layout: Layout | None
+    observed: tuple = ()
 
 
 def read_private(path, schema_path, target, classes):
@@ -76,16 +80,17 @@ def _private_table(path, schema, target, classes):
     unknown = [name for name in schema if name not in frame.columns]
     if unknown:
         raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
+    observed = () if path.suffix.lower() == ".parquet" else tuple(name for name in frame.columns if name not in schema)
     if target is None:
         if classes is not None:
             raise Refused("--classes needs --target")
-        return Private(frame, None, schema, None, None)
+        return Private(frame, None, schema, None, None, observed)
     X, y = tables.split_target(frame, target, schema)
     labels = schema[target].values if target in schema else None
     if classes is not None:
         labels = _as_labels(classes.split(","), y)
     rest = {name: column for name, column in schema.items() if name != target}
-    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)))
+    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)), observed)
 
 
 def _read_schema(path):
