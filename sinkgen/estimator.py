@@ -16,6 +16,7 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
+from sinkgen.bulk import Bulk, to_dask, to_parquet
 from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
 from sinkgen.data.table import Rows, TableFormat, table_format
@@ -318,6 +319,81 @@ class DPSinkhornGenerator(BaseEstimator):
             codes = self._codes(y)
         X = release.form.decode(generator.draw(codes, random))
         return X if release.labels is None else (X, release.labels.decode(codes))
+
+    def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
+        """Draw many synthetic records by Dask, in parallel, where they are wanted.
+
+        Parameters
+        ----------
+        n_samples : int
+        label : str, default="label"
+            Name of the labels' column in a data frame.
+        partition_size : int, default=100_000
+            Records a partition.
+        random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+            With one, each partition is the same again, whoever draws it.
+
+        Returns
+        -------
+        X : dask.dataframe.DataFrame or dask.array.Array of shape (n_samples, ...)
+            A data frame has the labels as one more column.
+        y : dask.array.Array of shape (n_samples,)
+            Only if arrays were fitted, with labels.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            If ``n_samples`` or ``partition_size`` is not positive, or ``label`` names a column of the table.
+
+        Examples
+        --------
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
+        >>> gen.sample_dask(250_000).chunks
+        ((100000, 100000, 50000), (2,))
+        """
+        return to_dask(self._bulk(n_samples, label, partition_size, random_state))
+
+    def sample_to_parquet(self, path, n_samples, *, label="label", partition_size=100_000, random_state=None):
+        """Draw many rows of a table into Parquet files, one after the other, and hold one of them at a time.
+
+        The rows are those of :meth:`sample_dask` with the same ``random_state``; its ``.to_parquet(path)`` writes them
+        in parallel.
+
+        Parameters
+        ----------
+        path : str or Path
+            A folder, made if it does not exist.
+        n_samples, label, partition_size, random_state
+            As for :meth:`sample_dask`.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As for :meth:`sample_dask`, and if it was no data frame that was fitted.
+        FileExistsError
+            If the folder holds something.
+
+        Examples
+        --------
+        >>> import tempfile, pandas as pd
+        >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 2)), columns=["a", "b"])
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(frame)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     gen.sample_to_parquet(folder, 1000, partition_size=500)
+        ...     len(pd.read_parquet(folder))
+        1000
+        """
+        to_parquet(self._bulk(n_samples, label, partition_size, random_state), path)
+
+    def _bulk(self, n_samples, label, partition_size, random_state):
+        check_is_fitted(self)
+        n = check_integer("n_samples", n_samples, low=1)
+        size = check_integer("partition_size", partition_size, low=1)
+        return Bulk(self.generator_, self.release_, n, size, _stream(random_state).initial_seed(), label)
 
     def privacy_spent(self):
         """What the last fit cost: print it for a statement that can stand in a paper.

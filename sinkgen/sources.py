@@ -256,6 +256,10 @@ def open_records(X, y=None, *, as_array=False):
     """
     if isinstance(X, (str, os.PathLike)):
         X = parquet(X)
+    if hasattr(X, "__dask_graph__"):
+        from sinkgen.distributed import open_dask
+
+        return Data(*open_dask(X, y, as_array))
     if isinstance(X, (Chunks, ParquetFiles)):
         layout = X.layout(y, as_array)
         return Data(ChunkedSource(_Steady(partial(X.read, layout))), layout)

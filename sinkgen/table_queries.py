@@ -3,6 +3,7 @@
 As in :mod:`sinkgen.queries`, every class says why its ``sensitivity`` holds.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -55,7 +56,9 @@ class MarginalQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk."""
-        return torch.stack([part.sum(0) for part in _one_hot_by_class(records, self.widths, self.n_classes)]).flatten()
+        codes, labels = _known_classes(records, self.n_classes)
+        places = labels[:, None] * sum(self.widths) + _starts(self.widths).to(codes) + codes
+        return torch.bincount(places[codes >= 0], minlength=self.size)
 
     def read(self, value):
         """Counts (n_classes, D) of the D states of all columns."""
@@ -82,9 +85,17 @@ class PairQuery(SumQuery):
         self.sensitivity = math.sqrt(math.comb(len(self.widths), 2))
 
     def contribution(self, records):
-        """Counts of one chunk: a matrix product of its one-hot rows, for which alone they are made."""
-        parts = _one_hot_by_class(records, self.widths, self.n_classes)
-        return torch.cat([(part.T @ part)[self._above] for part in parts])
+        """Counts of one chunk."""
+        codes, labels = _known_classes(records, self.n_classes)
+        columns = list((codes + 1).T.contiguous())  # a state more, for -1, which is then left out
+        starts, counts = _starts(self.widths).tolist(), codes.new_zeros(self.n_classes, *self._above.shape)
+        for a, b in itertools.combinations(range(len(self.widths)), 2):
+            width_a, width_b = self.widths[a], self.widths[b]
+            shape = (self.n_classes, width_a + 1, width_b + 1)
+            places = (labels * shape[1] + columns[a]) * shape[2] + columns[b]
+            block = counts[:, starts[a] : starts[a] + width_a, starts[b] : starts[b] + width_b]
+            block += torch.bincount(places, minlength=math.prod(shape)).view(shape)[:, 1:, 1:]
+        return counts[:, self._above].flatten()
 
     def read(self, value):
         """Symmetric counts (n_classes, D, D) of the D states of all columns; 0 within a column."""
@@ -103,6 +114,17 @@ def pair_mask(widths):
     """
     column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
     return column[:, None] != column
+
+
+def _starts(widths):
+    """Where the states of each column start among those of all."""
+    return torch.tensor([0, *widths[:-1]]).cumsum(0)
+
+
+def _known_classes(records, n_classes):
+    """Codes (m, n_columns) and labels (m,) of the records that have a class."""
+    known = (records.labels >= 0) & (records.labels < n_classes)
+    return records.values[known].long(), records.labels[known].long()
 
 
 def _one_hot_by_class(records, widths, n_classes):

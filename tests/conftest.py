@@ -1,9 +1,13 @@
 """Data that several tests share; small, seeded, made here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+
+from sinkgen.training import tabular
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +49,11 @@ class _LargestTensor(torch.utils._python_dispatch.TorchDispatchMode):
 def largest_tensor():
     """A context that notes the largest tensor formed within it, in ``numel``."""
     return _LargestTensor()
+
+
+@pytest.fixture
+def quick_tables(monkeypatch):
+    """Hardly any steps of a table's public fit, for tests of what comes before it."""
+    auto = tabular.auto_settings
+    quick = {"steps": 5, "members": 1, "refinement_steps": 5}
+    monkeypatch.setattr(tabular, "auto_settings", lambda *facts, **given: replace(auto(*facts, **given), **quick))

@@ -21,7 +21,7 @@ LAYERS = [
     {"metadata"},
     {"training", "storage"},
     {"plan"},
-    {"distributed"},
+    {"distributed", "bulk"},
     {"sources"},
     {"estimator"},
     {"columns", "tstr"},

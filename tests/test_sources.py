@@ -2,7 +2,6 @@
 
 import itertools
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,11 @@ import torch
 from sinkgen import Column, DPSinkhornGenerator, PrivacyLeakWarning, PrivacyLedger
 from sinkgen.sampling import ChunkedSource, Records
 from sinkgen.sources import chunks, parquet
-from sinkgen.training import tabular
 
-pytestmark = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning"),
+    pytest.mark.usefixtures("quick_tables"),
+]
 N = 3000
 CUTS = (7, 64)
 
@@ -42,14 +43,6 @@ def pieces(n_pieces, *arrays):
     ends = np.sort(np.random.default_rng(n_pieces).integers(0, N, n_pieces - 1))
     ends = [0, *ends.tolist(), N]
     return [tuple(array[start:end] for array in arrays) for start, end in itertools.pairwise(ends)]
-
-
-@pytest.fixture(autouse=True)
-def quick_tables(monkeypatch):
-    """The public fit of a table is not what is tested here."""
-    auto = tabular.auto_settings
-    quick = {"steps": 5, "members": 1, "refinement_steps": 5}
-    monkeypatch.setattr(tabular, "auto_settings", lambda *facts, **given: replace(auto(*facts, **given), **quick))
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def check_labels(y, n_records):
     if y.ndim != 1 or len(y) != n_records:
         raise ValueError(f"y must hold one label for each record of X, got shape {y.shape}")
     y = unpack_numbers(y)
-    if y.dtype.kind == "O" and all(isinstance(label, str) for label in y):
+    if y.dtype.kind == "O" and _all_of(y, str):
         return y
     if y.dtype.kind not in "biufUS":
         raise TypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
@@ -113,5 +113,8 @@ def check_labels(y, n_records):
 
 def unpack_numbers(y):
     """``y`` as an array of numbers if it is one of objects that all are numbers; else as it is."""
-    are_boxed = y.dtype.kind == "O" and all(isinstance(value, Real) for value in y)
-    return np.array(y.tolist()) if are_boxed else y
+    return np.array(y.tolist()) if y.dtype.kind == "O" and _all_of(y, Real) else y
+
+
+def _all_of(values, kind):
+    return all(issubclass(found, kind) for found in set(map(type, values.tolist())))

@@ -1,0 +1,250 @@
+"""Beyond one machine's memory: equality, size, faults, bytes. Every figure of docs/distributed.md.
+
+    python benchmarks/scale.py data --rows 10000000 --to /tmp/people     Parquet of 20 mixed columns, made up
+    python benchmarks/scale.py fit --data /tmp/people                    time, and peak memory of the process
+    python benchmarks/scale.py equal                                     array, chunks, Parquet, Dask: the same release
+    python benchmarks/scale.py times                                     one step against records, points, columns
+    python benchmarks/scale.py killed                                    a worker killed in the middle of random steps
+    python benchmarks/scale.py bytes                                     over the loopback, a step
+
+Of ``bytes`` the loopback's counter is read: run it where nothing else uses that, such as ``unshare -n sh -c 'ip link
+set lo up; python benchmarks/scale.py bytes'``.
+"""
+
+import argparse
+import os
+import resource
+import signal
+import tempfile
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import dask
+import numpy as np
+import pandas as pd
+import torch
+
+from sinkgen import DPSinkhornGenerator, PrivacyLedger
+from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.mechanism import GaussianMechanism
+from sinkgen.ot import resolve_cost
+from sinkgen.queries import TransportQuery
+from sinkgen.sampling import CHUNK, Records
+from sinkgen.sources import chunks, open_records
+
+PART = 1_000_000
+
+
+def make_table(n, seed):
+    """Rows of 20 mixed columns that depend on each other through a hidden class and a hidden score."""
+    random = np.random.default_rng([7, seed])
+    kind, score = random.integers(0, 6, n), random.normal(size=n)
+    frame = {"age": np.clip(40 + 12 * score + 3 * kind + random.normal(0, 6, n), 17, 95).astype("int64")}
+    for j in range(5):
+        frame[f"amount{j}"] = np.exp(2 + 0.5 * score + 0.2 * j * kind + random.normal(0, 0.7, n)).round(2)
+    for j in range(3):
+        frame[f"rate{j}"] = 1 / (1 + np.exp(-score * (j - 1) - random.normal(0, 1, n)))
+        frame[f"count{j}"] = random.poisson(np.exp(0.3 * kind / (j + 1)))
+    for j, width in enumerate((3, 5, 8, 16, 40)):
+        codes = (kind * (j + 2) + random.geometric(0.4, n)) % width
+        frame[f"text{j}"] = pd.Categorical.from_codes(codes, [f"value {i}" for i in range(width)]).astype(str)
+    frame["since"] = pd.Timestamp("2015-01-01") + pd.to_timedelta(random.integers(0, 4000, n), unit="D")
+    frame["member"] = random.random(n) < 1 / (1 + np.exp(-score))
+    frame["answer"] = np.where(score + 0.3 * kind + random.normal(0, 1, n) > 1, "yes", "no")
+    return pd.DataFrame(frame)
+
+
+def data(rows, to):
+    """Write the table, a file a million rows."""
+    Path(to).mkdir(parents=True, exist_ok=True)
+    for i in range(-(-rows // PART)):
+        part = make_table(min(PART, rows - i * PART), i)
+        part.to_parquet(f"{to}/part.{i:04}.parquet", row_group_size=250_000, index=False)
+    print(f"{rows} rows x {part.shape[1]} columns in {to}")
+
+
+def fit(path):
+    """Fit all columns at epsilon 1, nothing declared."""
+    start = time.perf_counter()
+    gen = DPSinkhornGenerator(epsilon=1.0, verbose=1).fit(path, y="answer")
+    seconds = time.perf_counter() - start
+    print(f"fit {seconds:.0f} s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(gen.sample(5)[0].T)
+    print(gen.privacy_spent())
+
+
+def released(gen):
+    """All released numbers as one vector, and the statement."""
+    drawn = gen.release_.generator
+    parts = vars(drawn.mixture) if hasattr(drawn, "mixture") else drawn.state_dict()
+    return torch.cat([part.double().flatten() for part in parts.values()]), gen.privacy_spent()
+
+
+def equal(folder):
+    """The same seeds and keys on an array, 7 and 64 chunks, Parquet, and Dask of whole and of odd chunks."""
+    import dask.array as da
+    import dask.dataframe as dd
+
+    n = 16 * CHUNK
+    random = np.random.default_rng(0)
+    X = random.normal(size=(n, 5)).clip(-4, 4)
+
+    def gen(**given):
+        return DPSinkhornGenerator(**{"epsilon": 1.0, "noise_seed": 0, "random_state": 0, "schema": (-4, 4)} | given)
+
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(f"{folder}/numbers.parquet", row_group_size=10_000)
+    ways = {
+        "7 chunks": chunks(np.array_split(X, 7)),
+        "64 chunks": chunks(np.array_split(X, 64)),
+        "Parquet": f"{folder}/numbers.parquet",
+        "Dask, 8 partitions of whole chunks": da.from_array(X, chunks=(2 * CHUNK, 5)),
+        "Dask, 7 partitions that cut chunks": da.from_array(X, chunks=(-(-n // 7), 5)),
+    }
+    whole, spent = released(gen().fit(X))
+    report("numbers", ways, lambda way: released(gen().fit(way)), whole, spent)
+    table = make_table(50_000, 0)
+    table.to_parquet(f"{folder}/table.parquet", row_group_size=10_000)
+    ways = {
+        "7 chunks": chunks([table.iloc[rows] for rows in np.array_split(np.arange(len(table)), 7)]),
+        "Parquet": f"{folder}/table.parquet",
+        "Dask, 7 partitions": dd.from_pandas(table, npartitions=7),
+    }
+    whole, spent = released(gen(schema=None).fit(table, "answer"))
+    report("table", ways, lambda way: released(gen(schema=None).fit(way, "answer")), whole, spent)
+
+
+def report(what, ways, fitted, whole, spent):
+    """Print how far each way's release is from that of the array."""
+    for name, way in ways.items():
+        other, other_spent = fitted(way)
+        distance = float((other - whole).norm() / whole.norm())
+        print(f"{what}: {name}: relative distance {distance:.1e}, same statement: {other_spent == spent}", flush=True)
+
+
+def query_of(points, columns):
+    """A step of the semidual mechanism."""
+    x = torch.rand(points, columns, generator=torch.Generator().manual_seed(0))
+    classes, potentials = torch.zeros(points, dtype=torch.long), torch.zeros(points)
+    return TransportQuery(x, classes, potentials, 0.1, 0.5, 0.1, resolve_cost("sqeuclidean"))
+
+
+def as_tensors(records):
+    """Encoded records of one class."""
+    values = torch.from_numpy(np.asarray(records.values, dtype=np.float32))
+    return Records(values, torch.zeros(len(records), dtype=torch.long))
+
+
+def times():
+    """One step against records, points and columns, read in chunks that are made anew."""
+    block = np.random.default_rng(0).random((100_000, 128), dtype=np.float32)
+    base = {"records": 1_000_000, "points": 50, "columns": 16}
+    varied = {"records": (100_000, 1_000_000, 10_000_000), "points": (50, 100, 200), "columns": (16, 32, 64)}
+    for name, values in varied.items():
+        for value in values:
+            case = base | {name: value}
+            X = chunks(lambda case=case: (block[:, : case["columns"]] for _ in range(case["records"] // len(block))))
+            source = open_records(X).source.map(as_tensors)
+            query = query_of(case["points"], case["columns"])
+            start = time.process_time()
+            query.over(source, None)
+            print(f"{case}: {time.process_time() - start:.2f} s of the processor", flush=True)
+
+
+def cluster():
+    """Two workers of one thread on this machine, which fetch no partition from each other to balance their load."""
+    from distributed import LocalCluster
+
+    dask.config.set({"distributed.scheduler.work-stealing": False, "distributed.logging.distributed": "critical"})
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=None)
+
+
+def killed():
+    """SIGKILL to a worker in the middle of five random steps, a fit each."""
+    import dask.array as da
+    from distributed import Client
+
+    X = np.random.default_rng(0).normal(size=(8 * CHUNK, 3)).clip(-4, 4)
+    release, seen = GaussianMechanism.release, []
+
+    def gen(ledger=None):
+        given = {"epsilon": 1.0, "noise_seed": 0, "random_state": 0, "schema": (-4, 4), "steps": 5}
+        return DPSinkhornGenerator(ledger=ledger, **given)
+
+    with cluster() as made, Client(made) as client:
+        spread = da.from_array(X, chunks=(CHUNK, 3)).map_blocks(slow)
+        whole, spent = released(gen().fit(X))
+        for fault, step in enumerate(np.random.default_rng(1).choice(5, 5, replace=True)):
+            seen.clear()
+
+            def watched(self, what, query, source, step=step):
+                if what == "points":
+                    seen.append(what)
+                    if len(seen) == step + 1:
+                        pid = next(iter(client.run(os.getpid).values()))
+                        threading.Timer(0.1, os.kill, (pid, signal.SIGKILL)).start()
+                return release(self, what, query, source)
+
+            GaussianMechanism.release, ledger = watched, PrivacyLedger()
+            other, other_spent = released(gen(ledger).fit(spread))
+            GaussianMechanism.release = release
+            distance = float((other - whole).norm() / whole.norm())
+            same = other_spent == spent
+            print(f"fault {fault}, step {step}: distance {distance:.1e}, same statement {same}, charges {len(ledger)}")
+
+
+def slow(block):
+    """So that a step lasts long enough to be hit."""
+    time.sleep(0.2)
+    return block
+
+
+def bytes_a_step():
+    """Bytes over the loopback while a step runs, those of an idle cluster taken off, against the plan."""
+    import cloudpickle
+    import dask.array as da
+    from distributed import Client, wait
+
+    with cluster() as made, Client(made):
+        for points, columns in ((200, 32), (400, 64), (1000, 64)):
+            X = da.random.random((16 * CHUNK, columns), chunks=(CHUNK, columns)).persist()
+            wait(X)
+            source = open_records(X).source.map(as_tensors)
+            query = query_of(points, columns)
+            query.over(source, None)
+            start, idle = loopback(), time.perf_counter()
+            time.sleep(3)
+            rate = (loopback() - start) / (time.perf_counter() - idle)
+            start, begun = loopback(), time.perf_counter()
+            value = query.over(source, None)
+            seen = loopback() - start - rate * (time.perf_counter() - begun)
+            # The query to the scheduler and each worker; a result from worker to worker, and by the scheduler back.
+            plan = (2 + 1) * len(cloudpickle.dumps(query)) + (2 - 1 + 2) * 8 * len(value)
+            print(f"{points} points x {columns}: {seen:.0f} bytes, plan {plan}, ratio {seen / plan:.2f}", flush=True)
+
+
+def loopback():
+    """Bytes that the loopback has received."""
+    lines = Path("/proc/self/net/dev").read_text().splitlines()
+    return next(int(line.split(":")[1].split()[0]) for line in lines if line.strip().startswith("lo:"))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["data", "fit", "equal", "times", "killed", "bytes"])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--data", "--to", dest="path", default=f"{tempfile.gettempdir()}/people")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore", ReproducibleNoiseWarning)
+    run = {
+        "data": lambda: data(given.rows, given.path),
+        "fit": lambda: fit(given.path),
+        "equal": lambda: equal(f"{tempfile.gettempdir()}/scale"),
+        "times": times,
+        "killed": killed,
+        "bytes": bytes_a_step,
+    }
+    run[given.what]()

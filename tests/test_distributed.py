@@ -1,0 +1,212 @@
+"""Dask: the release that memory gives, on threads and on a cluster, also when a worker dies."""
+
+import os
+import signal
+import threading
+import time
+
+import dask
+import dask.array as da
+import dask.dataframe as dd
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from distributed import Client, LocalCluster
+
+from sinkgen import DPSinkhornGenerator, PrivacyLedger
+from sinkgen.accounting import GaussianRelease
+from sinkgen.mechanism import GaussianMechanism
+from sinkgen.queries import MeanQuery
+from sinkgen.sampling import CHUNK, ArraySource, Draw, Records
+from sinkgen.sources import open_records
+from sinkgen.streams import Streams, new_key
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning"),
+    pytest.mark.usefixtures("quick_tables"),
+]
+N = 3 * CHUNK + 100
+
+
+def generator(**given):
+    return DPSinkhornGenerator(**{"epsilon": 2.0, "noise_seed": 1, "random_state": 0, "schema": (-4, 4)} | given)
+
+
+def assert_same(one, other):
+    assert one.privacy_spent() == other.privacy_spent()
+    for name, value in vars(other.release_.generator.mixture).items():
+        torch.testing.assert_close(vars(one.release_.generator.mixture)[name], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    random = np.random.default_rng(0)
+    return random.normal(size=(N, 3)), random.integers(0, 2, N)
+
+
+@pytest.fixture(scope="module")
+def table():
+    random = np.random.default_rng(0)
+    ages, towns = random.integers(17, 90, 400), random.choice(["A", "B"], 400)
+    return pd.DataFrame({"age": ages, "town": towns, "answer": random.choice(["no", "yes"], 400)})
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    quiet = {"distributed.logging.distributed": "critical", "distributed.worker.profile.enabled": False}
+    with dask.config.set(quiet), LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made:
+        yield made
+
+
+def mapped(records):
+    return Records(torch.as_tensor(records.values, dtype=torch.float32))
+
+
+def test_whole_chunks_give_the_release_of_memory(numbers):
+    X, y = numbers
+    whole = generator(steps=3).fit(X, y)
+    cut = da.from_array(X, chunks=(CHUNK, 2))
+    assert_same(generator(steps=3).fit(cut, da.from_array(y, chunks=1000)), whole)
+    assert_same(generator(steps=3).fit(cut, y), whole)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_a_release_does_not_depend_on_the_partitions(numbers, rate):
+    """The records of a draw are the same; their sum differs by the rounding of the chunks at the ends."""
+    query, X = MeanQuery(torch.zeros(3), 2.0), numbers[0]
+    draw = None if rate == 1 else Draw(rate, Streams(new_key(2)).sampling("points", 0))
+    whole = query.over(ArraySource(torch.as_tensor(X, dtype=torch.float32)), draw)
+    for size in (N // 7, N // 64):
+        source = open_records(da.from_array(X, chunks=(size, 3))).source.map(mapped)
+        torch.testing.assert_close(query.over(source, draw), whole, rtol=1e-5, atol=1e-5 * float(whole.norm()))
+
+
+def test_the_batch_mechanism_brings_its_batch_together(numbers):
+    given = {"mechanism": "batch", "generator": "mlp", "steps": 3}
+    whole = generator(**given).fit(*numbers).generator_.state_dict()
+    spread = generator(**given).fit(da.from_array(numbers[0], chunks=(5000, 3)), numbers[1]).generator_.state_dict()
+    assert all(torch.equal(spread[name], value) for name, value in whole.items())
+
+
+def test_a_dask_table_gives_the_release_of_memory(table):
+    fits = [
+        generator(epsilon=1.0, schema={"age": (17, 90)}).fit(X, y)
+        for X, y in [
+            (table, "answer"),
+            (dd.from_pandas(table, npartitions=3), "answer"),
+            (dd.from_pandas(table[["age", "town"]], npartitions=3), dd.from_pandas(table["answer"], npartitions=3)),
+        ]
+    ]
+    for gen in fits[1:]:
+        assert gen.privacy_spent() == fits[0].privacy_spent()
+        assert torch.equal(gen.release_.generator.frequencies, fits[0].release_.generator.frequencies)
+
+
+def refused(X, error, message, y=None, **given):
+    ledger = PrivacyLedger()
+    with pytest.raises(error, match=message) as caught:
+        generator(ledger=ledger, **given).fit(X, y)
+    assert not len(ledger)
+    assert "secret" not in str(caught.value)
+
+
+def test_bad_partitions_are_refused_by_name_before_anything_is_spent(numbers, table):
+    X, y = numbers
+    good = dd.from_pandas(table, npartitions=2)
+    frames = [dask.delayed(table), dask.delayed(table.rename(columns={"age": "years"}))]
+    other = dd.from_delayed(frames, meta=table.iloc[:0], verify_meta=False)
+    refused(other, ValueError, r"partition 1 .*missing \['age'\]", schema=None)
+    refused(good, ValueError, "'wages'", "wages", schema=None)
+    refused(good, TypeError, "name of a column", table["answer"], schema=None)
+    refused(good[["age"]], ValueError, "partitions of X", good.repartition(npartitions=1)["answer"], schema=None)
+    cut = da.from_array(X, chunks=(5000, 3))
+    refused(cut, ValueError, "one label for each", y[:-1])
+    refused(cut, ValueError, "one label for each", da.from_array(y[:-1]))
+    refused(da.where(cut > 3.5, np.nan, cut), ValueError, "NaN or infinity")
+    refused(dask.delayed(X), TypeError, "dask.array or a dask.dataframe")
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # of Dask's own to_parquet
+def test_partitions_are_drawn_the_same_by_whoever(table, tmp_path):
+    gen = generator(schema={"age": (17, 90)}).fit(table, "answer")
+    drawn = gen.sample_dask(250, label="answer", partition_size=100, random_state=3)
+    assert drawn.npartitions == 3
+    whole = drawn.compute()
+    assert whole.dtypes.equals(table.dtypes)
+    assert len(whole) == 250
+    assert not whole.iloc[:100].reset_index(drop=True).equals(whole.iloc[100:200].reset_index(drop=True))
+    pd.testing.assert_frame_equal(drawn.partitions[1].compute(), whole.iloc[100:200])
+    gen.sample_to_parquet(tmp_path / "one", 250, label="answer", partition_size=100, random_state=3)
+    drawn.to_parquet(tmp_path / "other")
+    for folder in ("one", "other"):
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(tmp_path / folder).reset_index(drop=True), whole.reset_index(drop=True)
+        )
+    with pytest.raises(FileExistsError, match="not empty"):
+        gen.sample_to_parquet(tmp_path / "one", 10)
+    with pytest.raises(ValueError, match="label='town'"):
+        gen.sample_dask(10, label="town")
+    assert not gen.sample_dask(100).compute().equals(gen.sample_dask(100).compute())
+
+
+def test_arrays_are_drawn_as_dask_arrays(numbers):
+    gen = generator(steps=2).fit(*numbers)
+    X, y = gen.sample_dask(25, partition_size=10, random_state=0)
+    assert (X.chunks, y.chunks) == (((10, 10, 5), (3,)), ((10, 10, 5),))
+    again, labels = gen.sample_dask(25, partition_size=10, random_state=0)
+    assert (X.compute() == again.compute()).all()
+    assert (y.compute() == labels.compute()).all()
+    with pytest.raises(ValueError, match="Parquet holds tables"):
+        gen.sample_to_parquet("unused", 10)
+
+
+def slow(block):
+    time.sleep(0.1)
+    return block
+
+
+def soon(act):
+    threading.Timer(0.15, act).start()
+
+
+@pytest.mark.slow  # two workers import all that a fit needs, and a third one after the fault
+def test_a_worker_that_dies_changes_nothing(numbers, cluster):
+    """Killed in the middle of the second of three steps: the same releases, to the last bit, and one charge."""
+    query, killed = MeanQuery(torch.zeros(3), 2.0), []
+
+    def steps(ledger, disturbed):
+        mechanism = GaussianMechanism([GaussianRelease("points", 1.0, 0.5, 3)], ledger=ledger, noise_seed=1)
+        for step in range(3):
+            if disturbed and step == 1:
+                pid = next(iter(client.run(os.getpid).values()))
+                soon(lambda pid=pid: killed.append(os.kill(pid, signal.SIGKILL)))
+            yield mechanism.release("points", query, source)
+
+    with Client(cluster) as client:
+        cut = da.from_array(numbers[0], chunks=(3000, 3)).map_blocks(slow)
+        source, ledger = open_records(cut).source.map(mapped), PrivacyLedger()
+        quiet, loud = list(steps(PrivacyLedger(), False)), list(steps(ledger, True))
+    assert killed
+    assert all(torch.equal(one, other) for one, other in zip(quiet, loud, strict=True))
+    assert len(ledger) == 1
+
+
+def test_a_lost_scheduler_leaves_the_charge(numbers, monkeypatch):
+    ledger, release = PrivacyLedger(), GaussianMechanism.release
+    X = da.from_array(numbers[0], chunks=(CHUNK, 3)).map_blocks(slow)
+    quiet = {"distributed.logging.distributed": "critical", "distributed.comm.timeouts.connect": "1s"}
+    with (
+        dask.config.set(quiet),
+        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as lost,
+        Client(lost),
+    ):
+
+        def cut_off(*arguments):
+            soon(lambda: lost.close(timeout=1))
+            return release(*arguments)
+
+        monkeypatch.setattr(GaussianMechanism, "release", cut_off)
+        with pytest.raises(RuntimeError, match="scheduler was lost"):
+            generator(steps=3, ledger=ledger).fit(X)
+    assert len(ledger) == 1
