@@ -78,7 +78,7 @@ def folder(table, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("given", [{}, {"sampling_rate": 0.2}, {"metadata": "trust", "schema": None}], ids=str)
+@pytest.mark.parametrize("given", [{}, {"metadata": "trust", "schema": None}], ids=str)
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.PrivacyLeakWarning")
 def test_the_release_does_not_depend_on_how_numbers_came(numbers, given, tmp_path):
     given = {"schema": (-4, 4), "steps": 3} | given
