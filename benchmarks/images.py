@@ -59,6 +59,7 @@ def main():
     parser.add_argument("--steps", type=int)
     parser.add_argument("--sampling-rate", type=float)
     parser.add_argument("--debias", type=fraction, default="auto", help="fraction p, none or auto")
+    parser.add_argument("--augment", default="auto", choices=["auto", "none", "affine"])
     parser.add_argument("--samples", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="lr,mlp,cnn,fidelity", help="parts of the protocol")
@@ -71,7 +72,7 @@ def main():
     given = {name: getattr(args, name) for name in ("steps", "sampling_rate") if getattr(args, name) is not None}
     gen = DPSinkhornGenerator(
         args.epsilon, args.delta, mechanism=args.mechanism, generator=args.generator, debias=args.debias,
-        classes=np.unique(y), random_state=args.seed, **given,
+        augment=None if args.augment == "none" else args.augment, classes=np.unique(y), random_state=args.seed, **given,
     )  # fmt: skip
     start = time.perf_counter()
     gen.fit(X, y)
@@ -81,12 +82,12 @@ def main():
     spent = gen.privacy_spent()
     row = {
         "data": Path(args.data).stem, "mechanism": args.mechanism, "generator": args.generator, "seed": args.seed,
-        **given, "debias": args.debias, "epsilon_asked": args.epsilon, "epsilon_spent": spent.epsilon,
-        "delta": spent.delta, "fit_seconds": round(fitted - start, 2), "sample_seconds": round(sampled - fitted, 2),
+        **given, "debias": args.debias, "augment": args.augment, "epsilon_asked": args.epsilon,
+        "epsilon_spent": spent.epsilon, "delta": spent.delta, "fit_seconds": round(fitted - start, 2), "sample_seconds": round(sampled - fitted, 2),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
-    name = f"{row['data']}-{args.mechanism}-{args.generator}-eps{args.epsilon:g}-seed{args.seed}"
+    name = f"{row['data']}-{args.mechanism}-{args.generator}-{args.augment}-eps{args.epsilon:g}-seed{args.seed}"
     grid(X_new, y_new).save(args.out / f"{name}.png")
     if args.only:
         row |= score(args.protocol, args.data, X_new, y_new, args.only)

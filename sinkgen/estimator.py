@@ -16,6 +16,7 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
+from sinkgen.augment import AUGMENTATIONS
 from sinkgen.bulk import Bulk, to_dask, to_parquet
 from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
@@ -39,7 +40,7 @@ from sinkgen.training.semidual import train_semidual
 from sinkgen.training.tabular import train_tabular
 
 # Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
-SAVED = ("epsilon", "delta", "mechanism", "backend", "metadata", "accountant")
+SAVED = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
 
@@ -85,6 +86,12 @@ class DPSinkhornGenerator(BaseEstimator):
         as for an array, a data frame of one dtype is treated as an array whose columns have names.
     image_shape : (h, w) or (h, w, c), default=None
         Shape of the image in each row, where ``X`` has two dimensions.
+    augment : {"auto", "affine"}, callable or None, default="auto"
+        How images vary beyond what moves their points. "auto": by smooth deformations whose sizes are learned, on a
+        small share of the budget ("semidual", 16 pixels a side and more). None: not. "affine": also by small random
+        turns, scalings, shears and shifts of what is drawn, where it is public that these are symmetries of your
+        images. A callable ``(images, random) -> images`` instead of them: tensors (m, h, w) or (m, h, w, c) in [0, 1],
+        and a torch.Generator.
     classes : sequence, default=None
         Public set of labels; records with another label take no part in any class.
     metadata : {"learn", "trust", "require"}, default="learn"
@@ -160,6 +167,7 @@ class DPSinkhornGenerator(BaseEstimator):
         clip="auto",
         schema=None,
         image_shape=None,
+        augment="auto",
         classes=None,
         metadata="learn",
         accountant="auto",
@@ -185,6 +193,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.clip = clip
         self.schema = schema
         self.image_shape = image_shape
+        self.augment = augment
         self.classes = classes
         self.metadata = metadata
         self.accountant = accountant
@@ -317,7 +326,7 @@ class DPSinkhornGenerator(BaseEstimator):
             codes = stratified(weights, n, random)[torch.randperm(n, generator=random)]
         else:
             codes = self._codes(y)
-        X = release.form.decode(generator.draw(codes, random))
+        X = release.form.decode(self._vary(generator.draw(codes, random), random))
         return X if release.labels is None else (X, release.labels.decode(codes))
 
     def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
@@ -417,7 +426,9 @@ class DPSinkhornGenerator(BaseEstimator):
         return self.release_.spent
 
     @classmethod
-    def from_release(cls, release, generator="particles", *, backend="torch", random_state=None, verbose=0):
+    def from_release(
+        cls, release, generator="particles", *, backend="torch", augment="auto", random_state=None, verbose=0
+    ):
         """Make a new generator of what was released before, at no cost of privacy.
 
         Parameters
@@ -427,8 +438,8 @@ class DPSinkhornGenerator(BaseEstimator):
         generator : {"auto", "particles", "mlp", "conv"} or callable
             A network is trained on the release by the Sinkhorn divergence; "auto" and "particles" draw from the
             release itself.
-        backend, random_state, verbose
-            As for the class.
+        backend, augment, random_state, verbose
+            As for the class; ``augment`` varies what is drawn beyond what was released.
 
         Returns
         -------
@@ -449,7 +460,7 @@ class DPSinkhornGenerator(BaseEstimator):
         True
         """
         made = cls(
-            release.spent.epsilon, release.spent.delta, generator=generator, backend=backend,
+            release.spent.epsilon, release.spent.delta, generator=generator, backend=backend, augment=augment,
             random_state=random_state, verbose=verbose,
         )  # fmt: skip
         made._check_parameters()
@@ -485,10 +496,13 @@ class DPSinkhornGenerator(BaseEstimator):
         name = self.generator if isinstance(self.generator, str) else "custom"
         if name == "auto" and isinstance(self.generator_, Network):
             name = _network_name("auto", self.release_.form)
-        save_model(path, self.release_, self.generator_, name, {key: getattr(self, key) for key in SAVED})
+        parameters = {key: getattr(self, key) for key in SAVED}
+        if callable(self.augment):  # code is not saved
+            parameters["augment"] = "custom"
+        save_model(path, self.release_, self.generator_, name, parameters)
 
     @classmethod
-    def load(cls, path, generator=None):
+    def load(cls, path, generator=None, augment=None):
         """Read a generator that :meth:`save` wrote, onto the CPU. Executes nothing.
 
         Parameters
@@ -496,6 +510,8 @@ class DPSinkhornGenerator(BaseEstimator):
         path : str or Path
         generator : callable, default=None
             The factory of your own network, if it was saved with one.
+        augment : callable, default=None
+            Your own variation of images, if it was saved with one.
 
         Returns
         -------
@@ -504,7 +520,8 @@ class DPSinkhornGenerator(BaseEstimator):
         Raises
         ------
         FileNotFoundError, ValueError
-            If there is no model at ``path``, or it is damaged, newer than this version, or needs a factory.
+            If there is no model at ``path``, or it is damaged, newer than this version, or needs a factory or an
+            augment.
 
         Examples
         --------
@@ -517,6 +534,10 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         loaded = load_model(path, generator)
         name = loaded.generator_name if generator is None else generator
+        if loaded.parameters.get("augment") == "custom":
+            if not callable(augment):
+                raise ValueError("the model was saved with an augment of your own: give it to load as augment=")
+            loaded.parameters["augment"] = augment
         made = cls(**loaded.parameters, generator=name)
         made._adopt(loaded.release)
         made.generator_ = loaded.generator
@@ -546,6 +567,8 @@ class DPSinkhornGenerator(BaseEstimator):
             )
         if not (self.callback is None or callable(self.callback)):
             raise TypeError(f"callback must be callable or None, got {type(self.callback).__name__}")
+        if not (self.augment is None or callable(self.augment)):
+            check_choice("augment", self.augment, ["auto", *AUGMENTATIONS, None])
         resolve_cost(self.cost)
         check_integer("verbose", int(self.verbose), low=0)
         if self.noise_seed is not None:
@@ -583,6 +606,8 @@ class DPSinkhornGenerator(BaseEstimator):
             given["debias"] = self._check_debias()
         if not _is_auto(self.reg):
             given["reg"] = self._check_reg()
+        if self.augment is None and self.mechanism == "semidual":
+            given["deform"] = False
         return given
 
     def _check_debias(self):
@@ -610,6 +635,8 @@ class DPSinkhornGenerator(BaseEstimator):
             form = table_format(values.frame, self.schema)
         else:
             form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
+            if len(form.network_shape) < 2 and not (self.augment is None or _is_auto(self.augment)):
+                raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")
         facts = meta.collect(form, labels, self.classes, self.metadata)
         if self.generator == "conv" and len(form.network_shape) < 2:
             raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
@@ -622,7 +649,9 @@ class DPSinkhornGenerator(BaseEstimator):
         if self.mechanism != "semidual" or self.generator not in ("auto", "particles"):
             raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
         if given or self.image_shape is not None or self.cost != "sqeuclidean":
-            raise ValueError("steps, sampling_rate, clip, reg, debias, cost and image_shape have no meaning for tables")
+            raise ValueError(
+                "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
+            )
 
     def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
         mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
@@ -633,7 +662,8 @@ class DPSinkhornGenerator(BaseEstimator):
             source, counts, form, mechanism, settings,
             cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
         )  # fmt: skip
-        return Particles(mixture, space, form.warps()), mixture.class_weights
+        warps = form.warps() if settings.deform else None
+        return Particles(mixture, space, warps, form.texture()), mixture.class_weights
 
     def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
         weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
@@ -678,6 +708,12 @@ class DPSinkhornGenerator(BaseEstimator):
             random=random, backend=self.backend, progress=progress("public steps"),
         )  # fmt: skip
         self.generator_ = network.cpu()
+
+    def _vary(self, encoded, random):
+        if self.augment is None or _is_auto(self.augment):
+            return encoded
+        augment, shape = AUGMENTATIONS.get(self.augment, self.augment), self.release_.form.network_shape
+        return torch.cat([augment(part.view(-1, *shape), random).flatten(1) for part in encoded.split(4096)])
 
     def _condition(self, conditions):
         if not isinstance(self.generator_, ProductMixture):

@@ -17,18 +17,19 @@ LATENT_DIM = 32
 
 
 class Particles(nn.Module):
-    """Draws from a released mixture: a point by its mass, its variation and, for images, its deformation.
+    """Draws from a released mixture: a point by its mass, its variation and, for images, deformation and texture.
 
     Parameters
     ----------
     mixture : sinkgen.release.Mixture
     space : sinkgen.space.Space
     warps : sinkgen.warps.Warps or None
+    texture : sinkgen.texture.Texture or None
     """
 
-    def __init__(self, mixture, space, warps):
+    def __init__(self, mixture, space, warps, texture):
         super().__init__()
-        self.mixture, self.space, self.warps = mixture, space, warps
+        self.mixture, self.space, self.warps, self.texture = mixture, space, warps, texture
 
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
@@ -36,9 +37,11 @@ class Particles(nn.Module):
 
     def _draw(self, labels, generator):
         records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)
-        if self.warps is None:
-            return records
-        return self.warps.draw(records, self.mixture.warp_factors[labels], generator).clamp(0, 1)
+        if self.warps is not None:
+            records = self.warps.draw(records, self.mixture.warp_factors[labels], generator)
+        if self.texture is not None:
+            records = self.texture.draw(records, self.mixture.texture, self.space, generator)
+        return records.clamp(0, 1)
 
 
 class Network(nn.Module):

@@ -61,7 +61,7 @@ def make_plan(training, epsilon, delta, form, missing, given, accountant):
     else:
         mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
         settings = semidual.SemidualSettings(**{"steps": semidual.auto_steps(mu), **given})
-        shares = semidual.shares(form)
+        shares = semidual.shares(form, settings)
         main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}
     releases = split_budget(
         epsilon, delta, known | shares, steps=steps, own_delta=own_delta, sampled=(main, settings.sampling_rate),

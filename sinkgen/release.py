@@ -62,6 +62,9 @@ class Mixture:
         Variation around a point of class c is ``factors[c] @ standard normal``.
     warp_factors : Tensor of shape (n_classes, q, q)
         Likewise the amounts by which images of class c are deformed; q = 0 where records are no images.
+    texture : Tensor of shape (D,)
+        Standard deviation, at each encoded number, of what lies outside of the space's directions; 0 where records are
+        no images.
     class_weights : Tensor of shape (n_classes,)
         Non-negative, sum 1.
     """
@@ -71,6 +74,7 @@ class Mixture:
     mass: torch.Tensor
     factors: torch.Tensor
     warp_factors: torch.Tensor
+    texture: torch.Tensor
     class_weights: torch.Tensor
 
     def draw(self, labels, generator):

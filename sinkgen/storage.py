@@ -20,8 +20,8 @@ from sinkgen.product import ProductMixture
 from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
 
-# Version 1 had no deformations of images.
-FORMAT_VERSION = 2
+# Version 1 had no deformations of images, version 2 no texture.
+FORMAT_VERSION = 3
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -137,9 +137,10 @@ def _part(tensors, prefix):
 
 def _upgrade(tensors):
     """Tensors of an older version, with what has been added since."""
-    if "factors" in tensors and "warp_factors" not in tensors:
-        return tensors | {"warp_factors": torch.zeros(len(tensors["factors"]), 0, 0)}
-    return tensors
+    if "factors" not in tensors:
+        return tensors
+    added = {"warp_factors": torch.zeros(len(tensors["factors"]), 0, 0), "texture": torch.zeros(len(tensors["centre"]))}
+    return added | tensors
 
 
 class _Builder:
@@ -153,7 +154,8 @@ class _Builder:
         if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
             mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
-            return Particles(mixture, space, self.form.warps() if mixture.warp_factors.numel() else None)
+            warps = self.form.warps() if mixture.warp_factors.numel() else None
+            return Particles(mixture, space, warps, self.form.texture() if mixture.texture.any() else None)
         if set(tensors) == {"weights", "frequencies", "widths", "parts"}:
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:

@@ -84,6 +84,7 @@ def test_mixture_draws_points_by_mass_with_their_class_variation(random):
         mass=torch.tensor([1.0, 3.0, 1.0]),
         factors=torch.stack([0.1 * torch.eye(2), torch.diag(torch.tensor([0.0, 2.0]))]),
         warp_factors=torch.zeros(2, 0, 0),
+        texture=torch.zeros(2),
         class_weights=torch.tensor([0.5, 0.5]),
     )
     labels = torch.tensor([0] * 4000 + [1] * 1000)

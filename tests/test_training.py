@@ -184,9 +184,9 @@ def test_a_network_learns_the_released_mixture(monkeypatch):
     monkeypatch.setattr("sinkgen.training.distill.STEPS", 300)
     mixture = Mixture(
         torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]), torch.ones(3),
-        torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0, 0), torch.tensor([0.7, 0.3]),
+        torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0, 0), torch.zeros(2), torch.tensor([0.7, 0.3]),
     )  # fmt: skip
-    particles = Particles(mixture, Space(torch.full((2,), 0.5), torch.full((2,), 6.0), torch.eye(2)), None)
+    particles = Particles(mixture, Space(torch.full((2,), 0.5), torch.full((2,), 6.0), torch.eye(2)), None, None)
     random = torch.Generator().manual_seed(0)
     network = make_network("mlp", (2,), 2, random)
     distill(network, particles, mixture.class_weights, random=random)

@@ -14,6 +14,7 @@ import torch
 from sinkgen.data.check import check_finite
 from sinkgen.data.schema import parse_bounds
 from sinkgen.space import cosine_basis
+from sinkgen.texture import Texture
 from sinkgen.warps import Warps
 
 
@@ -147,6 +148,10 @@ class ArrayFormat(NumericFormat):
         """None: there is nothing to deform."""
         return None
 
+    def texture(self):
+        """None: columns have no texture."""
+        return None
+
     def public_basis(self):
         """None: the columns themselves are where variances are compared."""
         return None
@@ -184,6 +189,10 @@ class ImageFormat(NumericFormat):
     def warps(self):
         """Smooth deformations; none where images are too small to be interpolated without blur."""
         return Warps(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
+
+    def texture(self):
+        """Noise where images are bright."""
+        return Texture(self.image_shape)
 
     def public_basis(self):
         """Cosine waves: natural images have most of their variance in few of them."""

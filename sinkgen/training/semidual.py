@@ -14,6 +14,7 @@ from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, c
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
+from sinkgen.texture import texture_deviation
 from sinkgen.training.variation import Offsets, find_factors, find_warp_factors, fit_warps
 from sinkgen.training.views import cost_scale, make_view
 
@@ -53,6 +54,8 @@ class SemidualSettings:
         Share of a half-iteration of Sinkhorn's that a step moves the potentials.
     floor : float
         Least mass, as a share of the mean, that a point's displacement is divided by.
+    deform : bool
+        Whether deformations of images are learned.
     """
 
     steps: int
@@ -64,6 +67,7 @@ class SemidualSettings:
     settle: float = 0.6
     relaxation: float = 0.5
     floor: float = 0.2
+    deform: bool = True
 
     def reg_at(self, step):
         """Regularisation of a step, as a share of the mean cost."""
@@ -80,9 +84,9 @@ class SemidualSettings:
         return sum(map(self.is_averaging, range(self.steps)))
 
 
-def shares(form):
+def shares(form, settings):
     """Share of the budget of each release, for records of this format; they need not sum to 1."""
-    return SHARES if form.warps() is None else SHARES | {"warps": WARPS_SHARE}
+    return SHARES | {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else SHARES
 
 
 def auto_steps(mu):
@@ -118,7 +122,7 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     space : Space
     """
     counts = counts.clamp_min(1.0)
-    space, variances = find_space(source, float(counts.sum()), form, mechanism)
+    space, variances, texture = find_space(source, float(counts.sum()), form, mechanism)
     classes = allot_points(counts, space, mechanism, settings)
     start = _gaussian(len(classes), variances, random)
     view = make_view(cost, space, 0.5 * start)
@@ -126,11 +130,11 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
     points = shrink_points(view.coordinates(), classes, moved.noise)
     offsets = Offsets(points, classes, view, moved.potentials, space)
-    warps = fit_warps(form.warps(), points, space, variances)
+    warps = fit_warps(form.warps() if settings.deform else None, points, space, variances)
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors = find_factors(source, counts, offsets, warps, variances, mechanism)
     weights = (counts / counts.sum()).float()
-    return Mixture(points, classes, moved.mass, factors, warp_factors, weights), space
+    return Mixture(points, classes, moved.mass, factors, warp_factors, texture, weights), space
 
 
 def _gaussian(n, variances, random):
@@ -143,6 +147,7 @@ def _gaussian(n, variances, random):
 class _Found(NamedTuple):
     space: Space
     variances: torch.Tensor
+    texture: torch.Tensor
 
 
 def find_space(source, count, form, mechanism):
@@ -161,10 +166,12 @@ def find_space(source, count, form, mechanism):
     whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
     coordinates = source.map(lambda records: Records(whole.project(records.values), records.labels))
     moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
-    directions = principal_directions(
-        moment.float(), mechanism.noise_multiplier("moments") / count, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS
-    )
-    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances)
+    noise_scale = mechanism.noise_multiplier("moments") / count
+    directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+    texture = torch.zeros_like(centre)
+    if form.texture() is not None:
+        texture = radius * texture_deviation(moment.float(), directions.basis, basis, noise_scale)
+    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
 
 
 def allot_points(counts, space, mechanism, settings):

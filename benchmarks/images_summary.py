@@ -1,0 +1,87 @@
+"""Means over seeds of the rows that ``benchmarks/images.py`` wrote, and a figure of accuracy against epsilon.
+
+    for seed in 0 1 2; do python benchmarks/images.py --data mnist.npz --epsilon 10 --seed $seed; done
+    python benchmarks/images_summary.py --figure docs/accuracy.png
+
+Every row in the folder is used; published values stand beside them as they were printed.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+SCORES = ["lr", "mlp", "cnn", "fd_cnn", "coverage", "nn_ratio", "fit_seconds"]
+# Accuracy of a CNN, or the mean of several deep networks, trained on synthetic images; no public data; delta 1e-5.
+PUBLISHED = {
+    "mnist": {
+        "DP-Sinkhorn (2111.01177)": {10: 83.2},
+        "DPDM (2210.09929)": {0.2: 86.3, 1: 95.3, 10: 98.1},
+        "DP-FETA": {1: 95.6, 10: 98.1},
+        "FETA-Pro": {0.2: 86.2, 1: 97.1, 10: 98.6},
+    },
+    "fashion_mnist": {
+        "DP-Sinkhorn (2111.01177)": {10: 71.1},
+        "DPDM (2210.09929)": {0.2: 72.3, 1: 79.4, 10: 86.2},
+        "DP-FETA": {1: 81.7, 10: 87.3},
+        "FETA-Pro": {0.2: 70.2, 1: 82.3, 10: 88.3},
+    },
+}
+LABELS = {"semidual": "sinkgen", "batch": "sinkgen, the paper's mechanism"}
+
+
+def read(folder):
+    """All rows, one a run."""
+    rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(folder.glob("*-seed*.json"))])
+    if rows.empty:
+        raise SystemExit(f"no rows of benchmarks/images.py in {folder}")
+    return rows
+
+
+def summary(rows):
+    """Mean, half the range and number of seeds of each score."""
+    groups = rows.groupby(["data", "mechanism", "augment", "epsilon_asked"])[[s for s in SCORES if s in rows]]
+    means, spread, n = groups.mean(), (groups.max() - groups.min()) / 2, groups.size()
+    text = means.round(2).astype(str) + " ± " + spread.round(2).astype(str)
+    return text.assign(seeds=n)
+
+
+def draw(rows, path):
+    """Accuracy of the CNN against epsilon, one panel a data set."""
+    names = [name for name in PUBLISHED if name in set(rows["data"])]
+    figure, panels = plt.subplots(1, len(names), figsize=(5.2 * len(names), 4), squeeze=False, layout="constrained")
+    for panel, name in zip(panels[0], names, strict=True):
+        for (mechanism, augment), own in rows[rows["data"] == name].groupby(["mechanism", "augment"]):
+            scores = own.groupby("epsilon_asked")["cnn"].agg(["mean", "min", "max"])
+            label = LABELS[mechanism] + {"affine": ", affine", "none": ", no deformations"}.get(augment, "")
+            (line,) = panel.plot(scores.index, scores["mean"], marker="o", label=label, linewidth=2)
+            panel.fill_between(scores.index, scores["min"], scores["max"], color=line.get_color(), alpha=0.2)
+        for label, points in PUBLISHED[name].items():
+            panel.plot(list(points), list(points.values()), "--", marker="s", label=label, linewidth=1, markersize=4)
+        panel.set(xscale="log", xlabel="epsilon (delta = 1e-5)", title=name.replace("_", "-").upper())
+        panel.set_xticks([0.1, 0.2, 0.5, 1, 3, 10], ["0.1", "0.2", "0.5", "1", "3", "10"])
+        panel.minorticks_off()
+        panel.grid(alpha=0.3)
+    panels[0, 0].set_ylabel("accuracy on real test images, %, of a CNN\ntrained on synthetic ones")
+    panels[0, 0].legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def main():
+    """Read, print, draw."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", default=ROOT / "output", type=Path, help="folder of the rows")
+    parser.add_argument("--figure", type=Path, help="where to draw accuracy against epsilon")
+    args = parser.parse_args()
+    rows = read(args.rows)
+    with pd.option_context("display.width", 200, "display.max_columns", None):
+        print(summary(rows))
+    if args.figure:
+        draw(rows, args.figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Public symmetries of images: what is drawn is varied in ways that its user knows to be harmless."""
+
+import torch
+from torch.nn import functional as F
+
+# Standard deviations: turn and shear in radians, scale as a share of the size, shift as a share of the half side.
+TURN, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 0.04
+
+
+def random_affine(images, random):
+    """Small random turns, scalings, shears and shifts, other ones for each image.
+
+    Parameters
+    ----------
+    images : Tensor of shape (m, h, w) or (m, h, w, c), in [0, 1]
+    random : torch.Generator
+
+    Returns
+    -------
+    Tensor of the same shape, in [0, 1]
+        What comes in from outside repeats the border.
+
+    Examples
+    --------
+    >>> random_affine(torch.ones(2, 5, 5), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 5, 5])
+    """
+    turn, scale, shear, x, y = torch.randn(5, len(images), generator=random) * torch.tensor(
+        [[TURN], [SCALE], [SHEAR], [SHIFT], [SHIFT]]
+    )
+    scale = 1 + scale
+    maps = torch.stack([scale * turn.cos(), shear - turn.sin(), x, turn.sin(), scale * turn.cos(), y], 1).view(-1, 2, 3)
+    pixels = (images[..., None] if images.ndim == 3 else images).permute(0, 3, 1, 2)
+    grid = F.affine_grid(maps, list(pixels.shape), align_corners=False)
+    moved = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
+    return moved.permute(0, 2, 3, 1).reshape(images.shape).clamp(0, 1)
+
+
+AUGMENTATIONS = {"affine": random_affine}
