@@ -83,7 +83,8 @@ def main():
     row = {
         "data": Path(args.data).stem, "mechanism": args.mechanism, "generator": args.generator, "seed": args.seed,
         **given, "debias": args.debias, "augment": args.augment, "epsilon_asked": args.epsilon,
-        "epsilon_spent": spent.epsilon, "delta": spent.delta, "fit_seconds": round(fitted - start, 2), "sample_seconds": round(sampled - fitted, 2),
+        "epsilon_spent": spent.epsilon, "delta": spent.delta,
+        "fit_seconds": round(fitted - start, 2), "sample_seconds": round(sampled - fitted, 2),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)

@@ -60,7 +60,7 @@ class Texture:
         return images + noise * self.gain(images, space.centre)
 
     def gain(self, images, mean):
-        """Amplitude (m, D) at each pixel of images (m, D), of root mean square about 1 where ``mean`` (D,) is theirs."""
+        """Amplitude (m, D) at each pixel of images (m, D), about 1 where ``mean`` (D,) is theirs."""
         usual = self._around(mean[None].clamp(0, 1)).sqrt() + DARKEST
         return self._around(images.clamp(0, 1)).sqrt() / usual
 

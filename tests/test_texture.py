@@ -71,7 +71,9 @@ def test_affine_maps_are_small_and_differ_between_images(random):
     images = torch.zeros(200, 20, 20)
     images[:, 8:12, 8:12] = 1.0
     moved = random_affine(images, random)
-    assert moved.shape == images.shape and 0 <= float(moved.min()) and float(moved.max()) <= 1
+    assert moved.shape == images.shape
+    assert float(moved.min()) >= 0
+    assert float(moved.max()) <= 1
     assert float(moved.std(0).max()) > 0.1
     torch.testing.assert_close(moved.mean((1, 2)).mean(), images.mean(), rtol=0.1, atol=0)
     weights = moved.sum((1, 2))[:, None]
@@ -124,7 +126,8 @@ def test_augment_varies_what_is_drawn_and_nothing_else():
     np.testing.assert_allclose(dark.astype(float), bright / 2, atol=1)
     assert seen == [(50, 16, 16)]
     moved, _ = DPSinkhornGenerator.from_release(plain.release_, augment="affine").sample(50, random_state=3)
-    assert moved.shape == bright.shape and not np.array_equal(moved, bright)
+    assert moved.shape == bright.shape
+    assert not np.array_equal(moved, bright)
 
 
 def test_augment_is_saved_by_name_and_never_as_code(tmp_path):
@@ -150,7 +153,8 @@ def test_colour_images_keep_their_colours():
         y += [label] * 600
     X, y = np.stack(X), np.array(y)
     drawn, labels = DPSinkhornGenerator(10, classes=[0, 1], random_state=0).fit(X, y).sample(400, random_state=0)
-    assert drawn.shape == (400, 32, 32, 3) and drawn.dtype == np.uint8
+    assert drawn.shape == (400, 32, 32, 3)
+    assert drawn.dtype == np.uint8
     for label in (0, 1):
         means = [images[lab == label].mean((0, 1, 2)) for images, lab in ((X, y), (drawn, labels))]
         np.testing.assert_allclose(means[1], means[0], atol=25)
