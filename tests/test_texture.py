@@ -85,7 +85,7 @@ def test_affine_maps_are_small_and_differ_between_images(random):
 # --- as a user sees it -----------------------------------------------------------------------------------------------
 
 
-def blobs(n=400, side=16, channels=None, seed=0):
+def blobs(n=1500, side=16, channels=None, seed=0):
     """Bright discs of texture on black, of two sizes."""
     random = np.random.default_rng(seed)
     y = random.integers(0, 2, n)
@@ -107,7 +107,7 @@ def test_samples_have_texture_where_records_do():
     drawn, _ = fitted.sample(400, random_state=0)
     rough = [np.abs(np.diff(X[:, 6:10, 6:10].astype(float), axis=2)).mean() for X in (real, drawn)]
     assert rough[1] > 0.3 * rough[0]
-    assert drawn[:, 0].mean() < 10
+    assert drawn[:, 0].mean() < 0.3 * drawn[:, 6:10, 6:10].mean()
 
 
 def test_augment_varies_what_is_drawn_and_nothing_else():
