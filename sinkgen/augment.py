@@ -37,3 +37,24 @@ def random_affine(images, random):
 
 
 AUGMENTATIONS = {"affine": random_affine}
+
+
+class Augmented:
+    """A generator of images whose draws are varied.
+
+    Parameters
+    ----------
+    generator : torch.nn.Module
+        Draws encoded images (m, D): ``draw(labels, random)``.
+    augment : callable
+        Takes images (m, *image_shape) in [0, 1] and a torch.Generator, returns such images.
+    image_shape : (h, w) or (h, w, c)
+    """
+
+    def __init__(self, generator, augment, image_shape):
+        self.generator, self.augment, self.image_shape = generator, augment, tuple(image_shape)
+
+    def draw(self, labels, random):
+        """Encoded images (m, D) of the given classes (m,)."""
+        parts = self.generator.draw(labels, random).view(-1, *self.image_shape).split(4096)
+        return torch.cat([self.augment(part, random).flatten(1) for part in parts])

@@ -16,7 +16,7 @@ from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
-from sinkgen.augment import AUGMENTATIONS
+from sinkgen.augment import AUGMENTATIONS, Augmented
 from sinkgen.bulk import Bulk, to_dask, to_parquet
 from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
@@ -316,7 +316,7 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         release, random = self.release_, _stream(random_state)
-        generator, weights = self.generator_, release.class_weights
+        generator, weights = self._varied_generator(), release.class_weights
         if conditions is not None:
             generator = self._condition(conditions)
             weights = generator.class_weights
@@ -326,7 +326,7 @@ class DPSinkhornGenerator(BaseEstimator):
             codes = stratified(weights, n, random)[torch.randperm(n, generator=random)]
         else:
             codes = self._codes(y)
-        X = release.form.decode(self._vary(generator.draw(codes, random), random))
+        X = release.form.decode(generator.draw(codes, random))
         return X if release.labels is None else (X, release.labels.decode(codes))
 
     def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
@@ -402,7 +402,7 @@ class DPSinkhornGenerator(BaseEstimator):
         check_is_fitted(self)
         n = check_integer("n_samples", n_samples, low=1)
         size = check_integer("partition_size", partition_size, low=1)
-        return Bulk(self.generator_, self.release_, n, size, _stream(random_state).initial_seed(), label)
+        return Bulk(self._varied_generator(), self.release_, n, size, _stream(random_state).initial_seed(), label)
 
     def privacy_spent(self):
         """What the last fit cost: print it for a statement that can stand in a paper.
@@ -709,11 +709,11 @@ class DPSinkhornGenerator(BaseEstimator):
         )  # fmt: skip
         self.generator_ = network.cpu()
 
-    def _vary(self, encoded, random):
+    def _varied_generator(self):
         if self.augment is None or _is_auto(self.augment):
-            return encoded
-        augment, shape = AUGMENTATIONS.get(self.augment, self.augment), self.release_.form.network_shape
-        return torch.cat([augment(part.view(-1, *shape), random).flatten(1) for part in encoded.split(4096)])
+            return self.generator_
+        augment = AUGMENTATIONS.get(self.augment, self.augment)
+        return Augmented(self.generator_, augment, self.release_.form.network_shape)
 
     def _condition(self, conditions):
         if not isinstance(self.generator_, ProductMixture):

@@ -128,6 +128,8 @@ def test_augment_varies_what_is_drawn_and_nothing_else():
     moved, _ = DPSinkhornGenerator.from_release(plain.release_, augment="affine").sample(50, random_state=3)
     assert moved.shape == bright.shape
     assert not np.array_equal(moved, bright)
+    parts = DPSinkhornGenerator.from_release(plain.release_, augment=lambda images, random: 0 * images)
+    assert float(parts.sample_dask(30, random_state=0)[0].max().compute()) == 0
 
 
 def test_augment_is_saved_by_name_and_never_as_code(tmp_path):
