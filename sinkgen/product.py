@@ -1,15 +1,26 @@
 """A mixture of product distributions over the columns of a table, from which cells are drawn."""
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
+
+from sinkgen.balance import balanced_labels, balanced_states
+
+TINY = 1e-9
+CANDIDATES = 4  # records drawn for each that is wanted, where labels are not as frequent as in the mixture
 
 
 class ProductMixture(nn.Module):
     """Draws records of a table: a component by its weight, then each column's state by the component's frequencies.
 
-    Draws of one call are stratified: components and, within a component, the states of each column occur as often as
-    their probabilities say, up to rounding at random. Each record has the mixture's distribution; together they follow
-    it more closely than independent ones.
+    The label of a record is drawn given its states, with probability proportional to
+    ``P(c | x) ** share * prod_a exp(tilt[x_a, c])``, where P(c | x) is the mixture's own. By default labels are the
+    mixture's.
+
+    Draws of one call are stratified: components, the states of each column, and labels given states and pairs of
+    states, occur as often as their probabilities say, nearly. Each record has the same distribution as if it were
+    drawn alone; together they follow it more closely than independent ones.
 
     Parameters
     ----------
@@ -21,6 +32,10 @@ class ProductMixture(nn.Module):
         Number of states of each column.
     parts : Tensor of shape (D, 2), optional
         From where to where in each state, of 0 to 1, records may lie; everywhere by default.
+    tilt : Tensor of shape (D, n_classes), optional
+        What each state adds to the log-probability of each class; 0 by default.
+    share : float
+        Share of the mixture's own log-probabilities of the classes.
 
     Examples
     --------
@@ -33,14 +48,19 @@ class ProductMixture(nn.Module):
     frequencies: torch.Tensor
     widths: torch.Tensor
     parts: torch.Tensor
+    tilt: torch.Tensor
+    share: torch.Tensor
 
-    def __init__(self, weights, frequencies, widths, parts=None):
+    def __init__(self, weights, frequencies, widths, parts=None, tilt=None, share=1.0):
         super().__init__()
         whole = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(sum(widths), 1)
         self.register_buffer("weights", weights.double())
         self.register_buffer("frequencies", frequencies.double())
         self.register_buffer("widths", torch.as_tensor(tuple(widths)))
         self.register_buffer("parts", whole if parts is None else parts.double())
+        tilt = torch.zeros(sum(widths), weights.shape[1]) if tilt is None else tilt
+        self.register_buffer("tilt", tilt.double())
+        self.register_buffer("share", torch.as_tensor(share, dtype=torch.float64))
 
     @property
     def class_weights(self):
@@ -49,35 +69,79 @@ class ProductMixture(nn.Module):
 
     def draw(self, labels, generator):
         """Places (m, n_columns), a state plus a fraction, of records of the given classes (m,)."""
-        out = torch.empty(len(labels), len(self.widths), dtype=torch.float64)
-        for c in torch.unique(labels).tolist():
-            rows = torch.nonzero(labels == c).flatten()
-            if not self.weights[:, c].sum() > 0:
-                raise ValueError("no record of a class that is wanted can meet the conditions")
-            component = stratified(self.weights[:, c], len(rows), generator)
-            out[rows[torch.randperm(len(rows), generator=generator)]] = self._cells(component, generator)
+        n, wanted = len(labels), torch.bincount(labels, minlength=self.weights.shape[1])
+        usual = n * self.class_weights
+        if ((wanted > 0) & (usual <= 0)).any():
+            raise ValueError("no record of a class that is wanted can meet the conditions")
+        # How much more often than in the mixture each class is wanted.
+        lift = torch.where(usual > 0, wanted / usual.clamp_min(TINY), 0.0)
+        is_usual = ((wanted - usual).abs() <= 1).all()
+        lift = torch.ones_like(lift) if is_usual else lift
+        codes = self.draw_states(n if is_usual else CANDIDATES * n, generator, lift)
+        if self.weights.shape[1] > 1:
+            own, logits = self._class_logits(codes)
+            if not is_usual:
+                # Candidates come from the mixture's records of the wanted classes; the model's are wanted.
+                excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
+                chosen = stratified((excess - excess.max()).exp(), n, generator)
+                codes, logits = codes[chosen], logits[chosen]
+            drawn = balanced_labels(logits, self.state_numbers(codes), wanted, len(self.parts), generator)
+        else:
+            drawn = torch.zeros(n, dtype=torch.long)
+        rows = (drawn + _fraction(n, generator)).argsort()
+        out = torch.empty(n, len(self.widths), dtype=torch.float64)
+        out[labels.argsort()] = self._places(codes[rows], generator)
         return out
 
-    def _cells(self, component, generator):
-        """Places of records of the given components (m,), which are sorted."""
-        counts = torch.bincount(component, minlength=len(self.weights))
-        first = counts.cumsum(0) - counts
-        columns, start = [], 0
-        for width in self.widths.tolist():
-            states = slice(start, start + width)
-            offset = _fraction(len(counts), generator)[component]
-            share = (self._rank(component, generator) - first[component] + offset) / counts[component]
-            code = _invert(self.frequencies[:, states], component, share)
-            low, high = self.parts[states][code].T
-            columns.append(code + low + (high - low) * _fraction(len(code), generator))
-            start += width
+    def draw_states(self, n, generator, lift=None):
+        """States (n, n_columns) of records of all classes, sorted by component.
+
+        Parameters
+        ----------
+        n : int
+        generator : torch.Generator
+        lift : Tensor of shape (n_classes,), optional
+            How much more often than its weight says each class occurs; 1 by default.
+        """
+        weights = self.weights.sum(1) if lift is None else self.weights @ lift
+        component = stratified(weights, n, generator)
+        present, counts = torch.unique_consecutive(component, return_counts=True)
+        widths = self.widths.tolist()
+        states = balanced_states(self.frequencies[present].numpy(), counts.numpy(), widths, generator)
+        columns = []
+        for part in np.split(states, np.cumsum(widths)[:-1], axis=1):
+            codes = np.repeat(np.tile(np.arange(part.shape[1]), len(part)), part.flatten())
+            # In random order within each component.
+            order = (component + _fraction(len(component), generator)).argsort()
+            columns.append(torch.empty(len(component), dtype=torch.long).scatter_(0, order, torch.from_numpy(codes)))
         return torch.stack(columns, 1)
 
-    @staticmethod
-    def _rank(component, generator):
-        """A random order of the records within each component: their ranks among all, components after each other."""
-        order = (component + _fraction(len(component), generator)).argsort()
-        return torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    def _places(self, codes, generator):
+        low, high = self.parts[self.state_numbers(codes)].unbind(2)
+        within = [_fraction(len(codes), generator) for _ in range(codes.shape[1])]
+        return codes + low + (high - low) * torch.stack(within, 1)
+
+    def state_numbers(self, codes):
+        """Codes (m, n_columns) as places among the D states of all columns."""
+        return codes + self.widths.cumsum(0) - self.widths
+
+    def class_probabilities(self, codes):
+        """The mixture's own probabilities (m, n_classes) of the classes of records, given their codes."""
+        return self._class_logits(codes)[0].exp()
+
+    def _class_logits(self, codes):
+        """Log-probabilities (m, n_classes) of the classes: the mixture's own, and those that labels are drawn by."""
+        log_weights = self.weights.clamp_min(1e-300).log().float()
+        log_frequencies = self.frequencies.clamp_min(TINY).log().float()
+        chunks = []
+        for numbers in self.state_numbers(codes).split(8192):
+            rows = torch.zeros(len(numbers), len(self.parts)).scatter_(1, numbers, 1.0)
+            fit = rows @ log_frequencies.T
+            joint = torch.stack([(fit + of_class).logsumexp(1) for of_class in log_weights.T], 1)
+            chunks.append(joint.log_softmax(1))
+        own = torch.cat(chunks).double()
+        tilt = F.embedding_bag(self.state_numbers(codes), self.tilt, mode="sum")
+        return own, (self.share * own + tilt).log_softmax(1)
 
     def condition(self, parts):
         """The mixture given that each column's state lies in a part of its states.
@@ -109,7 +173,7 @@ class ProductMixture(nn.Module):
             frequencies[:, states] = torch.where(chance > 0, allowed / chance, frequencies[:, states])
         if not weights.sum() > 0:
             raise ValueError("no record can meet the conditions")
-        return ProductMixture(weights / weights.sum(), frequencies, self.widths.tolist(), inside)
+        return ProductMixture(weights / weights.sum(), frequencies, self.widths.tolist(), inside, self.tilt, self.share)
 
 
 def stratified(weights, n, generator):
@@ -123,16 +187,6 @@ def stratified(weights, n, generator):
     ends = weights.cumsum(0) / weights.sum()
     places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator)) / n
     return torch.searchsorted(ends, places, right=True).clamp_max(int(torch.nonzero(weights)[-1]))
-
-
-def _invert(frequencies, component, share):
-    """State (m,) at each share (m,) of the cumulated frequencies of its component."""
-    ends = frequencies.cumsum(1)
-    ends = (ends / ends[:, -1:] + torch.arange(len(ends))[:, None]).flatten()
-    width = frequencies.shape[1]
-    code = torch.searchsorted(ends, component + share, right=True) - component * width
-    last = width - 1 - (frequencies > 0).flip(1).int().argmax(1)
-    return torch.minimum(code.clamp_min(0), last[component])
 
 
 def _fraction(n, generator):

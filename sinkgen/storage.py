@@ -156,7 +156,7 @@ class _Builder:
             mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
             warps = self.form.warps() if mixture.warp_factors.numel() else None
             return Particles(mixture, space, warps, self.form.texture() if mixture.texture.any() else None)
-        if set(tensors) == {"weights", "frequencies", "widths", "parts"}:
+        if {"weights", "frequencies", "widths", "parts"} <= set(tensors):
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:
             raise ValueError("the model was saved with a generator of your own: give load its factory as generator=")

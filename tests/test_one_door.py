@@ -13,7 +13,8 @@ SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"l
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
     {"exceptions", "_validation", "_version", "_durable", "streams"},
-    {"accounting", "ot", "sampling", "journal", "space", "warps", "texture", "augment", "product"},
+    {"accounting", "ot", "sampling", "journal", "space", "warps", "texture", "augment", "balance"},
+    {"product"},
     {"mechanism", "ledger", "budget", "data", "progress"},
     {"queries", "generators"},
     {"release", "table_queries"},

@@ -9,15 +9,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch.nn import functional as F
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
+from sinkgen.balance import balanced_labels, balanced_states
 from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.table_metadata import fine_edges, merge_cells
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.training.labelling import learn_labelling
 from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
@@ -100,12 +104,100 @@ def test_draws_follow_the_mixture_closely():
     random = torch.Generator().manual_seed(0)
     weights = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
     frequencies = torch.tensor([[0.2, 0.8, 0.5, 0.5], [0.9, 0.1, 0.0, 1.0]])
-    places = ProductMixture(weights, frequencies, (2, 2)).draw(torch.ones(300, dtype=torch.long), random)
+    labels = torch.arange(300) % 10 < 4
+    places = ProductMixture(weights, frequencies, (2, 2)).draw(1 - labels.long(), random)
     states = places.floor()
     assert places.shape == (300, 2)
-    assert (states[:, 0] == 0).sum() == pytest.approx(300 * (0.2 / 3 + 0.9 * 2 / 3), abs=2)
-    assert (states[:, 1] == 0).sum() == pytest.approx(300 * 0.5 / 3, abs=2)
+    assert (states[:, 0] == 0).sum() == pytest.approx(300 * (0.2 * 0.3 + 0.9 * 0.7), abs=1)
+    assert (states[:, 1] == 0).sum() == pytest.approx(300 * 0.5 * 0.3, abs=1)
+    # P(class 0, state) of each column, up to what labels are drawn of
+    for column, wanted in ((0, 0.1 * 0.2 + 0.3 * 0.9), (1, 0.1 * 0.5)):
+        assert (states[labels, column] == 0).sum() == pytest.approx(300 * wanted, abs=12)
     assert states[:100, 0].mean() == pytest.approx(float(states[:, 0].mean()), abs=0.15)  # the order is random
+
+
+def test_a_class_wanted_more_often_than_it_occurs_has_its_own_records():
+    weights = torch.tensor([[0.02, 0.38], [0.02, 0.58]])
+    frequencies = torch.tensor([[0.2, 0.8], [0.9, 0.1]])
+    tilt = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
+    mixture = ProductMixture(weights, frequencies, (2,), tilt=tilt, share=0.0)
+    places = mixture.draw(torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(0))
+    ones = 0.4 * 0.8 + 0.6 * 0.1
+    odds = ones * math.e / (1 + math.e) / ((1 - ones) * 0.5)
+    assert (places >= 1).double().mean() == pytest.approx(odds / (1 + odds), abs=0.02)
+
+
+def test_single_draws_have_the_probabilities():
+    mixture = ProductMixture(torch.tensor([[0.3], [0.7]]), torch.tensor([[0.2, 0.8], [0.9, 0.1]]), (2,))
+    random = torch.Generator().manual_seed(0)
+    draws = torch.stack([mixture.draw(torch.zeros(1, dtype=torch.long), random) for _ in range(1000)])
+    assert (draws < 1).double().mean() == pytest.approx(0.3 * 0.2 + 0.7 * 0.9, abs=0.05)
+
+
+# --- Balance ---------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_balanced_states_are_whole_and_complete(data):
+    widths = data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
+    n = data.draw(st.integers(1, 6))
+    cells = data.draw(arrays(float, (n, sum(widths)), elements=st.sampled_from([0.0, 1e-12, 0.1, 0.5, 1.0])))
+    starts = np.cumsum(widths) - widths
+    cells[:, starts] += 1e-3
+    frequencies = cells / np.repeat(np.add.reduceat(cells, starts, axis=1), widths, axis=1)
+    counts = np.array(data.draw(st.lists(st.integers(1, 50), min_size=n, max_size=n)))
+    states = balanced_states(frequencies, counts, widths, torch.Generator().manual_seed(0))
+    assert (np.add.reduceat(states, starts, axis=1) == counts[:, None]).all()
+    assert (states >= 0).all()
+    assert (states <= np.ceil(counts[:, None] * frequencies) + 1e-6).all()
+
+
+def test_errors_of_balanced_states_do_not_add_up():
+    random = np.random.default_rng(0)
+    frequencies = random.dirichlet(np.ones(5), 200)
+    counts = np.full(200, 3)
+    states = balanced_states(frequencies, counts, [5], torch.Generator().manual_seed(0)).sum(0)
+    assert np.abs(states - (3 * frequencies).sum(0)).max() < 5  # independent draws: about 10
+
+
+def test_labels_are_balanced_over_states():
+    random = torch.Generator().manual_seed(0)
+    states = torch.randint(4, (3000, 2), generator=random) + torch.tensor([0, 5])
+    logits = torch.randn(3000, 3, generator=random).log_softmax(1)
+    wanted = torch.tensor([1000, 1200, 800])
+    labels = balanced_labels(logits, states, wanted, 9, random)
+    assert torch.equal(torch.bincount(labels), wanted)
+    expected = torch.zeros(9, 3).index_add_(0, states.flatten(), logits.exp().repeat_interleave(2, 0))
+    expected *= wanted / logits.exp().sum(0)
+    drawn = torch.zeros(9, 3).index_add_(0, states.flatten(), F.one_hot(labels, 3).float().repeat_interleave(2, 0))
+    assert (drawn - expected).abs().max() < 20  # independent draws: about 40
+    # Labels stay as likely as their probabilities say.
+    likely = logits.exp().square().sum(1).mean()
+    assert logits.exp().gather(1, labels[:, None]).mean() == pytest.approx(float(likely), abs=0.02)
+
+
+def test_only_wanted_classes_are_drawn():
+    states = torch.zeros(7, 1, dtype=torch.long)
+    labels = balanced_labels(torch.zeros(7, 3), states, torch.tensor([0, 7, 0]), 1, torch.Generator().manual_seed(0))
+    assert labels.tolist() == [1] * 7
+
+
+# --- Labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_are_additive_and_keep_the_marginals_within_classes():
+    random = torch.Generator().manual_seed(0)
+    weights = torch.rand(8, 2, generator=random)
+    frequencies = torch.cat([torch.rand(8, 4, generator=random).square().softmax(1) for _ in range(6)], 1)
+    mixture = ProductMixture(weights / weights.sum(), frequencies, (4,) * 6)
+    labelled = learn_labelling(mixture, random)
+    wanted = mixture.weights.T @ mixture.frequencies
+    labels = (torch.rand(20_000, generator=random) > mixture.class_weights[0]).long()
+    codes = labelled.draw(labels, random).floor().long()
+    for c in range(2):
+        rows = labelled.state_numbers(codes[labels == c])
+        assert (torch.bincount(rows.flatten(), minlength=24) / 20_000 - wanted[c]).abs().max() < 0.01
 
 
 def test_conditions_reweight():

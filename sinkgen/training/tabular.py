@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import Records
 from sinkgen.table_queries import MarginalQuery, PairQuery, ServiceQuery, pair_mask
+from sinkgen.training.labelling import learn_labelling
 
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
 EFFORT = 2e12  # multiplications that all fits together may take
@@ -168,7 +169,7 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
         mixture = refine(mixture, fit, source, total, states.widths, mechanism, settings)
     if not is_split:
         mixture = _column_as_label(mixture, n_classes)
-    return ProductMixture(mixture.weights, mixture.frequencies, form.widths)
+    return learn_labelling(ProductMixture(mixture.weights, mixture.frequencies, form.widths), random)
 
 
 class States(NamedTuple):
