@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest lint slow docs examples clean
+.PHONY: demo test test-oldest lint slow privacy docs examples clean
 
 demo: .venv/installed
 	MPLBACKEND=Agg SINKGEN_OUTPUT=output $(BIN)/python examples/plot_digits.py
@@ -12,6 +12,10 @@ test: .venv/installed
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+# The contracts of docs/privacy.md, with the counts that stand there.
+privacy: .venv/installed
+	$(BIN)/python -m pytest -n 2 --contracts
 
 # The oldest scikit-learn that is supported, with what was current beside it.
 OLDEST := "scikit-learn==1.6.*" "numpy<2.3" "scipy<1.16" "pandas<3" "imbalanced-learn<0.14" "pytest<9"

@@ -34,7 +34,10 @@ def check_real(name, value, *, low=-math.inf, high=math.inf, include_low=True, i
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}")
-    value = float(value)
+    try:
+        value = float(value)
+    except OverflowError:
+        value = math.nan  # an integer beyond all floats
     above = value >= low if include_low else value > low
     below = value <= high if include_high else value < high
     if not (above and below):  # nan fails both

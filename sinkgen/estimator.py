@@ -570,7 +570,8 @@ class DPSinkhornGenerator(BaseEstimator):
         if not (self.augment is None or callable(self.augment)):
             check_choice("augment", self.augment, ["auto", *AUGMENTATIONS, None])
         resolve_cost(self.cost)
-        check_integer("verbose", int(self.verbose), low=0)
+        if not isinstance(self.verbose, (bool, np.bool_)):
+            check_integer("verbose", self.verbose, low=0)
         if self.noise_seed is not None:
             check_integer("noise_seed", self.noise_seed, low=0)
         if check_boolean("secure_noise", self.secure_noise):
@@ -774,7 +775,7 @@ def _device(device):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(device)
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
 
 
@@ -788,7 +789,7 @@ def _describe(value):
 
 def _check_random_state(random_state):
     if isinstance(random_state, Integral):
-        check_integer("random_state", random_state, low=0)
+        check_integer("random_state", random_state, low=0, high=2**64 - 1)
     elif not (random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator))):
         raise TypeError(
             f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"

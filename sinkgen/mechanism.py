@@ -61,8 +61,18 @@ class SumQuery:
         total = torch.zeros(self.size, dtype=torch.float64)
         for records in chunks:
             if len(records):
-                total += self._at(records.values.device).contribution(records).to("cpu", torch.float64)
+                total += self._sum(records)
         return total
+
+    def _sum(self, records):
+        """The contribution of a chunk; where it needs more memory than there is, that of its halves."""
+        try:
+            return self._at(records.values.device).contribution(records).to("cpu", torch.float64)
+        except (MemoryError, RuntimeError) as error:
+            if len(records) == 1 or not _is_out_of_memory(error):
+                raise
+        half = len(records) // 2  # out here, where the error no longer holds on to what had been allocated
+        return self._sum(records.take(slice(0, half))) + self._sum(records.take(slice(half, None)))
 
     def over(self, source, draw):
         """Each shard's sum is made where the shard lies; the coordinator gets the sum of them."""
@@ -79,6 +89,12 @@ class SumQuery:
     def read(self, value):
         """The value as it is."""
         return value
+
+
+def _is_out_of_memory(error):
+    # Torch raises RuntimeError, of a class of its own only for devices and in some versions.
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
 
 
 def clip_factors(norms, bound):

@@ -1,7 +1,9 @@
 """Data that several tests share; small, seeded, made here."""
 
+import itertools
 from dataclasses import replace
 
+import contracts
 import numpy as np
 import pytest
 import torch
@@ -57,3 +59,27 @@ def quick_tables(monkeypatch):
     auto = tabular.auto_settings
     quick = {"steps": 5, "members": 1, "refinement_steps": 5}
     monkeypatch.setattr(tabular, "auto_settings", lambda *facts, **given: replace(auto(*facts, **given), **quick))
+
+
+def pytest_addoption(parser):
+    """Add the option of `make privacy`."""
+    parser.addoption("--contracts", action="store_true", help="run what docs/privacy.md names, and print its counts")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Keep what the privacy page names or counts."""
+    if config.getoption("--contracts"):
+        names = [*itertools.chain(*contracts.contracts().values(), *contracts.COUNTED.values())]
+        left_out = [item for item in items if not contracts.is_named(item.nodeid, names)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print the counts of the privacy page."""
+    if config.getoption("--contracts"):
+        outcomes = ("passed", "failed", "error")
+        reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
+        terminalreporter.section("contracts")
+        for line in contracts.summary([report for report in reports if report.when == "call" or report.failed]):
+            terminalreporter.line(line)

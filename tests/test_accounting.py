@@ -4,15 +4,14 @@ import ast
 import itertools
 import json
 import math
-import signal
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from limits import time_limit
 
 import sinkgen
 from sinkgen import accounting
@@ -36,22 +35,6 @@ counts = st.integers(1, 200)
 sampled_rows = st.builds(GaussianRelease, st.just("sampled"), noises, rates, counts)
 full_rows = st.builds(GaussianRelease, st.just("full"), noises, st.just(1.0), counts)
 any_rows = st.one_of(sampled_rows, full_rows)
-
-
-@contextmanager
-def time_limit(seconds):
-    """Turn what would hang into a failure."""
-
-    def expire(*_):
-        raise AssertionError(f"took more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_it_may_crash_again_and_again(name, begun, tmp_path):
 
 
 @EVERY
-def test_what_is_in_the_journal_is_not_asked_of_the_records_again(name, begun, tmp_path, monkeypatch):
+def test_all_charged_steps_are_executed_and_none_again_that_is_in_the_journal(name, begun, tmp_path, monkeypatch):
     at = shutil.copytree(begun[name][0], tmp_path / "fit")
     interrupted(name, at, 5)
     total, asked, noise = releases(PrivacyLedger(at / "ledger.jsonl")), [], GaussianMechanism._noise
@@ -405,5 +405,6 @@ def test_kill_9_is_survived(name, begun, tmp_path):
 
 @pytest.mark.slow
 @EVERY
-def test_kill_9_at_twenty_random_points(name, begun, tmp_path):
+def test_kill_9_at_twenty_random_points(name, begun, tmp_path, record_property):
+    record_property("counts", 20)
     assert kills_survived(name, begun, tmp_path, 20, seed=2) == 20

@@ -474,3 +474,16 @@ def test_callback_of_a_network_counts_its_public_steps(blobs, monkeypatch):
     assert [(progress.what, progress.step) for progress in seen[-2:]] == [("public steps", 2), ("public steps", 3)]
     with pytest.raises(TypeError, match="callback"):
         DPSinkhornGenerator(callback="print").fit(blobs[0])
+
+
+def test_epsilon_stays_what_it_is(blobs, tmp_path):
+    """By clone, pickle, saving and loading, another order of the records, another fit."""
+    X, y = blobs
+    gen = DPSinkhornGenerator(2.0, **PUBLIC).fit(X, y)
+    spent = gen.privacy_spent()
+    gen.save(tmp_path)
+    assert pickle.loads(pickle.dumps(gen)).privacy_spent() == spent
+    assert DPSinkhornGenerator.load(tmp_path).privacy_spent() == spent
+    assert DPSinkhornGenerator.from_release(gen.release_).privacy_spent() == spent
+    order = np.random.default_rng(0).permutation(len(X))
+    assert clone(gen).fit(X[order], y[order]).privacy_spent() == spent == gen.fit(X, y).privacy_spent()

@@ -14,6 +14,7 @@ from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
 from sinkgen.queries import CountQuery, CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
 from sinkgen.sampling import ArraySource, Draw, Records
+from sinkgen.streams import Coins
 
 D, N = 2000, 1000
 
@@ -53,13 +54,13 @@ def audit_canaries():
 
 
 def audit_sampling():
-    """Spread of the batch sizes of Poisson samples: shuffled batches of a fixed size have none."""
+    """Mean and spread of the batch sizes of Poisson samples: shuffled batches of a fixed size have no spread."""
     source, rate, repeats = ArraySource(torch.zeros(N, 1), torch.zeros(N, dtype=torch.long)), 0.1, 400
     exact = GaussianMechanism([GaussianRelease("count", 0.0, rate, repeats)], noise_seed=0)
     sizes = [float(exact.release("count", CountQuery(1), source)) for _ in range(repeats)]
     spread = np.var(sizes) * repeats / (N * rate * (1 - rate))
     tail = stats.chi2.cdf(spread, repeats - 1)
-    return 2 * min(tail, 1 - tail)
+    return min(2 * tail, 2 * (1 - tail), stats.binomtest(int(sum(sizes)), N * repeats, rate).pvalue)
 
 
 def audit_sensitivity():
@@ -114,6 +115,14 @@ def fixed_size_batches(self, start, n):
     return np.random.default_rng().permutation(n)[: round(self.rate * n)]
 
 
+def one_sample(self, what, step):
+    return Coins(self._words(self._derive("sampling", what, 0)))
+
+
+def greedy_coins(self, start, n):
+    return self.coins.rows(start, n, 1.2 * self.rate)
+
+
 def unclipped(norms, bound):
     return torch.ones_like(norms)
 
@@ -138,6 +147,8 @@ MUTANTS = {
         ("sinkgen.queries.clip_rows", clipped_rows(loosely_clipped)),
     ],
     "shuffled batches": [("sinkgen.sampling.Draw.rows", fixed_size_batches)],
+    "the same sample every step": [("sinkgen.streams.Streams.sampling", one_sample)],
+    "a fifth more records in the sample": [("sinkgen.sampling.Draw.rows", greedy_coins)],
 }
 
 

@@ -34,6 +34,8 @@ def as_records(X):
     """
     if sparse.issparse(X):
         raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
+    if np.ma.is_masked(X):
+        raise TypeError("X has masked entries, and no column is declared nullable; pass X.filled(value)")
     X = _as_array(X)
     if X.ndim < 2:
         raise ValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
@@ -77,7 +79,7 @@ def _as_array(X):
     if X.dtype.kind == "O":
         try:
             X = X.astype(np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError("X holds objects: all in this argument must be numbers or strings of numbers") from None
     if X.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, got dtype {X.dtype}")

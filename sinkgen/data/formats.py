@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from sinkgen._validation import check_integer
 from sinkgen.data.check import check_finite
 from sinkgen.data.schema import parse_bounds
 from sinkgen.space import cosine_basis
@@ -259,9 +260,10 @@ def _image_shape(X, image_shape):
         raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}")
     if image_shape is None:
         return tuple(X.shape[1:])
-    shape = tuple(int(side) for side in image_shape)
-    if len(shape) not in (2, 3) or min(shape) < 1:
+    is_sequence = isinstance(image_shape, (tuple, list, np.ndarray))
+    if not is_sequence or len(image_shape) not in (2, 3):
         raise ValueError(f"image_shape must be (h, w) or (h, w, c), got {image_shape!r}")
+    shape = tuple(check_integer("image_shape", side, low=1) for side in image_shape)
     fits = math.prod(shape) == X.shape[1] if X.ndim == 2 else shape == X.shape[1:]
     if not fits:
         raise ValueError(f"image_shape {shape} does not fit records of shape {X.shape[1:]}")

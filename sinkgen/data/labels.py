@@ -56,9 +56,13 @@ def declared_labels(classes, y):
     ValueError
         If ``classes`` is empty, repeats a label, or is of another kind (numbers, strings) than y.
     """
-    array = np.asarray(classes)
-    if array.ndim != 1 or not len(array) or len(np.unique(array)) != len(array):
-        raise ValueError("classes must be a non-empty list of distinct labels")
+    try:
+        array = np.asarray(classes)
+    except ValueError:  # ragged
+        array = np.empty(0)
+    is_list = array.ndim == 1 and len(array) and (array.dtype.kind in "biufUS" or set(map(type, array)) == {str})
+    if not is_list or len(np.unique(array)) != len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
+        raise ValueError("classes must be a non-empty list of distinct labels: all numbers, or all strings")
     if (array.dtype.kind in "US") != (_kind(y) in "US"):
         raise ValueError("classes and y must be of one kind: both strings, or both numbers")
     dtype = array.dtype if array.dtype.kind in "US" and y.dtype != object else y.dtype
