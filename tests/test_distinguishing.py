@@ -15,8 +15,8 @@ from sinkgen.journal import Unkept
 from sinkgen.mechanism import GaussianMechanism
 
 EPSILON, DELTA, STEPS = 2.0, 1e-5, 4
-LEARN, TEST = 100, 300
-FALSE_ALARM = 1e-4
+LEARN, TEST = 100, 400
+FALSE_ALARM = 1e-3
 SETTINGS = {
     "semidual": {"steps": STEPS},
     "batch": {"mechanism": "batch", "generator": "mlp", "steps": STEPS, "sampling_rate": 1.0},
