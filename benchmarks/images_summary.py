@@ -1,7 +1,7 @@
-"""Means over seeds of the rows that ``benchmarks/images.py`` wrote, and a figure of accuracy against epsilon.
+"""Means over seeds of what ``benchmarks/images.py`` wrote, accuracy against epsilon, and samples side by side.
 
     for seed in 0 1 2; do python benchmarks/images.py --data mnist.npz --epsilon 10 --seed $seed; done
-    python benchmarks/images_summary.py --figure docs/accuracy.png
+    python benchmarks/images_summary.py --figure docs/accuracy.png --samples docs/images.png
 
 Every row in the folder is used; published values stand beside them as they were printed.
 """
@@ -70,17 +70,37 @@ def draw(rows, path):
     figure.savefig(path, dpi=120)
 
 
+def draw_samples(rows, folder, path, columns=9):
+    """Samples of each data set at falling epsilon, one panel each; ten labels, one a line."""
+    runs = rows[(rows["mechanism"] == "semidual") & (rows["seed"] == 0) & rows["epsilon_asked"].isin([10, 1, 0.2])]
+    names = [name for name in PUBLISHED if name in set(runs["data"])]
+    figure, panels = plt.subplots(len(names), 3, figsize=(9, 3.5 * len(names)), squeeze=False, layout="constrained")
+    for line, name in zip(panels, names, strict=True):
+        for panel, epsilon in zip(line, (10, 1, 0.2), strict=True):
+            panel.set_axis_off()
+            own = runs[(runs["data"] == name) & (runs["epsilon_asked"] == epsilon)].sort_values("augment")
+            if len(own):
+                run = own.iloc[-1]
+                file = f"{name}-semidual-{run['generator']}-{run['augment']}-eps{epsilon:g}-seed0.png"
+                panel.imshow(plt.imread(folder / file)[:, : 28 * columns], cmap="gray")
+                panel.set_title(f"{name.replace('_', '-').upper()}, epsilon {epsilon:g}")
+    figure.savefig(path, dpi=100)
+
+
 def main():
     """Read, print, draw."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", default=ROOT / "output", type=Path, help="folder of the rows")
     parser.add_argument("--figure", type=Path, help="where to draw accuracy against epsilon")
+    parser.add_argument("--samples", type=Path, help="where to draw samples at epsilon 10, 1 and 0.2")
     args = parser.parse_args()
     rows = read(args.rows)
     with pd.option_context("display.width", 200, "display.max_columns", None):
         print(summary(rows))
     if args.figure:
         draw(rows, args.figure)
+    if args.samples:
+        draw_samples(rows, args.rows, args.samples)
 
 
 if __name__ == "__main__":

@@ -192,8 +192,8 @@ class ImageFormat(NumericFormat):
         return Warps(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
 
     def texture(self):
-        """Noise where images are bright."""
-        return Texture(self.image_shape)
+        """Noise where images are bright; none where they are too small to have more than shapes."""
+        return Texture(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
 
     def public_basis(self):
         """Cosine waves: natural images have most of their variance in few of them."""

@@ -26,6 +26,7 @@ MOST_DIRECTIONS = 80
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
 EDGE_SHARE = 0.8
+TEXTURE_FROM = 0.8  # share of the variance that the directions must hold: what is left is then texture, not shape
 
 
 @dataclass(frozen=True)
@@ -169,7 +170,8 @@ def find_space(source, count, form, mechanism):
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
     texture = torch.zeros_like(centre)
-    if form.texture() is not None:
+    held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
+    if form.texture() is not None and held > TEXTURE_FROM:
         texture = radius * texture_deviation(moment.float(), directions.basis, basis, noise_scale)
     return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
 
