@@ -30,6 +30,8 @@ PUBLISHED = {
         "FETA-Pro": {0.2: 70.2, 1: 82.3, 10: 88.3},
     },
 }
+COLOURS = dict(zip(PUBLISHED["mnist"], ["tab:red", "tab:purple", "tab:brown", "tab:pink"], strict=True))
+OWN_COLOURS = {"auto": "tab:blue", "affine": "tab:cyan", "none": "tab:gray"}
 LABELS = {"semidual": "sinkgen", "batch": "sinkgen, the paper's mechanism"}
 
 
@@ -57,10 +59,13 @@ def draw(rows, path):
         for (mechanism, augment), own in rows[rows["data"] == name].groupby(["mechanism", "augment"]):
             scores = own.groupby("epsilon_asked")["cnn"].agg(["mean", "min", "max"])
             label = LABELS[mechanism] + {"affine": ", affine", "none": ", no deformations"}.get(augment, "")
-            (line,) = panel.plot(scores.index, scores["mean"], marker="o", label=label, linewidth=2)
-            panel.fill_between(scores.index, scores["min"], scores["max"], color=line.get_color(), alpha=0.2)
+            colour = OWN_COLOURS[augment] if mechanism == "semidual" else "tab:olive"
+            panel.plot(scores.index, scores["mean"], marker="o", label=label, linewidth=2, color=colour)
+            panel.fill_between(scores.index, scores["min"], scores["max"], color=colour, alpha=0.2)
         for label, points in PUBLISHED[name].items():
-            panel.plot(list(points), list(points.values()), "--", marker="s", label=label, linewidth=1, markersize=4)
+            panel.plot(
+                list(points), list(points.values()), "--", color=COLOURS[label], marker="s", label=label, lw=1, ms=4
+            )
         panel.set(xscale="log", xlabel="epsilon (delta = 1e-5)", title=name.replace("_", "-").upper())
         panel.set_xticks([0.1, 0.2, 0.5, 1, 3, 10], ["0.1", "0.2", "0.5", "1", "3", "10"])
         panel.minorticks_off()
