@@ -26,7 +26,7 @@ MOST_DIRECTIONS = 80
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
 EDGE_SHARE = 0.8
-TEXTURE_FROM = 0.8  # share of the variance that the directions must hold: what is left is then texture, not shape
+TEXTURE_FROM = 0.7  # share of the variance that the directions must hold: what is left is then texture, not shape
 
 
 @dataclass(frozen=True)
