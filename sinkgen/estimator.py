@@ -663,8 +663,7 @@ class DPSinkhornGenerator(BaseEstimator):
             source, counts, form, mechanism, settings,
             cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
         )  # fmt: skip
-        warps = form.warps() if settings.deform else None
-        return Particles(mixture, space, warps, form.texture()), mixture.class_weights
+        return Particles.of(mixture, space, form), mixture.class_weights
 
     def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
         weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()

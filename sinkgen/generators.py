@@ -31,6 +31,12 @@ class Particles(nn.Module):
         super().__init__()
         self.mixture, self.space, self.warps, self.texture = mixture, space, warps, texture
 
+    @classmethod
+    def of(cls, mixture, space, form):
+        """What draws a mixture of records of this format: with deformations and texture, where the mixture has them."""
+        warps = form.warps() if mixture.warp_factors.numel() else None
+        return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None)
+
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
         return torch.cat([self._draw(part, generator) for part in labels.split(4096)])

@@ -154,8 +154,7 @@ class _Builder:
         if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
             mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
-            warps = self.form.warps() if mixture.warp_factors.numel() else None
-            return Particles(mixture, space, warps, self.form.texture() if mixture.texture.any() else None)
+            return Particles.of(mixture, space, self.form)
         if {"weights", "frequencies", "widths", "parts"} <= set(tensors):
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:

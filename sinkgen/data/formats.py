@@ -189,18 +189,22 @@ class ImageFormat(NumericFormat):
 
     def warps(self):
         """Smooth deformations; none where images are too small to be interpolated without blur."""
-        return Warps(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
+        return Warps(self.image_shape) if self._has_details else None
 
     def texture(self):
         """Noise where images are bright; none where they are too small to have more than shapes."""
-        return Texture(self.image_shape) if min(self.image_shape[:2]) >= SMALLEST_WARPED else None
+        return Texture(self.image_shape) if self._has_details else None
+
+    @property
+    def _has_details(self):
+        return min(self.image_shape[:2]) >= SMALLEST_DETAILED
 
     def public_basis(self):
         """Cosine waves: natural images have most of their variance in few of them."""
         return cosine_basis(*self.image_shape).float()
 
 
-SMALLEST_WARPED = 16  # pixels a side
+SMALLEST_DETAILED = 16  # pixels a side
 
 FORMATS = {kind.__name__: kind for kind in (ArrayFormat, ImageFormat)}
 
