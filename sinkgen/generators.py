@@ -17,7 +17,7 @@ LATENT_DIM = 32
 
 
 class Particles(nn.Module):
-    """Draws from a released mixture: a point by its mass, its variation and, for images, deformation and texture.
+    """Draws from a released mixture: a point by its mass, its variation; of images deformation, texture and tones.
 
     Parameters
     ----------
@@ -25,17 +25,19 @@ class Particles(nn.Module):
     space : sinkgen.space.Space
     warps : sinkgen.warps.Warps or None
     texture : sinkgen.texture.Texture or None
+    tones : sinkgen.tones.Tones or None
     """
 
-    def __init__(self, mixture, space, warps, texture):
+    def __init__(self, mixture, space, warps, texture, tones):
         super().__init__()
-        self.mixture, self.space, self.warps, self.texture = mixture, space, warps, texture
+        self.mixture, self.space, self.warps, self.texture, self.tones = mixture, space, warps, texture, tones
 
     @classmethod
     def of(cls, mixture, space, form):
-        """What draws a mixture of records of this format: with deformations and texture, where the mixture has them."""
+        """What draws a mixture of records of this format: with what of images the mixture has."""
         warps = form.warps() if mixture.warp_factors.numel() else None
-        return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None)
+        tones = form.tones() if len(mixture.tones) else None
+        return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
 
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
@@ -47,7 +49,8 @@ class Particles(nn.Module):
             records = self.warps.draw(records, self.mixture.warp_factors[labels], generator)
         if self.texture is not None:
             records = self.texture.draw(records, self.mixture.texture, self.space, generator)
-        return records.clamp(0, 1)
+        records = records.clamp(0, 1)
+        return records if self.tones is None else self.tones.apply(records, self.mixture.tones).clamp(0, 1)
 
 
 class Network(nn.Module):

@@ -13,6 +13,7 @@ import torch
 
 from sinkgen.mechanism import ROUNDING_MARGIN, SumQuery, clip_factors, clip_rows
 from sinkgen.ot import entropic_cost, with_labels
+from sinkgen.tones import N_BINS
 
 # A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
 LARGEST = 1e9
@@ -108,6 +109,30 @@ def bounds_from_magnitudes(counts, noise_scale):
         low, high = (float(low_edges[lows[0]]), float(high_edges[highs[-1]])) if found else (0.0, 1.0)
         bounds.append((low, high) if high > low else (low, low + 1.0))
     return torch.tensor(bounds, dtype=torch.float64)
+
+
+class ToneQuery(SumQuery):
+    """Mean frequencies of each image's brightness and details, summed over images. Sensitivity 2.
+
+    An image adds four histograms, each of frequencies that sum to 1, whose norms are at most 1.
+
+    Parameters
+    ----------
+    tones : sinkgen.tones.Tones
+    """
+
+    def __init__(self, tones):
+        self.tones = tones
+        self.size = tones.n_histograms * N_BINS
+        self.sensitivity = math.sqrt(tones.n_histograms)
+
+    def contribution(self, records):
+        """Sum of one chunk."""
+        return self.tones.histograms(records.values).flatten()
+
+    def read(self, value):
+        """Histograms, (4, N_BINS)."""
+        return value.view(self.tones.n_histograms, N_BINS)
 
 
 class NormQuery(SumQuery):

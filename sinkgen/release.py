@@ -67,6 +67,9 @@ class Mixture:
         no images.
     class_weights : Tensor of shape (n_classes,)
         Non-negative, sum 1.
+    tones : Tensor of shape (n_curves, 2, k)
+        Curves that bring the draws to the records' tones, see :class:`sinkgen.tones.Tones`; none where records are no
+        images.
     """
 
     points: torch.Tensor
@@ -76,6 +79,7 @@ class Mixture:
     warp_factors: torch.Tensor
     texture: torch.Tensor
     class_weights: torch.Tensor
+    tones: torch.Tensor
 
     def draw(self, labels, generator):
         """One draw for each label: Tensor of shape (len(labels), d)."""

@@ -19,9 +19,10 @@ from sinkgen.generators import FACTORIES, Particles, make_network
 from sinkgen.product import ProductMixture
 from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
+from sinkgen.tones import NO_CURVES
 
-# Version 1 had no deformations of images, version 2 no texture.
-FORMAT_VERSION = 3
+# Version 1 had no deformations of images, version 2 no texture, version 3 no tones.
+FORMAT_VERSION = 4
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -139,7 +140,11 @@ def _upgrade(tensors):
     """Tensors of an older version, with what has been added since."""
     if "factors" not in tensors:
         return tensors
-    added = {"warp_factors": torch.zeros(len(tensors["factors"]), 0, 0), "texture": torch.zeros(len(tensors["centre"]))}
+    added = {
+        "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
+        "texture": torch.zeros(len(tensors["centre"])),
+        "tones": NO_CURVES,
+    }
     return added | tensors
 
 

@@ -17,12 +17,14 @@ from sinkgen.queries import (
     MeanQuery,
     MomentQuery,
     NormQuery,
+    ToneQuery,
     TransportQuery,
     bounds_from_magnitudes,
     class_slices,
     sort_by_class,
 )
 from sinkgen.sampling import Records
+from sinkgen.tones import Tones
 
 D, N_CLASSES = 3, 2
 EXTREME = st.sampled_from([0.0, 1e-30, -1e-30, 1.0, -1.0, 5.0, 1e6, -1e6, 1e18, -1e18, 3e38])
@@ -52,6 +54,7 @@ def cross_gradient(cost):
 SUMS = {
     "count": lambda: CountQuery(N_CLASSES),
     "norm": lambda: NormQuery(torch.zeros(D), 10.0),
+    "tones": lambda: ToneQuery(Tones((1, D))),
     "mean": lambda: MeanQuery(torch.full((D,), 0.5), 2.0),
     "moment": lambda: MomentQuery(D, 1.5),
     "moment of classes": lambda: MomentQuery(D, 1.5, N_CLASSES, lambda r: 2 * r.values - 1),

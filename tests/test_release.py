@@ -7,6 +7,7 @@ import torch
 
 from sinkgen.release import Mixture, covariance_factors, shrink_points
 from sinkgen.space import Space, cosine_basis, principal_directions
+from sinkgen.tones import NO_CURVES
 
 
 @pytest.fixture
@@ -86,6 +87,7 @@ def test_mixture_draws_points_by_mass_with_their_class_variation(random):
         warp_factors=torch.zeros(2, 0, 0),
         texture=torch.zeros(2),
         class_weights=torch.tensor([0.5, 0.5]),
+        tones=NO_CURVES,
     )
     labels = torch.tensor([0] * 4000 + [1] * 1000)
     drawn = mixture.draw(labels, random)

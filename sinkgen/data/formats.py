@@ -16,6 +16,7 @@ from sinkgen.data.check import check_finite
 from sinkgen.data.schema import parse_bounds
 from sinkgen.space import cosine_basis
 from sinkgen.texture import Texture
+from sinkgen.tones import Tones
 from sinkgen.warps import Warps
 
 
@@ -153,6 +154,10 @@ class ArrayFormat(NumericFormat):
         """None: columns have no texture."""
         return None
 
+    def tones(self):
+        """None: columns are no images."""
+        return None
+
     def public_basis(self):
         """None: the columns themselves are where variances are compared."""
         return None
@@ -194,6 +199,10 @@ class ImageFormat(NumericFormat):
     def texture(self):
         """Noise where images are bright; none where they are too small to have more than shapes."""
         return Texture(self.image_shape) if self._has_details else None
+
+    def tones(self):
+        """Brightness and details; none where images are too small to have any."""
+        return Tones(self.image_shape) if self._has_details else None
 
     @property
     def _has_details(self):

@@ -4,23 +4,27 @@ Read :func:`train_semidual` first: it is the whole private stage, in order.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
+from sinkgen.generators import Particles
 from sinkgen.ot import sinkhorn_symmetric
-from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices, sort_by_class
+from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, ToneQuery, TransportQuery, class_slices, sort_by_class
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
+from sinkgen.tones import NO_CURVES
 from sinkgen.training.variation import Offsets, find_factors, find_warp_factors, fit_warps
 from sinkgen.training.views import cost_scale, make_view
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
 SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.71, "residuals": 0.14}
 WARPS_SHARE = 0.05
+TONES_SHARE = 0.02
+TONE_DRAWS = 2048
 NORM_STEPS = 2
 MOST_DIRECTIONS = 80
 MOST_POINTS = 100
@@ -87,7 +91,9 @@ class SemidualSettings:
 
 def shares(form, settings):
     """Share of the budget of each release, for records of this format; they need not sum to 1."""
-    return SHARES | {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else SHARES
+    warps = {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else {}
+    tones = {"tones": TONES_SHARE} if form.tones() is not None else {}
+    return SHARES | warps | tones
 
 
 def auto_steps(mu):
@@ -135,7 +141,8 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors = find_factors(source, counts, offsets, warps, variances, mechanism)
     weights = (counts / counts.sum()).float()
-    return Mixture(points, classes, moved.mass, factors, warp_factors, texture, weights), space
+    mixture = Mixture(points, classes, moved.mass, factors, warp_factors, texture, weights, NO_CURVES)
+    return replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random)), space
 
 
 def _gaussian(n, variances, random):
@@ -184,6 +191,18 @@ def allot_points(counts, space, mechanism, settings):
     points = (signal / SIGNAL_PER_POINT).round().clamp(1, MOST_POINTS).long()
     points = torch.minimum(points, (counts / 2).long().clamp_min(1))
     return torch.repeat_interleave(torch.arange(len(counts)), points)
+
+
+def find_tones(source, counts, mixture, space, form, mechanism, random):
+    """Curves that take the mixture's draws to the records' tones; none where records are no images."""
+    tones, count = form.tones(), float(counts.sum())
+    if tones is None:
+        return NO_CURVES
+    query = ToneQuery(tones)
+    frequencies = mechanism.release("tones", query, source) / count
+    labels = torch.multinomial(mixture.class_weights, TONE_DRAWS, replacement=True, generator=random)
+    draws = Particles.of(mixture, space, form).draw(labels, random)
+    return tones.fit_curves(frequencies, draws, mechanism.noise_multiplier("tones") * query.sensitivity / count)
 
 
 # --- The algorithm ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,173 @@
+"""Tones of images: how often each brightness occurs, and each difference to the surroundings, brought to the records'.
+
+Averages are grey where records are black or white. One monotone curve, the same for all pixels and classes, takes the
+distribution of the draws' brightness to that of the records; so do curves for the details at two scales. A record's
+histograms are bounded and hold next to nothing of it, so that their noise hardly counts.
+"""
+
+import torch
+from torch.nn import functional as F
+
+N_BINS = 128
+N_KNOTS = 513
+ROUNDS = 3
+NO_CURVES = torch.zeros(0, 2, N_KNOTS)
+
+
+def _pixel_edges():
+    # Black and white are states of their own: half a step of 8-bit images wide.
+    return torch.cat([torch.zeros(1), torch.linspace(1 / 512, 1 - 1 / 512, N_BINS - 1), torch.ones(1)])
+
+
+def _detail_edges():
+    steps = torch.linspace(-1, 1, N_BINS + 1)  # finest around zero, where most details lie
+    return steps.sign() * steps.square()
+
+
+class Tones:
+    """What is counted of images, and the curves that bring draws there.
+
+    Parameters
+    ----------
+    image_shape : (h, w) or (h, w, c)
+
+    Examples
+    --------
+    >>> tones = Tones((8, 8))
+    >>> images = torch.rand(3, 64, generator=torch.Generator().manual_seed(0))
+    >>> details, coarse = tones.details(images)
+    >>> bool(torch.allclose(sum(details) + coarse, images, atol=1e-6))
+    True
+    >>> tones.histograms(images).shape
+    torch.Size([4, 128])
+    """
+
+    n_histograms = 4
+
+    def __init__(self, image_shape):
+        self._height, self._width, self._channels = (*image_shape, 1)[:3]
+        self._edges = [_detail_edges(), _detail_edges(), _pixel_edges(), _pixel_edges()]
+
+    def details(self, images):
+        """Differences (m, D) to a blurred image at two scales, and what is left; images (m, D) are their sum.
+
+        References
+        ----------
+        .. [1] Burt, Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983.
+        """
+        details, rest = [], images
+        for scale in (1, 2):
+            blurred = self._blur(rest, scale)
+            details.append(rest - blurred)
+            rest = blurred
+        return details, rest
+
+    def _blur(self, images, scale):
+        pixels = images.view(len(images), self._height, self._width, self._channels).permute(0, 3, 1, 2)
+        for sides in ((0, 0, scale, scale), (scale, scale, 0, 0)):
+            padded = F.pad(pixels, sides, mode="replicate")
+            axis = 2 if sides[2] else 3
+            n = pixels.shape[axis]
+            before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
+            pixels = (before + after) / 4 + middle / 2
+        return pixels.permute(0, 2, 3, 1).reshape(len(images), -1)
+
+    def histograms(self, images):
+        """Sum over images (m, D) of each one's frequencies, (4, N_BINS): details at two scales, the rest, brightness.
+
+        Those of an image sum to 1 in each of the four, so that together their norm is at most 2.
+        """
+        parts = self._parts(images.nan_to_num(0.0).clamp(0, 1))
+        rows = [
+            torch.bincount(_bins(part, edges), minlength=N_BINS) for part, edges in zip(parts, self._edges, strict=True)
+        ]
+        return torch.stack(rows).double() / images.shape[1]
+
+    def _parts(self, images):
+        details, rest = self.details(images)
+        return [*details, rest, images]
+
+    def fit_curves(self, frequencies, draws, noise_scale):
+        """Curves that take draws to the records' tones; post-processing.
+
+        The brightness is mapped first; then details, rest and brightness in turn, a few times, since each moves the
+        others [1]_.
+
+        Parameters
+        ----------
+        frequencies : Tensor of shape (4, N_BINS)
+            Noisy mean of the records' :meth:`histograms`.
+        draws : Tensor of shape (m, D)
+        noise_scale : float
+            Standard deviation of a frequency's noise. Where the draws' own frequencies are no further away than noise
+            would bring them, they stay.
+
+        Returns
+        -------
+        Tensor of shape (1 + 4 ROUNDS, 2, N_KNOTS)
+            Brightness before and after, in the order of application.
+
+        References
+        ----------
+        .. [1] Heeger, Bergen, "Pyramid-Based Texture Analysis/Synthesis", SIGGRAPH 1995.
+        """
+        own = self.histograms(draws) / len(draws)
+        wanted = [_shrink(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
+        curves = []
+
+        def follow(part, i):
+            curves.append(_curve(part, wanted[i], self._edges[i]))
+            return _follow(part, curves[-1])
+
+        images = follow(draws, 3)
+        for _ in range(ROUNDS):
+            parts = self._parts(images)[:3]
+            images = follow(sum(follow(part, i) for i, part in enumerate(parts)), 3)
+        return torch.stack(curves)
+
+    def apply(self, images, curves):
+        """Images (m, D) in [0, 1] after the curves of :meth:`fit_curves`."""
+        images = _follow(images, curves[0])
+        for details, finer, rest, brightness in curves[1:].split(4):
+            parts = self._parts(images)[:3]
+            parts = [_follow(part, curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
+            images = _follow(sum(parts), brightness)
+        return images
+
+
+def _bins(values, edges):
+    return torch.bucketize(values.flatten(), edges[1:-1].to(values), right=True)
+
+
+def _shrink(noisy, own, noise_scale):
+    """Frequencies (N_BINS,) between noisy ones and those of the draws (James and Stein's estimate), sum 1."""
+    difference = noisy - own
+    excess = len(own) * noise_scale**2 / difference.square().sum().clamp_min(1e-30)
+    frequencies = (own + (1 - excess).clamp_min(0) * difference).clamp_min(0)
+    return frequencies / frequencies.sum()
+
+
+def _curve(values, frequencies, edges):
+    """The monotone curve (2, N_KNOTS) from the distribution of ``values`` to that of the frequencies' bins."""
+    ranks = torch.linspace(0, 1, N_KNOTS, dtype=torch.float64)
+    ordered = values.flatten().sort().values
+    before = ordered[(ranks * (len(ordered) - 1)).long()]
+    reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])
+    after = _interpolate(ranks, reached, edges.double())
+    _, group = torch.unique_consecutive(before, return_inverse=True)  # values that occur often go to their mean
+    means = torch.zeros(int(group[-1]) + 1, dtype=torch.float64).scatter_reduce(
+        0, group, after, "mean", include_self=False
+    )
+    return torch.stack([before, means[group].float()])
+
+
+def _follow(values, curve):
+    return _interpolate(values, *curve)
+
+
+def _interpolate(x, knots, heights):
+    """Piecewise linear, constant beyond the ends; knots (k,) rise, and may repeat."""
+    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
+    low, high = knots[right - 1], knots[right]
+    share = ((x - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    return torch.lerp(heights[right - 1], heights[right], share)
