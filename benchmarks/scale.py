@@ -84,28 +84,49 @@ def released(gen):
 
 def equal(folder):
     """The same seeds and keys on an array, 7 and 64 chunks, Parquet, and Dask of whole and of odd chunks."""
+    for given in ({"epsilon": 1.0}, {"epsilon": 10.0}, {"epsilon": 10.0, "sampling_rate": 0.3}):
+        equal_numbers(folder, **given)
+    for epsilon in (1.0, 10.0):
+        equal_tables(folder, epsilon)
+
+
+def seeded(**given):
+    """A generator whose noise and sample are those of any other."""
+    return DPSinkhornGenerator(**{"noise_seed": 0, "random_state": 0} | given)
+
+
+def equal_numbers(folder, **given):
+    """Labelled numbers; one of three classes is rare."""
     import dask.array as da
-    import dask.dataframe as dd
 
     n = 16 * CHUNK
     random = np.random.default_rng(0)
-    X = random.normal(size=(n, 5)).clip(-4, 4)
-
-    def gen(**given):
-        return DPSinkhornGenerator(**{"epsilon": 1.0, "noise_seed": 0, "random_state": 0, "schema": (-4, 4)} | given)
-
-    frame = pd.DataFrame(X, columns=list("abcde"))
+    y = random.choice(3, n, p=[0.6, 0.39, 0.01])
+    X = (random.normal(size=(n, 5)) + y[:, None]).clip(-4, 4)
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(answer=y)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(f"{folder}/numbers.parquet", row_group_size=10_000)
+    frame.to_parquet(f"{folder}/numbers.parquet", row_group_size=10_000, index=False)
+
+    def cut(pieces):
+        return list(zip(np.array_split(X, pieces), np.array_split(y, pieces), strict=True))
+
     ways = {
-        "7 chunks": chunks(np.array_split(X, 7)),
-        "64 chunks": chunks(np.array_split(X, 64)),
-        "Parquet": f"{folder}/numbers.parquet",
-        "Dask, 8 partitions of whole chunks": da.from_array(X, chunks=(2 * CHUNK, 5)),
-        "Dask, 7 partitions that cut chunks": da.from_array(X, chunks=(-(-n // 7), 5)),
+        "7 chunks": (chunks(cut(7)), None),
+        "64 chunks": (chunks(cut(64)), None),
+        "Parquet": (f"{folder}/numbers.parquet", "answer"),
+        "Dask, 8 partitions of whole chunks": (da.from_array(X, chunks=(2 * CHUNK, 5)), y),
+        "Dask, 7 partitions that cut chunks": (da.from_array(X, chunks=(-(-n // 7), 5)), y),
+        "Dask, 64 partitions that cut chunks": (da.from_array(X, chunks=(-(-n // 64), 5)), y),
     }
-    whole, spent = released(gen().fit(X))
-    report("numbers", ways, lambda way: released(gen().fit(way)), whole, spent)
+    given = {"schema": (-4, 4), "classes": range(3)} | given
+    whole, spent = released(seeded(**given).fit(X, y))
+    report(f"numbers {given}", ways, lambda way: released(seeded(**given).fit(*way)), whole, spent)
+
+
+def equal_tables(folder, epsilon):
+    """20 mixed columns, of which nothing is declared."""
+    import dask.dataframe as dd
+
     table = make_table(50_000, 0)
     table.to_parquet(f"{folder}/table.parquet", row_group_size=10_000)
     ways = {
@@ -113,16 +134,20 @@ def equal(folder):
         "Parquet": f"{folder}/table.parquet",
         "Dask, 7 partitions": dd.from_pandas(table, npartitions=7),
     }
-    whole, spent = released(gen(schema=None).fit(table, "answer"))
-    report("table", ways, lambda way: released(gen(schema=None).fit(way, "answer")), whole, spent)
+    whole, spent = released(seeded(epsilon=epsilon).fit(table, "answer"))
+    name = f"table {{'epsilon': {epsilon}}}"
+    report(name, ways, lambda way: released(seeded(epsilon=epsilon).fit(way, "answer")), whole, spent)
 
 
 def report(what, ways, fitted, whole, spent):
     """Print how far each way's release is from that of the array."""
     for name, way in ways.items():
         other, other_spent = fitted(way)
-        distance = float((other - whole).norm() / whole.norm())
-        print(f"{what}: {name}: relative distance {distance:.1e}, same statement: {other_spent == spent}", flush=True)
+        same = other.shape == whole.shape
+        distance = float((other - whole).norm() / whole.norm()) if same else float("nan")
+        differing = f"{float((other != whole).float().mean()):.0%}" if same else "the shape"
+        print(f"{what}: {name}: relative distance {distance:.1e}, differing {differing}, "
+              f"same statement: {other_spent == spent}", flush=True)  # fmt: skip
 
 
 def query_of(points, columns):
