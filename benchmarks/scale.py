@@ -4,7 +4,8 @@
     python benchmarks/scale.py fit --data /tmp/people                    time, and peak memory of the process
     python benchmarks/scale.py equal                                     array, chunks, Parquet, Dask: the same release
     python benchmarks/scale.py times                                     one step against records, points, columns
-    python benchmarks/scale.py killed                                    a worker killed in the middle of random steps
+    python benchmarks/scale.py killed                                    a worker killed in random steps; a fit that is
+                                                                         stuck for 5 minutes shows where, and ends
     python benchmarks/scale.py bytes                                     over the loopback, a step
 
 Of ``bytes`` the loopback's counter is read: run it where nothing else uses that, such as ``unshare -n sh -c 'ip link
@@ -12,6 +13,7 @@ set lo up; python benchmarks/scale.py bytes'``.
 """
 
 import argparse
+import faulthandler
 import os
 import resource
 import signal
@@ -204,6 +206,7 @@ def killed():
         whole, spent = released(gen().fit(X))
         for fault, step in enumerate(np.random.default_rng(1).choice(5, 5, replace=True)):
             seen.clear()
+            faulthandler.dump_traceback_later(300, exit=True)
 
             def watched(self, what, query, source, step=step):
                 if what == "points":
@@ -216,9 +219,10 @@ def killed():
             GaussianMechanism.release, ledger = watched, PrivacyLedger()
             other, other_spent = released(gen(ledger).fit(spread))
             GaussianMechanism.release = release
+            faulthandler.cancel_dump_traceback_later()
             distance = float((other - whole).norm() / whole.norm())
-            same = other_spent == spent
-            print(f"fault {fault}, step {step}: distance {distance:.1e}, same statement {same}, charges {len(ledger)}")
+            result = f"distance {distance:.1e}, same statement {other_spent == spent}, charges {len(ledger)}"
+            print(f"fault {fault}, step {step}: {result}", flush=True)
 
 
 def slow(block):

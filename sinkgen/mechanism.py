@@ -54,7 +54,7 @@ class SumQuery:
 
     The sum of each chunk is rounded to a multiple of a power of two, near ``2^-36`` of the sensitivity. So sums of
     chunks do not depend on their order, or on who adds them up: they are exact in double precision as long as no
-    coordinate exceeds 65,536 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
+    coordinate exceeds 131,072 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
     they are; of other values the rounding stays within :data:`ROUNDING_MARGIN`.
     """
 
@@ -192,6 +192,7 @@ class GaussianMechanism:
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
+        self._releasing = None
         self._journal = Unkept(new_key(noise_seed)) if journal is None else journal
         self._streams = Streams(self._journal.key, secure=secure_noise)
         if ledger is not None:
@@ -290,12 +291,18 @@ class GaussianMechanism:
         if not self._left.get(what):
             raise RuntimeError(f"{what!r} was not charged, or all its steps are used")
         self._left[what] -= 1
+        self._releasing = what
         row = self._rows[what]
         return row, row.steps - 1 - self._left[what]
 
     def noise_multiplier(self, what):
         """Public noise multiplier of a charged row."""
         return self._rows[what].noise_multiplier
+
+    @property
+    def releasing(self):
+        """Public name of the row of which a step was released last, or is being released; None before the first."""
+        return self._releasing
 
     @property
     def steps_done(self):

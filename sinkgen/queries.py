@@ -4,7 +4,6 @@ Every class says what its value is and why its ``sensitivity`` holds. Nothing he
 without :class:`~sinkgen.mechanism.GaussianMechanism`.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -402,12 +401,8 @@ class CrossGradientQuery:
 
     def over(self, source, draw):
         """No sum over records: the batch itself is brought together."""
-        return self.evaluate(source.reduce(list, _joined, draw))
+        return self.evaluate(source.gather(draw))
 
     def read(self, value):
         """The gradient, (n, d)."""
         return value.view(self.shape).to(self.points)
-
-
-def _joined(lists):
-    return list(itertools.chain.from_iterable(lists))

@@ -71,10 +71,13 @@ class RecordSource(Protocol):
         fold : callable
             Makes a result of the chunks of one shard, where that shard lies.
         merge : callable
-            Makes one result of a list of at least one, in the order of the shards; associative.
+            Makes one result of a list of at least one, in any order: associative and commutative.
         draw : Draw, optional
             The batch; by default every record.
         """
+
+    def gather(self, draw: Draw | None = None) -> list[Records]:
+        """The chunks themselves, in order; of a batch, what it holds of them."""
 
 
 class ArraySource:
@@ -111,6 +114,10 @@ class ArraySource:
     def reduce(self, fold, merge, draw=None):
         """See :class:`RecordSource`."""
         return merge([fold(self.chunks(draw))])
+
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
 
 
 class ChunkedSource:
@@ -155,6 +162,10 @@ class ChunkedSource:
     def reduce(self, fold, merge, draw=None):
         """See :class:`RecordSource`."""
         return merge([fold(self.chunks(draw))])
+
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
 
     def _pieces(self):
         for chunk in self._read():
@@ -209,6 +220,11 @@ def rechunked(chunks, sizes):
                 waiting = []
     if waiting:
         yield _concatenated(waiting)
+
+
+def joined(lists):
+    """One list of several."""
+    return list(itertools.chain.from_iterable(lists))
 
 
 def _concatenated(chunks):
