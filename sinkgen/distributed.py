@@ -107,22 +107,22 @@ class Partitions:
 
     def _shard(self, start, pieces, homes):
         home = max(pieces, key=lambda piece: piece[2] - piece[1], default=(0,))[0]
-        brought = [self._piece(*piece) if piece[0] == home else self._moved(*piece, homes[home]) for piece in pieces]
+        brought = [
+            [i, low, high, self._pair(i)] if i == home else [i, 0, high - low, self._moved(i, low, high, homes[home])]
+            for i, low, high in pieces
+        ]
         return Shard(start, home, brought)
 
     def _pair(self, i):
         return [self.chunks[i], None if self.labels is None else self.labels[i]]
 
-    def _piece(self, i, low, high):
-        return [i, low, high, self._pair(i)]
-
     def _moved(self, i, low, high, home):
         """Rows of another partition; they alone travel, and but once where that is in memory."""
         rows = delayed(_rows)(self._pair(i), low, high)
-        if self._futures[i]:
-            with _held_to(home):
-                rows = _persist(delayed(_as_is)(rows))
-        return [i, 0, high - low, rows]
+        if not self._futures[i]:
+            return rows
+        with _held_to(home):
+            return _persist(delayed(_as_is)(rows))
 
 
 class DaskSource:
