@@ -37,6 +37,7 @@ from sinkgen.sampling import CHUNK, Records
 from sinkgen.sources import chunks, open_records
 
 PART = 1_000_000
+MESSAGES, MESSAGES_A_PARTITION = 14_000, 1_200  # bytes; measured by this
 
 
 def make_table(n, seed):
@@ -233,26 +234,44 @@ def slow(block):
 
 def bytes_a_step():
     """Bytes over the loopback while a step runs, those of an idle cluster taken off, against the plan."""
-    import cloudpickle
     import dask.array as da
     from distributed import Client, wait
 
+    cases = ((16, 200, 32), (16, 400, 64), (16, 1000, 64), (8, 200, 32), (32, 200, 32), (64, 200, 32))
     with cluster() as made, Client(made):
-        for points, columns in ((200, 32), (400, 64), (1000, 64)):
-            X = da.random.random((16 * CHUNK, columns), chunks=(CHUNK, columns)).persist()
+        for partitions, points, columns in cases:
+            X = da.random.random((partitions * CHUNK, columns), chunks=(CHUNK, columns)).persist()
             wait(X)
-            source = open_records(X).source.map(as_tensors)
-            query = query_of(points, columns)
-            query.over(source, None)
-            start, idle = loopback(), time.perf_counter()
-            time.sleep(3)
-            rate = (loopback() - start) / (time.perf_counter() - idle)
-            start, begun = loopback(), time.perf_counter()
-            value = query.over(source, None)
-            seen = loopback() - start - rate * (time.perf_counter() - begun)
-            # The query to the scheduler and each worker; a result from worker to worker, and by the scheduler back.
-            plan = (2 + 1) * len(cloudpickle.dumps(query)) + (2 - 1 + 2) * 8 * len(value)
-            print(f"{points} points x {columns}: {seen:.0f} bytes, plan {plan}, ratio {seen / plan:.2f}", flush=True)
+            bytes_of_steps(X, points)
+        # Partitions that cut chunks: in the first pass the rows at their ends go to a neighbour, and stay there.
+        X = da.random.random((16 * CHUNK, 32), chunks=(-(-16 * CHUNK // 15), 32)).persist()
+        wait(X)
+        bytes_of_steps(X, 200)
+
+
+def bytes_of_steps(X, points):
+    """Print what the second step moves, and the third; the first places the rows of cut chunks."""
+    source = open_records(X).source.map(as_tensors)
+    query = query_of(points, X.shape[1])
+    query.over(source, None)
+    start, idle = loopback(), time.perf_counter()
+    time.sleep(3)
+    rate = (loopback() - start) / (time.perf_counter() - idle)
+    start, begun = loopback(), time.perf_counter()
+    for _ in range(2):
+        query.over(source, None)
+    seen = (loopback() - start - rate * (time.perf_counter() - begun)) / 2
+    payload, plan = planned_bytes(query, X.npartitions)
+    print(f"{X.npartitions} partitions, {points} points x {X.shape[1]}: {seen:.0f} bytes, plan {plan}: {seen / plan:.2f}; "
+          f"of which query and sums {payload}: {seen / payload:.2f}", flush=True)  # fmt: skip
+
+
+def planned_bytes(query, n_partitions, n_workers=2):
+    """What query and sums take of a step's bytes, and all of it: with the messages about partitions in memory."""
+    n, d = query.points.shape
+    # The query to the scheduler and each worker; a sum from worker to worker, and by the scheduler back.
+    payload = (n_workers + 1) * 4 * n * (d + 1) + (n_workers + 1) * 8 * n * (d + 1)
+    return payload, payload + MESSAGES + MESSAGES_A_PARTITION * n_partitions
 
 
 def loopback():

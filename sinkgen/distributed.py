@@ -166,7 +166,7 @@ class DaskSource:
         return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards]})
 
     def _reduced(self, wanted, tasks):
-        sent = delayed(_as_is)(delayed(wanted, traverse=False))
+        sent = delayed(wanted, traverse=False)  # a task of its own: to a worker once, and from there to the others
         folds, trees = [], []
         for home, groups in tasks.items():
             with _held_to(home):
