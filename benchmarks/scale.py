@@ -262,8 +262,8 @@ def bytes_of_steps(X, points):
         query.over(source, None)
     seen = (loopback() - start - rate * (time.perf_counter() - begun)) / 2
     payload, plan = planned_bytes(query, X.npartitions)
-    print(f"{X.npartitions} partitions, {points} points x {X.shape[1]}: {seen:.0f} bytes, plan {plan}: {seen / plan:.2f}; "
-          f"of which query and sums {payload}: {seen / payload:.2f}", flush=True)  # fmt: skip
+    result = f"{seen:.0f} bytes, plan {plan}, {seen / plan:.2f}; of query and sums {payload}, {seen / payload:.2f}"
+    print(f"{X.npartitions} partitions, {points} points x {X.shape[1]}: {result}", flush=True)
 
 
 def planned_bytes(query, n_partitions, n_workers=2):

@@ -18,8 +18,8 @@ from distributed import Client, LocalCluster
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.accounting import GaussianRelease
-from sinkgen.distributed import Partitions
 from sinkgen.mechanism import GaussianMechanism
+from sinkgen.partitions import Partitions
 from sinkgen.queries import MeanQuery, sort_by_class
 from sinkgen.sampling import CHUNK, Draw, Records
 from sinkgen.sources import open_records
