@@ -35,6 +35,7 @@ from sinkgen.ot import resolve_cost
 from sinkgen.queries import TransportQuery
 from sinkgen.sampling import CHUNK, Records
 from sinkgen.sources import chunks, open_records
+from sinkgen.table_queries import PairQuery
 
 PART = 1_000_000
 MESSAGES, MESSAGES_A_PARTITION = 14_000, 1_200  # bytes; measured by this
@@ -167,19 +168,35 @@ def as_tensors(records):
 
 
 def times():
-    """One step against records, points and columns, read in chunks that are made anew."""
+    """One step against records, points and columns, read in chunks that are made anew; of tables, all pairs counted."""
     block = np.random.default_rng(0).random((100_000, 128), dtype=np.float32)
     base = {"records": 1_000_000, "points": 50, "columns": 16}
-    varied = {"records": (100_000, 1_000_000, 10_000_000), "points": (50, 100, 200), "columns": (16, 32, 64)}
+    varied = {
+        "records": (100_000, 1_000_000, 10_000_000), "points": (50, 100, 200, 400, 800), "columns": (16, 32, 64, 128),
+    }  # fmt: skip
     for name, values in varied.items():
         for value in values:
             case = base | {name: value}
-            X = chunks(lambda case=case: (block[:, : case["columns"]] for _ in range(case["records"] // len(block))))
-            source = open_records(X).source.map(as_tensors)
-            query = query_of(case["points"], case["columns"])
-            start = time.process_time()
-            query.over(source, None)
-            print(f"{case}: {time.process_time() - start:.2f} s of the processor", flush=True)
+            timed(case, block[:, : case["columns"]], query_of(case["points"], case["columns"]), as_tensors)
+    codes = (24 * block).astype(np.int64)
+    for columns in (5, 10, 20, 40):
+        query = PairQuery([24] * columns, n_classes=2)
+        timed({"records": 1_000_000, "columns of a table": columns}, codes[:, :columns], query, as_codes)
+
+
+def timed(case, block, query, function):
+    """Print the processor's seconds of one pass over a block that comes again and again."""
+    X = chunks(lambda: (block for _ in range(case["records"] // len(block))))
+    source = open_records(X).source.map(function)
+    start = time.process_time()
+    query.over(source, None)
+    print(f"{case}: {time.process_time() - start:.2f} s of the processor", flush=True)
+
+
+def as_codes(records):
+    """Codes of two classes."""
+    values = torch.from_numpy(np.asarray(records.values, dtype=np.int64))
+    return Records(values, values[:, 0] % 2)
 
 
 def cluster():
