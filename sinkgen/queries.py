@@ -251,7 +251,7 @@ class TransportQuery(SumQuery):
     """
 
     # A block of records and its plan stay in the processor's cache from one product to the next.
-    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**19
+    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**18
 
     def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
         self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
