@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py data --rows 10000000 --to /tmp/people     Parquet of 20 mixed columns, made up
     python benchmarks/scale.py fit --data /tmp/people                    time, and peak memory of the process
+    python benchmarks/scale.py spread --data /tmp/people                 the same by Dask on two workers, and theirs
     python benchmarks/scale.py equal                                     array, chunks, Parquet, Dask: the same release
     python benchmarks/scale.py times                                     one step against records, points, columns
     python benchmarks/scale.py killed                                    a worker killed in random steps; a fit that is
@@ -21,6 +22,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import dask
@@ -69,14 +71,29 @@ def data(rows, to):
     print(f"{rows} rows x {part.shape[1]} columns in {to}")
 
 
-def fit(path):
+def fit(X):
     """Fit all columns at epsilon 1, nothing declared."""
-    start = time.perf_counter()
-    gen = DPSinkhornGenerator(epsilon=1.0, verbose=1).fit(path, y="answer")
-    seconds = time.perf_counter() - start
-    print(f"fit {seconds:.0f} s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    start, busy = time.perf_counter(), time.process_time()
+    gen = DPSinkhornGenerator(epsilon=1.0, verbose=1).fit(X, y="answer")
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    print(f"fit {seconds:.0f} s, {busy:.0f} s of this process, peak {peak():.2f} GiB")
     print(gen.sample(5)[0].T)
     print(gen.privacy_spent())
+
+
+def peak():
+    """Most memory that this process has had, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def spread(path):
+    """The same fit, its passes on two workers."""
+    import dask.dataframe as dd
+    from distributed import Client
+
+    with cluster() as made, Client(made) as client:
+        fit(dd.read_parquet(path))
+        print("workers:", *[f"peak {most:.2f} GiB" for most in client.run(peak).values()])
 
 
 def released(gen):
@@ -226,6 +243,8 @@ def killed():
         whole, spent = released(gen().fit(X))
         for fault, step in enumerate(np.random.default_rng(1).choice(5, 5, replace=True)):
             seen.clear()
+            watchdog = threading.Timer(240, show_cluster, [made])
+            watchdog.start()
             faulthandler.dump_traceback_later(300, exit=True)
 
             def watched(self, what, query, source, step=step):
@@ -240,9 +259,17 @@ def killed():
             other, other_spent = released(gen(ledger).fit(spread))
             GaussianMechanism.release = release
             faulthandler.cancel_dump_traceback_later()
+            watchdog.cancel()
             distance = float((other - whole).norm() / whole.norm())
             result = f"distance {distance:.1e}, same statement {other_spent == spent}, charges {len(ledger)}"
             print(f"fault {fault}, step {step}: {result}", flush=True)
+
+
+def show_cluster(made):
+    """What scheduler and nannies are at, where a fit is stuck."""
+    states = Counter((task.prefix.name, task.state) for task in list(made.scheduler.tasks.values()))
+    nannies = [(nanny.status.name, nanny.process and nanny.process.status.name) for nanny in made.workers.values()]
+    print(f"stuck: workers {list(made.scheduler.workers)}, nannies {nannies}, tasks {dict(states)}", flush=True)
 
 
 def slow(block):
@@ -301,7 +328,7 @@ def loopback():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["data", "fit", "equal", "times", "killed", "bytes"])
+    parser.add_argument("what", choices=["data", "fit", "spread", "equal", "times", "killed", "bytes"])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", "--to", dest="path", default=f"{tempfile.gettempdir()}/people")
     given = parser.parse_args()
@@ -309,6 +336,7 @@ if __name__ == "__main__":
     run = {
         "data": lambda: data(given.rows, given.path),
         "fit": lambda: fit(given.path),
+        "spread": lambda: spread(given.path),
         "equal": lambda: equal(f"{tempfile.gettempdir()}/scale"),
         "times": times,
         "killed": killed,

@@ -17,7 +17,7 @@ from sinkgen.cluster import compute, futures, held_to, persist
 from sinkgen.data.check import check_labels
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.partitions import Partitions, rows_of
-from sinkgen.sampling import ChunkedSource, joined
+from sinkgen.sampling import CHUNK, SPAN, ChunkedSource, joined
 
 FAN_IN = 8  # results that one task of the tree merges; partitions in memory that one task folds
 
@@ -54,11 +54,12 @@ class DaskSource:
         RuntimeError
             If the scheduler is lost.
         """
-        return self._reduced(_Pass(fold, merge, draw), self._by_home())
+        shards = self._partitions.shards(CHUNK if draw is None else SPAN * CHUNK)
+        return self._reduced(_Pass(fold, merge, draw), self._by_home(shards))
 
     def gather(self, draw=None):
         """See :class:`~sinkgen.sampling.RecordSource`; raises as :meth:`reduce` does."""
-        return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards]})
+        return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
 
     def _reduced(self, wanted, tasks):
         sent = delayed(wanted, traverse=False)  # a task of its own: to a worker once, and from there to the others
@@ -74,9 +75,9 @@ class DaskSource:
             raise result.error
         return result
 
-    def _by_home(self):
+    def _by_home(self, shards):
         """Shards that a task folds, for each worker: few where they are in memory, as each task is some messages."""
-        shards, homes = self._partitions.shards, self._partitions.homes()
+        homes = self._partitions.homes()
         threads = self._partitions.client.nthreads() if any(homes) else {}
         by_home: dict = {}
         for shard in shards:

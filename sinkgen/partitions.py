@@ -12,7 +12,7 @@ from sinkgen.sampling import CHUNK
 
 
 class Shard(NamedTuple):
-    """A run of records that begins, and but for the last of all ends, where a chunk does.
+    """A run of records that begins, and but for the last of all ends, where a chunk does, or a span of them.
 
     Attributes
     ----------
@@ -48,6 +48,7 @@ class Partitions:
 
     def __init__(self, chunks, labels, layout, sizes=None, watch=iter):
         self.chunks, self.labels, self.layout, self._sizes, self._watch = chunks, labels, layout, sizes, watch
+        self._shards: dict = {}
         self._futures = [futures(list(chunk.__dask_optimize__(chunk.dask, [chunk.key]).values())) for chunk in chunks]
 
     def __len__(self):
@@ -66,11 +67,15 @@ class Partitions:
         found = [places.get(futures[0].key) if futures else None for futures in self._futures]
         return [sorted(workers)[0] if workers else None for workers in found]
 
-    @cached_property
-    def shards(self):
-        """Each partition, but with the ends of its neighbours moved to where a chunk begins."""
-        places = np.cumsum([0, *self._counted()])
-        inner = (CHUNK * np.round(places[1:-1] / CHUNK)).astype(int)
+    def shards(self, unit=CHUNK):
+        """Each partition, but with its ends moved to a multiple of ``unit`` records: a list of :class:`Shard`."""
+        if unit not in self._shards:
+            self._shards[unit] = self._cut(unit)
+        return self._shards[unit]
+
+    def _cut(self, unit):
+        places = np.cumsum([0, *self._counted])
+        inner = (unit * np.round(places[1:-1] / unit)).astype(int)
         starts = np.unique([0, *inner[inner < places[-1]]])
         cuts: list[list] = [[] for _ in starts]
         for low, high in itertools.pairwise(np.unique([*places, *starts]).tolist()):
@@ -87,6 +92,7 @@ class Partitions:
         ]
         return list(map(Shard, starts.tolist(), main, brought))
 
+    @cached_property
     def _counted(self):
         """Records of each partition."""
         if self._sizes is not None:

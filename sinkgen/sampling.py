@@ -15,6 +15,7 @@ import torch
 from sinkgen.streams import Coins
 
 CHUNK = 8192  # records that a query sees at once: bounds its memory
+SPAN = 8  # chunks whose drawn records are cut into chunks together
 PIECE = 2**16  # records, and
 PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
 
@@ -77,7 +78,7 @@ class RecordSource(Protocol):
         """
 
     def gather(self, draw: Draw | None = None) -> list[Records]:
-        """The chunks themselves, in order; of a batch, what it holds of them."""
+        """The chunks themselves, in order."""
 
 
 class ArraySource:
@@ -101,10 +102,10 @@ class ArraySource:
         self._chunk_size = chunk_size
 
     def chunks(self, draw=None):
-        """Every record once, in chunks; or what a batch holds of each chunk."""
+        """Every record once, in chunks; or those of a batch."""
         n, size = len(self._records), self._chunk_size
         chunks = (self._records.take(slice(start, start + size)) for start in range(0, n, size))
-        return chunks if draw is None else _drawn(chunks, draw, 0)
+        return chunks if draw is None else rechunked(_drawn(chunks, draw, 0), _sizes(draw, 0, size))
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
@@ -133,7 +134,7 @@ class ChunkedSource:
     functions : sequence of callable
         See :meth:`map`.
     start : int
-        Position of the first record among those of all shards; a multiple of the size of a chunk.
+        Position of the first record among those of all shards; where a chunk begins, and for a batch a span.
 
     Examples
     --------
@@ -146,14 +147,16 @@ class ChunkedSource:
         self._read, self._functions, self._start = read, tuple(functions), start
 
     def chunks(self, draw=None):
-        """Every record once, in chunks; or what a batch holds of each chunk."""
+        """Every record once, in chunks; or those of a batch."""
         # To encode is a matter of each record: of those that are drawn alone, where nothing else is to be done. A map
         # of encoded records is given whole chunks: a product of matrices rounds by its shape.
         early = draw if len(self._functions) < 2 else None
         chunks = self._pieces() if early is None else _drawn(self._pieces(), draw, self._start)
         for function in self._functions:
             chunks = rechunked(map(function, chunks), _sizes(early, self._start))
-        return chunks if early is draw else _drawn(chunks, draw, self._start)
+        if early is draw:
+            return chunks
+        return rechunked(_drawn(chunks, draw, self._start), _sizes(draw, self._start))
 
     def map(self, function):
         """Apply ``function`` at each pass, and keep nothing."""
@@ -177,17 +180,18 @@ class ChunkedSource:
 def _drawn(chunks, draw, position):
     """What a batch holds of each chunk, the first of whose records is at ``position``."""
     for chunk in chunks:
-        rows = draw.rows(position, len(chunk))
+        yield chunk.take(draw.rows(position, len(chunk)))
         position += len(chunk)
-        if len(rows):
-            yield chunk.take(rows)
 
 
-def _sizes(draw, position):
-    """How many records each chunk has, or what a batch holds of it."""
+def _sizes(draw, position, size=CHUNK):
+    """Records of each chunk: as many as can be, but for what a batch holds of a span, which begins a new chunk."""
     if draw is None:
-        return itertools.repeat(CHUNK)
-    return (len(draw.rows(first, CHUNK)) for first in itertools.count(position, CHUNK))
+        yield from itertools.repeat(size)
+    for first in itertools.count(position, SPAN * size):
+        n = len(draw.rows(first, SPAN * size))
+        yield from [size] * (n // size)
+        yield n % size
 
 
 def _piece_size(chunk):

@@ -72,6 +72,13 @@ def turned(records):
     return sort_by_class(Records(records.values @ torch.rand(3, 3, generator=torch.manual_seed(0)), records.labels))
 
 
+@pytest.fixture
+def short_spans(monkeypatch):
+    for module in ("sampling", "distributed"):
+        monkeypatch.setattr(f"sinkgen.{module}.SPAN", 2)
+
+
+@pytest.mark.usefixtures("short_spans")
 @pytest.mark.parametrize("size", [CHUNK, 10_000, N // 64])
 def test_the_partitions_make_no_difference(numbers, size):
     """Whole chunks, partitions that cut them, and partitions smaller than a chunk: the release of memory."""
@@ -83,6 +90,7 @@ def test_the_partitions_make_no_difference(numbers, size):
     assert_same(generator(sampling_rate=rate, **given).fit(cut, y), whole)
 
 
+@pytest.mark.usefixtures("short_spans")
 @pytest.mark.parametrize("rate", [1.0, 0.3])
 def test_frames_of_unknown_length_are_cut_where_arrays_are(numbers, rate):
     """An empty partition too; and the places that records lie at are no matter."""
