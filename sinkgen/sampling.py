@@ -178,10 +178,12 @@ class ChunkedSource:
 
 
 def _drawn(chunks, draw, position):
-    """What a batch holds of each chunk, the first of whose records is at ``position``."""
+    """What a batch holds of each chunk, if anything; the first chunk begins at ``position``."""
     for chunk in chunks:
-        yield chunk.take(draw.rows(position, len(chunk)))
+        rows = draw.rows(position, len(chunk))
         position += len(chunk)
+        if len(rows):
+            yield chunk.take(rows)
 
 
 def _sizes(draw, position, size=CHUNK):
