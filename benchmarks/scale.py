@@ -2,9 +2,11 @@
 
     python benchmarks/scale.py data --rows 10000000 --to /tmp/people     Parquet of 20 mixed columns, made up
     python benchmarks/scale.py fit --data /tmp/people                    time, and peak memory of the process
+    python benchmarks/scale.py spread --data /tmp/people                 the same by Dask on two workers, and theirs
     python benchmarks/scale.py equal                                     array, chunks, Parquet, Dask: the same release
     python benchmarks/scale.py times                                     one step against records, points, columns
-    python benchmarks/scale.py killed                                    a worker killed in the middle of random steps
+    python benchmarks/scale.py killed                                    a worker killed in random steps; a fit that is
+                                                                         stuck for 5 minutes shows where, and ends
     python benchmarks/scale.py bytes                                     over the loopback, a step
 
 Of ``bytes`` the loopback's counter is read: run it where nothing else uses that, such as ``unshare -n sh -c 'ip link
@@ -12,6 +14,7 @@ set lo up; python benchmarks/scale.py bytes'``.
 """
 
 import argparse
+import faulthandler
 import os
 import resource
 import signal
@@ -19,6 +22,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import dask
@@ -33,8 +37,10 @@ from sinkgen.ot import resolve_cost
 from sinkgen.queries import TransportQuery
 from sinkgen.sampling import CHUNK, Records
 from sinkgen.sources import chunks, open_records
+from sinkgen.table_queries import PairQuery
 
 PART = 1_000_000
+MESSAGES, MESSAGES_A_PARTITION = 14_000, 1_200  # bytes; measured by this
 
 
 def make_table(n, seed):
@@ -65,14 +71,29 @@ def data(rows, to):
     print(f"{rows} rows x {part.shape[1]} columns in {to}")
 
 
-def fit(path):
+def fit(X):
     """Fit all columns at epsilon 1, nothing declared."""
-    start = time.perf_counter()
-    gen = DPSinkhornGenerator(epsilon=1.0, verbose=1).fit(path, y="answer")
-    seconds = time.perf_counter() - start
-    print(f"fit {seconds:.0f} s, peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    start, busy = time.perf_counter(), time.process_time()
+    gen = DPSinkhornGenerator(epsilon=1.0, verbose=1).fit(X, y="answer")
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    print(f"fit {seconds:.0f} s, {busy:.0f} s of this process, peak {peak():.2f} GiB")
     print(gen.sample(5)[0].T)
     print(gen.privacy_spent())
+
+
+def peak():
+    """Most memory that this process has had, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def spread(path):
+    """The same fit, its passes on two workers."""
+    import dask.dataframe as dd
+    from distributed import Client
+
+    with cluster() as made, Client(made) as client:
+        fit(dd.read_parquet(path))
+        print("workers:", *[f"peak {most:.2f} GiB" for most in client.run(peak).values()])
 
 
 def released(gen):
@@ -84,28 +105,49 @@ def released(gen):
 
 def equal(folder):
     """The same seeds and keys on an array, 7 and 64 chunks, Parquet, and Dask of whole and of odd chunks."""
+    for given in ({"epsilon": 1.0}, {"epsilon": 10.0}, {"epsilon": 10.0, "sampling_rate": 0.3}):
+        equal_numbers(folder, **given)
+    for epsilon in (1.0, 10.0):
+        equal_tables(folder, epsilon)
+
+
+def seeded(**given):
+    """A generator whose noise and sample are those of any other."""
+    return DPSinkhornGenerator(**{"noise_seed": 0, "random_state": 0} | given)
+
+
+def equal_numbers(folder, **given):
+    """Labelled numbers; one of three classes is rare."""
     import dask.array as da
-    import dask.dataframe as dd
 
     n = 16 * CHUNK
     random = np.random.default_rng(0)
-    X = random.normal(size=(n, 5)).clip(-4, 4)
-
-    def gen(**given):
-        return DPSinkhornGenerator(**{"epsilon": 1.0, "noise_seed": 0, "random_state": 0, "schema": (-4, 4)} | given)
-
-    frame = pd.DataFrame(X, columns=list("abcde"))
+    y = random.choice(3, n, p=[0.6, 0.39, 0.01])
+    X = (random.normal(size=(n, 5)) + y[:, None]).clip(-4, 4)
+    frame = pd.DataFrame(X, columns=list("abcde")).assign(answer=y)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(f"{folder}/numbers.parquet", row_group_size=10_000)
+    frame.to_parquet(f"{folder}/numbers.parquet", row_group_size=10_000, index=False)
+
+    def cut(pieces):
+        return list(zip(np.array_split(X, pieces), np.array_split(y, pieces), strict=True))
+
     ways = {
-        "7 chunks": chunks(np.array_split(X, 7)),
-        "64 chunks": chunks(np.array_split(X, 64)),
-        "Parquet": f"{folder}/numbers.parquet",
-        "Dask, 8 partitions of whole chunks": da.from_array(X, chunks=(2 * CHUNK, 5)),
-        "Dask, 7 partitions that cut chunks": da.from_array(X, chunks=(-(-n // 7), 5)),
+        "7 chunks": (chunks(cut(7)), None),
+        "64 chunks": (chunks(cut(64)), None),
+        "Parquet": (f"{folder}/numbers.parquet", "answer"),
+        "Dask, 8 partitions of whole chunks": (da.from_array(X, chunks=(2 * CHUNK, 5)), y),
+        "Dask, 7 partitions that cut chunks": (da.from_array(X, chunks=(-(-n // 7), 5)), y),
+        "Dask, 64 partitions that cut chunks": (da.from_array(X, chunks=(-(-n // 64), 5)), y),
     }
-    whole, spent = released(gen().fit(X))
-    report("numbers", ways, lambda way: released(gen().fit(way)), whole, spent)
+    given = {"schema": (-4, 4), "classes": range(3)} | given
+    whole, spent = released(seeded(**given).fit(X, y))
+    report(f"numbers {given}", ways, lambda way: released(seeded(**given).fit(*way)), whole, spent)
+
+
+def equal_tables(folder, epsilon):
+    """20 mixed columns, of which nothing is declared."""
+    import dask.dataframe as dd
+
     table = make_table(50_000, 0)
     table.to_parquet(f"{folder}/table.parquet", row_group_size=10_000)
     ways = {
@@ -113,16 +155,20 @@ def equal(folder):
         "Parquet": f"{folder}/table.parquet",
         "Dask, 7 partitions": dd.from_pandas(table, npartitions=7),
     }
-    whole, spent = released(gen(schema=None).fit(table, "answer"))
-    report("table", ways, lambda way: released(gen(schema=None).fit(way, "answer")), whole, spent)
+    whole, spent = released(seeded(epsilon=epsilon).fit(table, "answer"))
+    name = f"table {{'epsilon': {epsilon}}}"
+    report(name, ways, lambda way: released(seeded(epsilon=epsilon).fit(way, "answer")), whole, spent)
 
 
 def report(what, ways, fitted, whole, spent):
     """Print how far each way's release is from that of the array."""
     for name, way in ways.items():
         other, other_spent = fitted(way)
-        distance = float((other - whole).norm() / whole.norm())
-        print(f"{what}: {name}: relative distance {distance:.1e}, same statement: {other_spent == spent}", flush=True)
+        same = other.shape == whole.shape
+        distance = float((other - whole).norm() / whole.norm()) if same else float("nan")
+        differing = f"{float((other != whole).float().mean()):.0%}" if same else "the shape"
+        print(f"{what}: {name}: relative distance {distance:.1e}, differing {differing}, "
+              f"same statement: {other_spent == spent}", flush=True)  # fmt: skip
 
 
 def query_of(points, columns):
@@ -139,19 +185,37 @@ def as_tensors(records):
 
 
 def times():
-    """One step against records, points and columns, read in chunks that are made anew."""
+    """One step against records, points and columns, read in chunks that are made anew; of tables, all pairs counted."""
     block = np.random.default_rng(0).random((100_000, 128), dtype=np.float32)
     base = {"records": 1_000_000, "points": 50, "columns": 16}
-    varied = {"records": (100_000, 1_000_000, 10_000_000), "points": (50, 100, 200), "columns": (16, 32, 64)}
+    varied = {
+        "records": (100_000, 1_000_000, 10_000_000), "points": (50, 100, 200, 400, 800), "columns": (16, 32, 64, 128),
+    }  # fmt: skip
     for name, values in varied.items():
         for value in values:
             case = base | {name: value}
-            X = chunks(lambda case=case: (block[:, : case["columns"]] for _ in range(case["records"] // len(block))))
-            source = open_records(X).source.map(as_tensors)
-            query = query_of(case["points"], case["columns"])
-            start = time.process_time()
-            query.over(source, None)
-            print(f"{case}: {time.process_time() - start:.2f} s of the processor", flush=True)
+            timed(case, block[:, : case["columns"]], query_of(case["points"], case["columns"]), as_tensors)
+    codes = (24 * block).astype(np.int64)
+    for columns in (5, 10, 20, 40):
+        query = PairQuery([24] * columns, n_classes=2)
+        timed({"records": 1_000_000, "columns of a table": columns}, codes[:, :columns], query, as_codes)
+
+
+def timed(case, block, query, function):
+    """Print the processor's seconds of one pass over a block that comes again and again."""
+    X = chunks(lambda: (block for _ in range(case["records"] // len(block))))
+    source = open_records(X).source.map(function)
+    start = resource.getrusage(resource.RUSAGE_SELF)
+    query.over(source, None)
+    end = resource.getrusage(resource.RUSAGE_SELF)
+    user, system = end.ru_utime - start.ru_utime, end.ru_stime - start.ru_stime
+    print(f"{case}: {user + system:.2f} s of the processor, {system:.2f} of them the system's", flush=True)
+
+
+def as_codes(records):
+    """Codes of two classes."""
+    values = torch.from_numpy(np.asarray(records.values, dtype=np.int64))
+    return Records(values, values[:, 0] % 2)
 
 
 def cluster():
@@ -179,6 +243,9 @@ def killed():
         whole, spent = released(gen().fit(X))
         for fault, step in enumerate(np.random.default_rng(1).choice(5, 5, replace=True)):
             seen.clear()
+            watchdog = threading.Timer(240, show_cluster, [made])
+            watchdog.start()
+            faulthandler.dump_traceback_later(300, exit=True)
 
             def watched(self, what, query, source, step=step):
                 if what == "points":
@@ -191,9 +258,18 @@ def killed():
             GaussianMechanism.release, ledger = watched, PrivacyLedger()
             other, other_spent = released(gen(ledger).fit(spread))
             GaussianMechanism.release = release
+            faulthandler.cancel_dump_traceback_later()
+            watchdog.cancel()
             distance = float((other - whole).norm() / whole.norm())
-            same = other_spent == spent
-            print(f"fault {fault}, step {step}: distance {distance:.1e}, same statement {same}, charges {len(ledger)}")
+            result = f"distance {distance:.1e}, same statement {other_spent == spent}, charges {len(ledger)}"
+            print(f"fault {fault}, step {step}: {result}", flush=True)
+
+
+def show_cluster(made):
+    """What scheduler and nannies are at, where a fit is stuck."""
+    states = Counter((task.prefix.name, task.state) for task in list(made.scheduler.tasks.values()))
+    nannies = [(nanny.status.name, nanny.process and nanny.process.status.name) for nanny in made.workers.values()]
+    print(f"stuck: workers {list(made.scheduler.workers)}, nannies {nannies}, tasks {dict(states)}", flush=True)
 
 
 def slow(block):
@@ -204,26 +280,44 @@ def slow(block):
 
 def bytes_a_step():
     """Bytes over the loopback while a step runs, those of an idle cluster taken off, against the plan."""
-    import cloudpickle
     import dask.array as da
     from distributed import Client, wait
 
+    cases = ((16, 200, 32), (16, 400, 64), (16, 1000, 64), (8, 200, 32), (32, 200, 32), (64, 200, 32))
     with cluster() as made, Client(made):
-        for points, columns in ((200, 32), (400, 64), (1000, 64)):
-            X = da.random.random((16 * CHUNK, columns), chunks=(CHUNK, columns)).persist()
+        for partitions, points, columns in cases:
+            X = da.random.random((partitions * CHUNK, columns), chunks=(CHUNK, columns)).persist()
             wait(X)
-            source = open_records(X).source.map(as_tensors)
-            query = query_of(points, columns)
-            query.over(source, None)
-            start, idle = loopback(), time.perf_counter()
-            time.sleep(3)
-            rate = (loopback() - start) / (time.perf_counter() - idle)
-            start, begun = loopback(), time.perf_counter()
-            value = query.over(source, None)
-            seen = loopback() - start - rate * (time.perf_counter() - begun)
-            # The query to the scheduler and each worker; a result from worker to worker, and by the scheduler back.
-            plan = (2 + 1) * len(cloudpickle.dumps(query)) + (2 - 1 + 2) * 8 * len(value)
-            print(f"{points} points x {columns}: {seen:.0f} bytes, plan {plan}, ratio {seen / plan:.2f}", flush=True)
+            bytes_of_steps(X, points)
+        # Partitions that cut chunks: in the first pass the rows at their ends go to a neighbour, and stay there.
+        X = da.random.random((16 * CHUNK, 32), chunks=(-(-16 * CHUNK // 15), 32)).persist()
+        wait(X)
+        bytes_of_steps(X, 200)
+
+
+def bytes_of_steps(X, points):
+    """Print what the second step moves, and the third; the first places the rows of cut chunks."""
+    source = open_records(X).source.map(as_tensors)
+    query = query_of(points, X.shape[1])
+    query.over(source, None)
+    start, idle = loopback(), time.perf_counter()
+    time.sleep(3)
+    rate = (loopback() - start) / (time.perf_counter() - idle)
+    start, begun = loopback(), time.perf_counter()
+    for _ in range(2):
+        query.over(source, None)
+    seen = (loopback() - start - rate * (time.perf_counter() - begun)) / 2
+    payload, plan = planned_bytes(query, X.npartitions)
+    result = f"{seen:.0f} bytes, plan {plan}, {seen / plan:.2f}; of query and sums {payload}, {seen / payload:.2f}"
+    print(f"{X.npartitions} partitions, {points} points x {X.shape[1]}: {result}", flush=True)
+
+
+def planned_bytes(query, n_partitions, n_workers=2):
+    """What query and sums take of a step's bytes, and all of it: with the messages about partitions in memory."""
+    n, d = query.points.shape
+    # The query to the scheduler and each worker; a sum from worker to worker, and by the scheduler back.
+    payload = (n_workers + 1) * 4 * n * (d + 1) + (n_workers + 1) * 8 * n * (d + 1)
+    return payload, payload + MESSAGES + MESSAGES_A_PARTITION * n_partitions
 
 
 def loopback():
@@ -234,7 +328,7 @@ def loopback():
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["data", "fit", "equal", "times", "killed", "bytes"])
+    parser.add_argument("what", choices=["data", "fit", "spread", "equal", "times", "killed", "bytes"])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--data", "--to", dest="path", default=f"{tempfile.gettempdir()}/people")
     given = parser.parse_args()
@@ -242,6 +336,7 @@ if __name__ == "__main__":
     run = {
         "data": lambda: data(given.rows, given.path),
         "fit": lambda: fit(given.path),
+        "spread": lambda: spread(given.path),
         "equal": lambda: equal(f"{tempfile.gettempdir()}/scale"),
         "times": times,
         "killed": killed,

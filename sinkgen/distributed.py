@@ -6,70 +6,27 @@ folded again by another, to the same value: what a record adds is a function of 
 step's keys.
 """
 
-from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import dask
 import numpy as np
 from dask import delayed
 
+from sinkgen.cluster import compute, futures, held_to, persist
 from sinkgen.data.check import check_labels
 from sinkgen.data.layout import Layout, make_layout
-from sinkgen.sampling import ChunkedSource
+from sinkgen.partitions import Partitions, rows_of
+from sinkgen.sampling import CHUNK, SPAN, ChunkedSource, joined
 
-FAN_IN = 8  # results that one task of the tree merges
-
-LOST = (
-    "the connection to the Dask scheduler was lost in the middle of a pass. What this fit may release was charged "
-    "before its first pass and stays charged; nothing of this pass was released. Fit again on a running cluster"
-)
-
-
-class Partitions:
-    """The partitions of a Dask collection.
-
-    Parameters
-    ----------
-    chunks : list of Delayed
-        Data frames or arrays.
-    labels : list of Delayed, or None
-        An array or series of labels each, where they do not lie in the frames.
-    layout : Layout
-    """
-
-    def __init__(self, chunks, labels, layout):
-        self.chunks, self.labels, self.layout = chunks, labels, layout
-
-        self._futures = [_futures(list(chunk.__dask_optimize__(chunk.dask, [chunk.key]).values())) for chunk in chunks]
-
-    def __len__(self):
-        return len(self.chunks)
-
-    def __iter__(self):
-        return zip(self.chunks, self.labels or [None] * len(self), strict=True)
-
-    def homes(self):
-        """Address of a worker that holds each partition now; None where none does."""
-        firsts = [futures[0] if futures else None for futures in self._futures]
-        persisted = [future for future in firsts if future is not None]
-        places = persisted[0].client.who_has(persisted) if persisted else {}
-        found = [None if future is None else places.get(future.key) for future in firsts]
-        return [sorted(workers)[0] if workers else None for workers in found]
-
-    @cached_property
-    def starts(self):
-        """Position of the first record of each partition among all."""
-        sizes = _compute(delayed([delayed(len)(chunk) for chunk in self.chunks]))
-        return np.cumsum([0, *sizes[:-1]]).tolist()
+FAN_IN = 8  # results that one task of the tree merges; partitions in memory that one task folds
 
 
 class DaskSource:
     """Records in the partitions of a Dask collection: a shard each.
 
     They are computed on the current ``distributed.Client``, or else by Dask's threads; persisted partitions stay where
-    they are, others are read again at each pass.
+    they are, but for the rows at their ends that complete a chunk of a neighbour's; others are read again at each pass.
 
     Parameters
     ----------
@@ -81,7 +38,7 @@ class DaskSource:
     def __init__(self, partitions, functions=()):
         self._partitions, self._functions = partitions, tuple(functions)
         # On the cluster once, not once a pass.
-        self._known = _persist(delayed(_Known(partitions.layout, self._functions), traverse=False))
+        self._known = persist(delayed(_Known(partitions.layout, self._functions), traverse=False))
 
     def map(self, function):
         """Apply ``function`` at each pass, where the records lie; keep nothing."""
@@ -97,19 +54,39 @@ class DaskSource:
         RuntimeError
             If the scheduler is lost.
         """
-        wanted = delayed(_as_is)(delayed(_Pass(fold, draw), traverse=False))
-        starts = [0] * len(self._partitions) if draw is None else self._partitions.starts
-        homes = self._partitions.homes()
-        by_home: dict = {}
-        for i, (start, home, (chunk, labels)) in enumerate(zip(starts, homes, self._partitions, strict=True)):
-            with _held_to(home):
-                result = delayed(_fold)(wanted, self._known, i, start, chunk, labels)
-            by_home.setdefault(home, []).append(result)
-        # Within a worker first: what crosses the network is one result a worker.
-        result = _compute(_tree(merge, [_tree(merge, results) for results in by_home.values()]))
+        shards = self._partitions.shards(CHUNK if draw is None else SPAN * CHUNK)
+        return self._reduced(_Pass(fold, merge, draw), self._by_home(shards))
+
+    def gather(self, draw=None):
+        """See :class:`~sinkgen.sampling.RecordSource`; raises as :meth:`reduce` does."""
+        return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
+
+    def _reduced(self, wanted, tasks):
+        sent = delayed(wanted, traverse=False)  # a task of its own: to a worker once, and from there to the others
+        folds, trees = [], []
+        for home, groups in tasks.items():
+            with held_to(home):
+                own = [delayed(_fold)(sent, self._known, [[s.start, s.pieces] for s in group]) for group in groups]
+            folds += own
+            # Within a worker first: what crosses the network is one result a worker.
+            trees.append(_tree(wanted.merge, own))
+        result = compute(_tree(wanted.merge, trees), folds, self._partitions.told(len(folds)))
         if isinstance(result, _Refused):
             raise result.error
         return result
+
+    def _by_home(self, shards):
+        """Shards that a task folds, for each worker: few where they are in memory, as each task is some messages."""
+        homes = self._partitions.homes()
+        threads = self._partitions.client.nthreads() if any(homes) else {}
+        by_home: dict = {}
+        for shard in shards:
+            by_home.setdefault(homes[shard.home], []).append(shard)
+        tasks = {}
+        for home, own in by_home.items():
+            size = 1 if home is None else min(FAN_IN, -(-len(own) // threads.get(home, 1)))
+            tasks[home] = [own[first : first + size] for first in range(0, len(own), size)]
+        return tasks
 
 
 @dataclass(frozen=True)  # no tuple: Dask takes one with a callable for a task
@@ -125,6 +102,7 @@ class _Pass:
     """What a pass is for."""
 
     fold: Any
+    merge: Any
     draw: Any
 
 
@@ -136,24 +114,25 @@ class _Refused:
 
 
 def _tree(merge, results):
-    while True:
+    while len(results) > 1:
         groups = [results[first : first + FAN_IN] for first in range(0, len(results), FAN_IN)]
         results = [delayed(_merge)(merge, group) for group in groups]
-        if len(results) == 1:
-            return results[0]
+    return results[0]
 
 
-def _as_is(value):
-    return value
-
-
-def _fold(wanted, known, i, start, chunk, labels):
+def _fold(wanted, known, shards):
     try:
-        records = known.layout.checked(f"partition {i}", chunk, labels)
-        source = ChunkedSource(lambda: iter([records] if len(records) else []), known.functions, start)
-        return wanted.fold(source.chunks(wanted.draw))
+        return wanted.merge([_fold_shard(wanted, known, *shard) for shard in shards])
     except (TypeError, ValueError) as error:
         return _Refused(error.with_traceback(None))
+
+
+def _fold_shard(wanted, known, start, pieces):
+    def read():
+        for i, low, high, pair in pieces:
+            yield known.layout.checked(f"partition {i}", *rows_of(pair, low, high))
+
+    return wanted.fold(ChunkedSource(read, known.functions, start).chunks(wanted.draw))
 
 
 def _merge(merge, results):
@@ -161,48 +140,13 @@ def _merge(merge, results):
     return refused[0] if refused else merge(results)
 
 
-def _futures(collection):
-    try:
-        from distributed import futures_of
-    except ImportError:  # Dask's threads alone
-        return []
-    return futures_of(collection)
-
-
 def _delayed_partitions(collection):
     # What is optimised no longer knows the futures of persisted partitions.
-    parts = collection.to_delayed(optimize_graph=not _futures(collection))
+    parts = collection.to_delayed(optimize_graph=not futures(collection))
     return parts.ravel().tolist() if hasattr(parts, "ravel") else parts
 
 
-def _held_to(worker):
-    # Preferred, not required: where a worker has died, another reads the partition.
-    return nullcontext() if worker is None else dask.annotate(workers=[worker], allow_other_workers=True)
-
-
-def _persist(value):
-    return dask.persist(value)[0]
-
-
-def _compute(value):
-    try:
-        return dask.compute(value)[0]
-    except Exception as error:
-        if type(error).__module__.split(".")[0] == "distributed" and _is_lost():
-            raise RuntimeError(LOST) from error
-        raise
-
-
-def _is_lost():
-    from distributed import get_client
-
-    try:
-        return get_client().status != "running"
-    except ValueError:  # there is none any more
-        return True
-
-
-def open_dask(X, y, as_array):
+def open_dask(X, y, as_array, watch=iter):
     """The source, and the layout, of a Dask collection; nothing is computed.
 
     Parameters
@@ -210,6 +154,8 @@ def open_dask(X, y, as_array):
     X : dask.dataframe.DataFrame, or dask.array.Array of 2 to 4 dimensions
     y : str, array, dask.array.Array, dask.dataframe.Series, or None
     as_array : bool
+    watch : callable
+        See :func:`sinkgen.sources.open_records`.
 
     Raises
     ------
@@ -219,10 +165,11 @@ def open_dask(X, y, as_array):
         If ``y`` has not the partitions of ``X``.
     """
     if hasattr(type(X), "columns"):
-        template, chunks = X._meta.iloc[:0], _delayed_partitions(X)
+        template, chunks, sizes = X._meta.iloc[:0], _delayed_partitions(X), None
     elif hasattr(type(X), "rechunk"):
         X = X.rechunk({axis: -1 for axis in range(1, X.ndim)})
         template, chunks = np.empty((0, *X.shape[1:]), X.dtype), _delayed_partitions(X)
+        sizes = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
     else:
         raise TypeError(f"X must be a dask.array or a dask.dataframe, got {type(X).__name__}")
     if y is None or isinstance(y, str):
@@ -230,7 +177,7 @@ def open_dask(X, y, as_array):
     else:
         labels, empty = _label_partitions(X, y, len(chunks))
         layout = make_layout(template, empty, as_array=as_array)
-    return DaskSource(Partitions(chunks, labels, layout)), layout
+    return DaskSource(Partitions(chunks, labels, layout, sizes, watch)), layout
 
 
 def _label_partitions(X, y, n):

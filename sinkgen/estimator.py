@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
-from tqdm import tqdm
 
 from sinkgen import metadata as meta
 from sinkgen import plan as planning
@@ -27,7 +26,7 @@ from sinkgen.journal import Unkept, kept_journal
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.product import ProductMixture, stratified
-from sinkgen.progress import watched
+from sinkgen.progress import Progress
 from sinkgen.queries import CountQuery
 from sinkgen.release import Release
 from sinkgen.sampling import Records
@@ -116,10 +115,11 @@ class DPSinkhornGenerator(BaseEstimator):
         when it is started again with the same parameters and records, in whatever process, and ends as it would have
         ended, at no further charge. The folder is for its owner's eyes only; the key goes when the fit is finished.
     verbose : int, default=0
-        1 shows a progress bar. It holds nothing that depends on the records.
+        1 shows progress bars: of the steps, and of each pass over records that do not lie in memory. They hold nothing
+        that depends on the records.
     callback : callable, default=None
-        Called with a :class:`~sinkgen.FitProgress` when a stage of the fit starts and after each of its steps, for a
-        display of your own. Nothing in it depends on the records.
+        Called with a :class:`~sinkgen.FitProgress` when a stage of the fit, or a pass over records that do not lie in
+        memory, starts and after each of its steps, for a display of your own. Nothing in it depends on the records.
 
     Attributes
     ----------
@@ -241,7 +241,8 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         given = self._check_parameters()
         # With the schema of an array, a data frame is one, whose columns have names.
-        data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)))
+        progress = Progress(self.verbose, self.callback)
+        data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
         facts = self._collect_facts(data, given)
         is_table = isinstance(facts.form, TableFormat)
         training = planning.TABULAR if is_table else self.mechanism
@@ -260,12 +261,13 @@ class DPSinkhornGenerator(BaseEstimator):
                 plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
                 secure_noise=self.secure_noise, assumptions=facts.assumptions, journal=journal,
             )  # fmt: skip
+            progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
             random = torch.Generator().manual_seed(journal.seed)
-            self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent))
+            self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent, progress))
             self._make_generator(random)
         return self
 
-    def _release(self, raw, facts, training, plan, mechanism, random, spent):
+    def _release(self, raw, facts, training, plan, mechanism, random, spent, progress):
         """Stage A: all that sees the records."""
         form = meta.learn_form(facts, raw, mechanism)
         labels, counts = meta.learn_labels(facts, raw, mechanism)
@@ -273,8 +275,7 @@ class DPSinkhornGenerator(BaseEstimator):
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
-        progress = self._progress(lambda: spent.epsilon_after(mechanism.steps_done))
-        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress)
+        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress.steps)
         return Release(drawn, weights, form, labels, spent)
 
     def sample(self, n_samples=1, *, y=None, conditions=None, random_state=None):
@@ -702,10 +703,11 @@ class DPSinkhornGenerator(BaseEstimator):
         weights = self.release_.class_weights
         network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
         network.to(_device(self.device))
-        progress = self._progress(lambda: self.release_.spent.epsilon)
+        progress = Progress(self.verbose, self.callback)
+        progress.follow(lambda: "nothing", lambda: self.release_.spent.epsilon)
         distill(
             network, released, weights,
-            random=random, backend=self.backend, progress=progress("public steps"),
+            random=random, backend=self.backend, progress=progress.steps("public steps"),
         )  # fmt: skip
         self.generator_ = network.cpu()
 
@@ -728,17 +730,6 @@ class DPSinkhornGenerator(BaseEstimator):
         if (codes < 0).any():
             raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
         return codes
-
-    def _progress(self, epsilon):
-        """Make what wraps the steps of a stage, by its name; ``epsilon()`` is what is spent so far."""
-
-        def stage(what):
-            def shown(steps):
-                return tqdm(steps, desc=what, disable=not (self.verbose and len(steps)))
-
-            return shown if self.callback is None else lambda steps: watched(shown(steps), what, self.callback, epsilon)
-
-        return stage
 
 
 class _Encoder:

@@ -21,6 +21,8 @@ from sinkgen.streams import Streams, new_key
 
 # Clipped norms are computed in floating point: staying this much below the bound keeps rounding on the safe side.
 ROUNDING_MARGIN = 1 - 2.0**-18
+# Sums are of multiples of about this share of the sensitivity: in double precision they are then exact, in any order.
+GRID = 2.0**-36
 
 
 class Query(Protocol):
@@ -48,9 +50,16 @@ class Query(Protocol):
 
 
 class SumQuery:
-    """A query whose value is a sum over records, so that its sensitivity is the bound of one contribution."""
+    """A query whose value is a sum over records, so that its sensitivity is the bound of one contribution.
+
+    The sum of each chunk is rounded to a multiple of a power of two, near ``2^-36`` of the sensitivity. So sums of
+    chunks do not depend on their order, or on who adds them up: they are exact in double precision as long as no
+    coordinate exceeds 131,072 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
+    they are; of other values the rounding stays within :data:`ROUNDING_MARGIN`.
+    """
 
     size: int
+    sensitivity: float
 
     def contribution(self, records) -> torch.Tensor:
         """Sum of the records' clipped contributions, (size,)."""
@@ -61,7 +70,7 @@ class SumQuery:
         total = torch.zeros(self.size, dtype=torch.float64)
         for records in chunks:
             if len(records):
-                total += self._sum(records)
+                total += _on_grid(self._sum(records), self.sensitivity)
         return total
 
     def _sum(self, records):
@@ -89,6 +98,11 @@ class SumQuery:
     def read(self, value):
         """The value as it is."""
         return value
+
+
+def _on_grid(value, sensitivity):
+    unit = GRID * 2.0 ** math.frexp(sensitivity)[1]
+    return unit * torch.round(value / unit)
 
 
 def _is_out_of_memory(error):
@@ -178,6 +192,7 @@ class GaussianMechanism:
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
+        self._releasing = None
         self._journal = Unkept(new_key(noise_seed)) if journal is None else journal
         self._streams = Streams(self._journal.key, secure=secure_noise)
         if ledger is not None:
@@ -276,12 +291,18 @@ class GaussianMechanism:
         if not self._left.get(what):
             raise RuntimeError(f"{what!r} was not charged, or all its steps are used")
         self._left[what] -= 1
+        self._releasing = what
         row = self._rows[what]
         return row, row.steps - 1 - self._left[what]
 
     def noise_multiplier(self, what):
         """Public noise multiplier of a charged row."""
         return self._rows[what].noise_multiplier
+
+    @property
+    def releasing(self):
+        """Public name of the row of which a step was released last, or is being released; None before the first."""
+        return self._releasing
 
     @property
     def steps_done(self):

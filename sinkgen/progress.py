@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 
 class FitProgress(NamedTuple):
     """How far a fit has come; public, for it depends on settings alone, never on the records.
@@ -10,9 +12,11 @@ class FitProgress(NamedTuple):
     ----------
     what : str
         The stage: "private steps" or "refinements", which release; or "public fits" or "public steps", which work on
-        what was released before.
+        what was released before. Or a pass over records that are read anew each time, such as "pass: check" or "pass:
+        bounds"; what it is for stands in the privacy statement.
     step, steps : int
-        Steps of the stage that are done, and how many there are.
+        Steps of the stage that are done, and how many there are. The steps of a pass are the Parquet files, or the
+        partitions of a Dask collection, whose number is taken as public; a pass over anything else is one step.
     epsilon : float
         About what was released so far, on the scale of the whole fit's epsilon. All of it was charged at the start.
 
@@ -33,6 +37,39 @@ class FitProgress(NamedTuple):
     step: int
     steps: int
     epsilon: float
+
+
+class Progress:
+    """Shows how far a fit is, and tells its callback.
+
+    Parameters
+    ----------
+    verbose : int
+        Whether bars are shown.
+    callback : callable, optional
+        Takes a :class:`FitProgress`.
+    """
+
+    def __init__(self, verbose, callback=None):
+        self._verbose, self._callback = verbose, callback
+        self.follow(lambda: "check", lambda: 0.0)
+
+    def follow(self, releasing, epsilon):
+        """From now on, ask ``releasing()`` what a pass is for, and ``epsilon()`` what is spent so far."""
+        self._releasing, self._epsilon = releasing, epsilon
+
+    def steps(self, what, *, lasting=True):
+        """Make what wraps the steps of a stage, which have a length; a bar that is not ``lasting`` goes at its end."""
+
+        def shown(steps):
+            bar = tqdm(steps, desc=what, leave=lasting, disable=not (self._verbose and len(steps)))
+            return bar if self._callback is None else watched(bar, what, self._callback, self._epsilon)
+
+        return shown
+
+    def parts(self, parts):
+        """Wrap the parts of one pass over the records; their number is public."""
+        return self.steps(f"pass: {self._releasing()}", lasting=False)(parts)
 
 
 def watched(steps, what, callback, epsilon):

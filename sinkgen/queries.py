@@ -4,7 +4,6 @@ Every class says what its value is and why its ``sensitivity`` holds. Nothing he
 without :class:`~sinkgen.mechanism.GaussianMechanism`.
 """
 
-import itertools
 import math
 from typing import NamedTuple
 
@@ -277,7 +276,7 @@ class TransportQuery(SumQuery):
     """
 
     # A block of records and its plan stay in the processor's cache from one product to the next.
-    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**19
+    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**18
 
     def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
         self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
@@ -427,12 +426,8 @@ class CrossGradientQuery:
 
     def over(self, source, draw):
         """No sum over records: the batch itself is brought together."""
-        return self.evaluate(source.reduce(list, _joined, draw))
+        return self.evaluate(source.gather(draw))
 
     def read(self, value):
         """The gradient, (n, d)."""
         return value.view(self.shape).to(self.points)
-
-
-def _joined(lists):
-    return list(itertools.chain.from_iterable(lists))

@@ -6,6 +6,7 @@ cluster. What a query wants of a source is a fold of the chunks of each shard, a
 the records stay where they are, and only the folds' results travel.
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -14,6 +15,7 @@ import torch
 from sinkgen.streams import Coins
 
 CHUNK = 8192  # records that a query sees at once: bounds its memory
+SPAN = 8  # chunks whose drawn records are cut into chunks together
 PIECE = 2**16  # records, and
 PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
 
@@ -56,7 +58,11 @@ class RecordSource(Protocol):
     """Private records, read in passes."""
 
     def map(self, function: Callable[[Records], Records]) -> "RecordSource":
-        """The source of the same records after ``function``, which acts on each record alone."""
+        """The source of the same records after ``function``, which acts on each record alone.
+
+        What acts on encoded records, which is any but the first, is given whole chunks, and may reorder one; a record
+        then has the coin of its place after that.
+        """
 
     def reduce(self, fold: Callable[[Iterator[Records]], Any], merge: Callable[[list], Any], draw: Draw | None = None):
         """What is left of one pass.
@@ -66,10 +72,13 @@ class RecordSource(Protocol):
         fold : callable
             Makes a result of the chunks of one shard, where that shard lies.
         merge : callable
-            Makes one result of a list of at least one, in the order of the shards; associative.
+            Makes one result of a list of at least one, in any order: associative and commutative.
         draw : Draw, optional
             The batch; by default every record.
         """
+
+    def gather(self, draw: Draw | None = None) -> list[Records]:
+        """The chunks themselves, in order."""
 
 
 class ArraySource:
@@ -93,12 +102,10 @@ class ArraySource:
         self._chunk_size = chunk_size
 
     def chunks(self, draw=None):
-        """Every record once, in chunks; or those of a batch, without a pass over the others."""
-        rows = None if draw is None else draw.rows(0, len(self._records))
-        n = len(self._records if rows is None else rows)
-        for start in range(0, n, self._chunk_size):
-            part = slice(start, start + self._chunk_size)
-            yield self._records.take(part if rows is None else rows[part])
+        """Every record once, in chunks; or those of a batch."""
+        n, size = len(self._records), self._chunk_size
+        chunks = (self._records.take(slice(start, start + size)) for start in range(0, n, size))
+        return chunks if draw is None else rechunked(_drawn(chunks, draw, 0), _sizes(draw, 0, size))
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
@@ -109,12 +116,16 @@ class ArraySource:
         """See :class:`RecordSource`."""
         return merge([fold(self.chunks(draw))])
 
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
+
 
 class ChunkedSource:
     """Records that are read anew at each pass, such as a file larger than memory: one shard.
 
     Chunks may be of any size: they are encoded in pieces, and what was encoded is cut and joined into chunks of one
-    size. What a query sees, and so its value, does not depend on how the records came.
+    size. What a query sees, and so its value, does not depend on how the records came, nor do the chunks of a batch.
 
     Parameters
     ----------
@@ -123,7 +134,7 @@ class ChunkedSource:
     functions : sequence of callable
         See :meth:`map`.
     start : int
-        Position of the first record among those of all shards.
+        Position of the first record among those of all shards; where a chunk begins, and for a batch a span.
 
     Examples
     --------
@@ -137,10 +148,15 @@ class ChunkedSource:
 
     def chunks(self, draw=None):
         """Every record once, in chunks; or those of a batch."""
-        chunks = self._pieces(draw)
+        # To encode is a matter of each record: of those that are drawn alone, where nothing else is to be done. A map
+        # of encoded records is given whole chunks: a product of matrices rounds by its shape.
+        early = draw if len(self._functions) < 2 else None
+        chunks = self._pieces() if early is None else _drawn(self._pieces(), draw, self._start)
         for function in self._functions:
-            chunks = rechunked(map(function, chunks), CHUNK)
-        return chunks
+            chunks = rechunked(map(function, chunks), _sizes(early, self._start))
+        if early is draw:
+            return chunks
+        return rechunked(_drawn(chunks, draw, self._start), _sizes(draw, self._start))
 
     def map(self, function):
         """Apply ``function`` at each pass, and keep nothing."""
@@ -150,15 +166,34 @@ class ChunkedSource:
         """See :class:`RecordSource`."""
         return merge([fold(self.chunks(draw))])
 
-    def _pieces(self, draw):
-        position = self._start
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
+
+    def _pieces(self):
         for chunk in self._read():
             size = _piece_size(chunk)
-            rows = None if draw is None else draw.rows(position, len(chunk))
-            for first in range(0, len(chunk if rows is None else rows), size):
-                part = slice(first, first + size)
-                yield chunk.take(part if rows is None else rows[part])
-            position += len(chunk)
+            for first in range(0, len(chunk), size):
+                yield chunk.take(slice(first, first + size))
+
+
+def _drawn(chunks, draw, position):
+    """What a batch holds of each chunk, if anything; the first chunk begins at ``position``."""
+    for chunk in chunks:
+        rows = draw.rows(position, len(chunk))
+        position += len(chunk)
+        if len(rows):
+            yield chunk.take(rows)
+
+
+def _sizes(draw, position, size=CHUNK):
+    """Records of each chunk: as many as can be, but for what a batch holds of a span, which begins a new chunk."""
+    if draw is None:
+        yield from itertools.repeat(size)
+    for first in itertools.count(position, SPAN * size):
+        n = len(draw.rows(first, SPAN * size))
+        yield from [size] * (n // size)
+        yield n % size
 
 
 def _piece_size(chunk):
@@ -168,27 +203,34 @@ def _piece_size(chunk):
     return min(PIECE, max(1, PIECE_NUMBERS // max(1, numbers)))
 
 
-def rechunked(chunks, size):
-    """The same records, of tensors, in chunks of ``size``; only the last may be smaller.
+def rechunked(chunks, sizes):
+    """The same records, of tensors, in chunks of the ``sizes`` given, an iterator; only the last may be smaller.
 
     Examples
     --------
-    >>> [len(chunk) for chunk in rechunked([Records(torch.zeros(n, 1)) for n in (1, 5, 0, 1)], 3)]
-    [3, 3, 1]
+    >>> [len(chunk) for chunk in rechunked([Records(torch.zeros(n, 1)) for n in (1, 5, 0, 1)], iter([3, 0, 2, 9]))]
+    [3, 2, 2]
     """
     waiting: list[Records] = []
-    held = 0
+    missing = 0
     for chunk in chunks:
         start = 0
-        while held + len(chunk) - start >= size:
-            stop = start + size - held
-            yield _concatenated([*waiting, chunk.take(slice(start, stop))])
-            waiting, held, start = [], 0, stop
-        if start < len(chunk):
-            waiting.append(chunk.take(slice(start, len(chunk))))
-            held += len(waiting[-1])
-    if held:
+        while start < len(chunk):
+            while not missing:
+                missing = next(sizes)
+            waiting.append(chunk.take(slice(start, start + missing)))
+            start += len(waiting[-1])
+            missing -= len(waiting[-1])
+            if not missing:
+                yield _concatenated(waiting)
+                waiting = []
+    if waiting:
         yield _concatenated(waiting)
+
+
+def joined(lists):
+    """One list of several."""
+    return list(itertools.chain.from_iterable(lists))
 
 
 def _concatenated(chunks):

@@ -123,8 +123,11 @@ class Chunks:
         y = y if labels is None else check_labels(labels, len(values))
         return make_layout(values[:0], _none_of(y), as_array=as_array)
 
-    def read(self, layout):
-        """One pass: records, checked."""
+    def parts(self, layout):
+        """One part, for the number of chunks may tell that of the records: what reads it once, checked."""
+        return [partial(self._read, layout)]
+
+    def _read(self, layout):
         for i, chunk in enumerate(self._make()):
             values, labels = _pair(chunk)
             if len(values):
@@ -171,10 +174,14 @@ class ParquetFiles:
         template = _to_frame(self._schema.empty_table().select(wanted), self._schema)
         return make_layout(template, y, as_array=as_array)
 
-    def read(self, layout):
-        """One pass: records."""
+    def parts(self, layout):
+        """The files, whose number is public: what reads each once."""
+        return [partial(self._read, layout, fragment) for fragment in self._dataset.get_fragments()]
+
+    def _read(self, layout, fragment):
         wanted = list(layout.template.columns)
-        batches = self._dataset.to_batches(columns=wanted, batch_size=PIECE, batch_readahead=1, fragment_readahead=1)
+        # Hive partitions are columns too, of the data set's schema and not of the file's.
+        batches = fragment.to_batches(schema=self._dataset.schema, columns=wanted, batch_size=PIECE, batch_readahead=1)
         for batch in batches:
             if len(batch):
                 yield layout.records(_to_frame(batch, self._schema))
@@ -239,7 +246,7 @@ class Data(NamedTuple):
     layout: Layout
 
 
-def open_records(X, y=None, *, as_array=False):
+def open_records(X, y=None, *, as_array=False, watch=iter):
     """Make a record source of what the user gives; nothing is encoded yet.
 
     Parameters
@@ -249,6 +256,9 @@ def open_records(X, y=None, *, as_array=False):
         Labels, or the name of the column that holds them.
     as_array : bool
         Whether a data frame is to be taken as an array whose columns have names.
+    watch : callable
+        Wraps the parts of each pass, whose number is public: files, partitions, or all records as one. Where records
+        lie in memory it is not called.
 
     Returns
     -------
@@ -259,14 +269,14 @@ def open_records(X, y=None, *, as_array=False):
     if hasattr(X, "__dask_graph__"):
         from sinkgen.distributed import open_dask
 
-        return Data(*open_dask(X, y, as_array))
+        return Data(*open_dask(X, y, as_array, watch))
     if isinstance(X, (Chunks, ParquetFiles)):
         layout = X.layout(y, as_array)
-        return Data(ChunkedSource(_Steady(partial(X.read, layout))), layout)
+        return Data(ChunkedSource(_Pass(X.parts(layout), watch)), layout)
     if isinstance(X, np.memmap):
         labels = check_labels(y, len(X))
         layout = make_layout(X[:0], _none_of(labels))
-        return Data(ChunkedSource(partial(_slices, X, labels, layout)), layout)
+        return Data(ChunkedSource(_Pass([partial(_slices, X, labels, layout)], watch)), layout)
     return _open_in_memory(X, y, as_array)
 
 
@@ -290,17 +300,26 @@ def _slices(X, labels, layout):
         yield layout.records(X[part], None if labels is None else labels[part])
 
 
-class _Steady:
-    """Passes over chunks, all of as many records."""
+class _Pass:
+    """Passes over parts, all of as many records.
 
-    def __init__(self, read):
-        self._read, self._n = read, None
+    Parameters
+    ----------
+    parts : list of callable
+        Each returns a fresh iterator over :class:`Records`.
+    watch : callable
+        See :func:`open_records`.
+    """
+
+    def __init__(self, parts, watch):
+        self._parts, self._watch, self._n = parts, watch, None
 
     def __call__(self):
         n = 0
-        for records in self._read():
-            n += len(records)
-            yield records
+        for part in self._watch(self._parts):
+            for records in part():
+                n += len(records)
+                yield records
         if self._n not in (None, n):
             raise RuntimeError("the chunks are not those of the first pass: each pass must give the same records")
         self._n = n

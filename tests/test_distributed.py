@@ -1,9 +1,11 @@
 """Dask: the release that memory gives, on threads and on a cluster, also when a worker dies."""
 
+import itertools
 import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import dask
 import dask.array as da
@@ -17,8 +19,9 @@ from distributed import Client, LocalCluster
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.accounting import GaussianRelease
 from sinkgen.mechanism import GaussianMechanism
-from sinkgen.queries import MeanQuery
-from sinkgen.sampling import CHUNK, ArraySource, Draw, Records
+from sinkgen.partitions import Partitions
+from sinkgen.queries import MeanQuery, sort_by_class
+from sinkgen.sampling import CHUNK, Draw, Records
 from sinkgen.sources import open_records
 from sinkgen.streams import Streams, new_key
 
@@ -36,7 +39,7 @@ def generator(**given):
 def assert_same(one, other):
     assert one.privacy_spent() == other.privacy_spent()
     for name, value in vars(other.release_.generator.mixture).items():
-        torch.testing.assert_close(vars(one.release_.generator.mixture)[name], value, rtol=1e-5, atol=1e-7)
+        assert torch.equal(vars(one.release_.generator.mixture)[name], value), name
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +63,57 @@ def cluster():
 
 
 def mapped(records):
-    return Records(torch.as_tensor(records.values, dtype=torch.float32))
+    labels = None if records.labels is None else torch.tensor(np.asarray(records.labels))
+    return Records(torch.tensor(np.asarray(records.values), dtype=torch.float32), labels)
 
 
-def test_whole_chunks_give_the_release_of_memory(numbers):
-    X, y = numbers
-    whole = generator(steps=3).fit(X, y)
-    cut = da.from_array(X, chunks=(CHUNK, 2))
-    assert_same(generator(steps=3).fit(cut, da.from_array(y, chunks=1000)), whole)
-    assert_same(generator(steps=3).fit(cut, y), whole)
+def turned(records):
+    """Products of matrices, which round by their shape, and another order."""
+    return sort_by_class(Records(records.values @ torch.rand(3, 3, generator=torch.manual_seed(0)), records.labels))
 
 
+@pytest.fixture
+def short_spans(monkeypatch):
+    for module in ("sampling", "distributed"):
+        monkeypatch.setattr(f"sinkgen.{module}.SPAN", 2)
+
+
+@pytest.mark.usefixtures("short_spans")
+@pytest.mark.parametrize("size", [CHUNK, 10_000, N // 64])
+def test_the_partitions_make_no_difference(numbers, size):
+    """Whole chunks, partitions that cut them, and partitions smaller than a chunk: the release of memory."""
+    (X, y), given = numbers, {"steps": 4, "epsilon": 10.0, "classes": [0, 1]}
+    cut = da.from_array(X, chunks=(size, 2))
+    for rate in (1.0, 0.3):
+        whole = generator(sampling_rate=rate, **given).fit(X, y)
+        assert_same(generator(sampling_rate=rate, **given).fit(cut, da.from_array(y, chunks=1000)), whole)
+    assert_same(generator(sampling_rate=rate, **given).fit(cut, y), whole)
+
+
+@pytest.mark.usefixtures("short_spans")
 @pytest.mark.parametrize("rate", [1.0, 0.3])
-def test_a_release_does_not_depend_on_the_partitions(numbers, rate):
-    """The records of a draw are the same; their sum differs by the rounding of the chunks at the ends."""
-    query, X = MeanQuery(torch.zeros(3), 2.0), numbers[0]
+def test_frames_of_unknown_length_are_cut_where_arrays_are(numbers, rate):
+    """An empty partition too; and the places that records lie at are no matter."""
+    (X, y), query = numbers, MeanQuery(torch.zeros(3), 2.0)
     draw = None if rate == 1 else Draw(rate, Streams(new_key(2)).sampling("points", 0))
-    whole = query.over(ArraySource(torch.as_tensor(X, dtype=torch.float32)), draw)
-    for size in (N // 7, N // 64):
-        source = open_records(da.from_array(X, chunks=(size, 3))).source.map(mapped)
-        torch.testing.assert_close(query.over(source, draw), whole, rtol=1e-5, atol=1e-5 * float(whole.norm()))
+    whole = query.over(open_records(X, y).source.map(mapped).map(turned), draw)
+    frame = pd.DataFrame(X, columns=list("abc")).assign(label=y)
+    ends = [0, 100, 100, 9_000, 9_001, 20_000, N]
+    parts = [dask.delayed(frame.iloc[low:high]) for low, high in itertools.pairwise(ends)]
+    source = open_records(dd.from_delayed(parts, meta=frame.iloc[:0]), "label", as_array=True).source
+    assert torch.equal(query.over(source.map(mapped).map(turned), draw), whole)
+
+
+def test_passes_are_told_by_partitions_however_they_are_cut(numbers):
+    """The number of partitions is public, that of chunks is not: neighbouring data look alike."""
+    told = []
+    for first in (CHUNK // 2 + 1, CHUNK // 2 - 1):
+        seen = []
+        X = da.from_array(numbers[0][: first + 8000], chunks=((first, 8000), 3))
+        generator(steps=2, callback=seen.append).fit(X)
+        told.append([(progress.what, progress.step, progress.steps) for progress in seen])
+    assert told[0] == told[1]
+    assert [step for what, *step in told[0] if what == "pass: check"] == [[0, 2], [1, 2], [2, 2]]
 
 
 def test_the_batch_mechanism_brings_its_batch_together(numbers):
@@ -87,6 +121,14 @@ def test_the_batch_mechanism_brings_its_batch_together(numbers):
     whole = generator(**given).fit(*numbers).generator_.state_dict()
     spread = generator(**given).fit(da.from_array(numbers[0], chunks=(5000, 3)), numbers[1]).generator_.state_dict()
     assert all(torch.equal(spread[name], value) for name, value in whole.items())
+
+
+def test_a_batch_is_in_order_wherever_its_parts_lie(numbers, monkeypatch):
+    monkeypatch.setattr(Partitions, "homes", lambda self: [f"tcp://worker{i % 2}" for i in range(len(self))])
+    monkeypatch.setattr(Partitions, "client", SimpleNamespace(nthreads=dict))
+    source = open_records(da.from_array(numbers[0], chunks=(3000, 3))).source
+    assert np.array_equal(np.concatenate([chunk.values for chunk in source.gather()]), numbers[0])
+    assert source.reduce(lambda chunks: sum(map(len, chunks)), sum) == N
 
 
 def test_a_dask_table_gives_the_release_of_memory(table):
@@ -121,6 +163,8 @@ def test_bad_partitions_are_refused_by_name_before_anything_is_spent(numbers, ta
     refused(good, TypeError, "name of a column", table["answer"], schema=None)
     refused(good[["age"]], ValueError, "partitions of X", good.repartition(npartitions=1)["answer"], schema=None)
     cut = da.from_array(X, chunks=(5000, 3))
+    short = dd.from_delayed([dask.delayed(table["answer"][:-1]), dask.delayed(table["answer"][:0])])
+    refused(good[["age"]], ValueError, "one label for each", short, schema=None)
     refused(cut, ValueError, "one label for each", y[:-1])
     refused(cut, ValueError, "one label for each", da.from_array(y[:-1]))
     refused(da.where(cut > 3.5, np.nan, cut), ValueError, "NaN or infinity")

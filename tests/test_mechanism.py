@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from scipy import stats
 
 from sinkgen.accounting import GaussianRelease
 from sinkgen.ledger import PrivacyLedger
-from sinkgen.mechanism import GaussianMechanism, clip_factors
+from sinkgen.mechanism import GaussianMechanism, SumQuery, clip_factors
 from sinkgen.queries import CountQuery, MeanQuery
-from sinkgen.sampling import ArraySource
+from sinkgen.sampling import ArraySource, Records
 
 
 def empty(width=200):
@@ -85,6 +87,37 @@ def test_clipped_vectors_are_within_the_bound(values, bound):
 
 def test_vectors_that_are_not_finite_are_clipped_to_nothing():
     assert clip_factors(torch.tensor([torch.nan, torch.inf, 0.0]), 1.0).tolist() == [0.0, 0.0, 1.0]
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+
+
+class Rows(SumQuery):
+    """The sum of the records, as they are."""
+
+    def __init__(self, size, sensitivity):
+        self.size, self.sensitivity = size, sensitivity
+
+    def contribution(self, records):
+        return records.values.sum(0)
+
+
+@given(st.integers(0, 2**20), st.floats(1e-6, 1e6), st.integers(2, 20))
+def test_sums_of_chunks_do_not_depend_on_who_adds_them(seed, sensitivity, n_chunks):
+    random = torch.Generator().manual_seed(seed)
+    values = [sensitivity * torch.randn(100, 3, generator=random, dtype=torch.float64) for _ in range(n_chunks)]
+    query, chunks = Rows(3, sensitivity), list(map(Records, values))
+    whole, cut = query.evaluate(chunks), int(torch.randint(n_chunks, (), generator=random))
+    assert torch.equal(query.evaluate(chunks[::-1]), whole)
+    assert torch.equal(query.evaluate(chunks[cut:]) + query.evaluate(chunks[:cut]), whole)
+    moved = (whole - torch.cat(values).sum(0)).norm()
+    assert moved <= n_chunks * math.sqrt(3) * 2.0**-36 * sensitivity
+
+
+@given(st.floats(1.0, 1e4), st.integers(1, 2**40))
+def test_whole_counts_stay_whole(sensitivity, count):
+    counts = torch.tensor([[count, 1.0]], dtype=torch.float64)
+    assert torch.equal(Rows(2, sensitivity).evaluate([Records(counts)] * 3), 3 * counts[0])
 
 
 # --- learned label sets ----------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ LAYERS = [
     {"metadata"},
     {"training", "storage"},
     {"plan"},
+    {"cluster"},
+    {"partitions"},
     {"distributed", "bulk"},
     {"sources"},
     {"estimator"},

@@ -96,7 +96,7 @@ def test_chunks_of_one_size_hold_the_same_records(sizes, size):
     read = (
         Records(values[start:end], values[start:end, 0] % 3) for start, end in itertools.pairwise([0, *ends.tolist()])
     )
-    made = list(rechunked(read, size))
+    made = list(rechunked(read, itertools.repeat(size)))
     assert all(len(chunk) == size for chunk in made[:-1])
     assert not made or 0 < len(made[-1]) <= size
     assert [int(v) for chunk in made for v in chunk.values] == values.flatten().tolist()

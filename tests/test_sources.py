@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PrivacyLeakWarning, PrivacyLedger
-from sinkgen.sampling import ChunkedSource, Records
+from sinkgen.sampling import CHUNK, ChunkedSource, Records
 from sinkgen.sources import chunks, parquet
 
 pytestmark = [
@@ -211,6 +211,49 @@ def test_passes_that_differ_are_noticed(numbers):
 def test_trust_warns_for_files_too(folder):
     with pytest.warns(PrivacyLeakWarning, match="schema\\['age'\\]"):
         generator(metadata="trust").fit(parquet(folder, columns=["age"]))
+
+
+def watched_fit(X, y=None, **given):
+    """What the callback is told."""
+    seen = []
+    generator(callback=seen.append, **given).fit(X, y)
+    return [(progress.what, progress.step, progress.steps) for progress in seen], seen
+
+
+def test_passes_over_files_are_told_file_by_file(folder):
+    told, seen = watched_fit(folder, "answer", epsilon=0.2)
+    passes = list(dict.fromkeys(what for what, _, _ in told if what.startswith("pass: ")))
+    releases = ("bounds", "categories", "bins", "labels", "one-way", "two-way")
+    assert passes == [f"pass: {what}" for what in ("check", *releases)]
+    for what in passes:
+        assert [step for other, *step in told if other == what] == [[done, 3] for done in range(4)]
+    assert [progress.epsilon for progress in seen] == sorted(progress.epsilon for progress in seen)
+    assert seen[0].epsilon == 0
+
+
+def test_what_is_told_of_passes_is_the_same_for_neighbouring_data(numbers, table, tmp_path):
+    """Also where one record more or less is one chunk, or one row group, more or less."""
+    given = {"schema": (-4, 4), "steps": 2}
+    X = np.tile(numbers[0], (3, 1))[: CHUNK + 1]
+    for chunked in (lambda X: chunks(np.array_split(X, range(100, len(X), 100))), lambda X: as_memmap(X, tmp_path)):
+        told, fewer = (watched_fit(chunked(rows), **given)[0] for rows in (X, X[:-1]))
+        assert told == fewer
+        assert ("pass: points", 1, 1) in told
+    for n in (N, N - 1):
+        (tmp_path / str(n)).mkdir()
+        for i, rows in enumerate((slice(0, 1000), slice(1000, n))):
+            table.iloc[rows].to_parquet(tmp_path / str(n) / f"{i}.parquet", row_group_size=len(table) - 1001)
+    assert watched_fit(tmp_path / str(N), "answer")[0] == watched_fit(tmp_path / str(N - 1), "answer")[0]
+
+
+def as_memmap(X, folder):
+    mapped = np.memmap(folder / f"{len(X)}.mapped", dtype="f8", mode="w+", shape=X.shape)
+    mapped[:] = X
+    return mapped
+
+
+def test_nothing_is_told_of_passes_over_memory(numbers):
+    assert {what for what, _, _ in watched_fit(numbers[0], schema=(-4, 4), steps=2)[0]} == {"private steps"}
 
 
 def test_pieces_are_bounded_by_records_and_by_numbers():
