@@ -217,6 +217,17 @@ def test_an_overflow_is_undone(monkeypatch):
     assert bool(result.f.isfinite().all() and result.g.isfinite().all())
 
 
+def test_a_scaling_that_vanishes_at_the_end_leaves_no_infinite_potential(monkeypatch):
+    def finish(self):
+        monkeypatch.undo()
+        self.finish()
+        self.right[2] = 0.0
+
+    monkeypatch.setattr(_Scalings, "finish", finish)
+    C, a, b = costs(0, 9, 14), weights(2, 9), weights(3, 14)
+    assert_solves(sinkhorn(C, 0.5, a, b, tol=1e-9), C, 0.5, a, b, 1e-9)
+
+
 @pytest.mark.parametrize("reg", [0.01, 0.3, 10.0])
 def test_symmetric_problem_is_the_general_one(reg):
     x = points(0, 15, 3)

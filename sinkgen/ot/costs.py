@@ -114,7 +114,7 @@ class SquaredEuclideanCost:
 
     def weighted_gradient(self, weights, x, y):
         """Return sum_j 2 weights_ij (x_i - y_j), shape (n, k)."""
-        return (x * weights.sum(1, keepdim=True)).addmm_(weights, y, beta=2.0, alpha=-2.0)
+        return (x * weights.sum(1, keepdim=True).mul_(2.0)).addmm_(weights, y, alpha=-2.0)
 
     def squared_gradient_norms(self, x, y, matrix):
         """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``.

@@ -100,30 +100,20 @@ def average_down(scalings, dtype, mean_cost, reg, tol, max_iter):
 class _Scalings:
     """Potentials f and g in K = exp((f + g - C) / reg), and scalings of it: the plan is diag(left) K diag(right).
 
-    ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``. What belongs
-    to rows and to columns lies in one tensor each, (..., n + m), and all work is done in place: small problems take as
-    long as the number of calls.
+    ``left`` is a exp(df / reg), where df is what was added to f since K was computed; likewise ``right``. Small
+    problems take as long as the number of calls: each here is needed.
     """
 
     def __init__(self, C, a, b, f, g, padded):
-        self.C, self.padded = C, padded
-        self.weights, self.potentials = torch.cat((a, b), -1), torch.cat((f, g), -1)
-        if padded:
-            self.weights.clamp_min_(NO_WEIGHT)
-        self.a, self.b = self._split(self.weights)
-        self.scalings = torch.empty_like(self.weights)
-        self.left, self.right = self._split(self.scalings)
-        self.row_sums, self.column_sums = torch.empty_like(a), torch.empty_like(b)
+        self.C, self.f, self.g, self.padded = C, f, g, padded
+        self.a, self.b = (a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)) if padded else (a, b)
         self.kernel = torch.empty_like(C)
-        self.transposed = self.kernel.transpose(-1, -2)
-
-    def _split(self, both):
-        return both.split(self.C.shape[-2:], -1)
+        self.transposed = self.kernel.mT
 
     @classmethod
     def start(cls, C, a, b):
         """Start where K lies in [0, 1] with a 1 in every row and column: nothing can overflow or vanish."""
-        if float(a.amin()) <= NO_WEIGHT or float(b.amin()) <= NO_WEIGHT:
+        if min(float(a.amin()), float(b.amin())) <= NO_WEIGHT:
             return cls._start_padded(C, a, b, (a <= NO_WEIGHT).unsqueeze(-1), (b <= NO_WEIGHT).unsqueeze(-2))
         f = C.amin(-1)
         return cls(C, a, b, f, (C - f.unsqueeze(-1)).amin(-2), padded=False)
@@ -144,59 +134,66 @@ class _Scalings:
 
     def take_kernel(self, reg):
         """Take the kernel of the potentials at ``reg``, not scaled."""
-        self.reg = reg
-        self.scalings.copy_(self.weights)
-        f, g = self._split(self.potentials)
-        gibbs_kernel(self.C, f, g, reg, out=self.kernel)
-        _product(self.kernel, self.right, out=self.row_sums)
+        self.reg, self.left, self.right = reg, self.a, self.b
+        gibbs_kernel(self.C, self.f, self.g, reg, out=self.kernel)
+        self.row_sums = _product(self.kernel, self.right)
 
     def absorb(self):
         """Move the scalings into the potentials; the kernel is to be taken anew."""
-        self.potentials = torch.div(self.scalings, self.weights).log_().mul_(self.reg).add_(self.potentials)
+        self.f = torch.add(self.f, (self.left / self.a).log_(), alpha=self.reg)
+        self.g = torch.add(self.g, (self.right / self.b).log_(), alpha=self.reg)
 
     def steps_to_check(self, n_iter, expected):
         """Return how many steps to take before the next check, which costs half a step."""
         return FIRST_CHECKS.get(n_iter, expected)
 
     def iterate(self, omega, count):
-        """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of the scalings."""
+        """Take ``count`` steps; return the error of the columns were the rows exact."""
         for _ in range(count):
-            relaxed_step(self.left, self.a, self.row_sums, omega)
-            _product(self.transposed, self.left, out=self.column_sums)
-            relaxed_step(self.right, self.b, self.column_sums, omega)
-            _product(self.kernel, self.right, out=self.row_sums)
+            self.left = relaxed_step(self.left, self.a, self.row_sums, omega)
+            self.right = relaxed_step(self.right, self.b, _product(self.transposed, self.left), omega)
+            self.row_sums = _product(self.kernel, self.right)
         # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
-        _product(self.transposed, self.a / self.row_sums, out=self.column_sums)
-        error = marginal_error(self.b, self.right, self.column_sums)
-        error, *reached = torch.stack((error, *torch.aminmax(self.scalings / self.weights))).tolist()
-        return error, max(abs(math.log(extreme)) if extreme > 0.0 else math.inf for extreme in reached)
+        return float(marginal_error(self.b, self.right, _product(self.transposed, self.a / self.row_sums)))
+
+    def extent(self):
+        """Return the largest absolute logarithm of the scalings; infinite where one is zero or not finite."""
+        ends = torch.stack((*torch.aminmax(self.left / self.a), *torch.aminmax(self.right / self.b))).tolist()
+        return max(abs(math.log(end)) if end > 0.0 else math.inf for end in ends)
 
     def average(self):
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
-        self.right.mul_(self.a).div_(self.row_sums).sqrt_()
-        _product(self.kernel, self.right, out=self.row_sums)
+        self.right = (self.right * self.a).div_(self.row_sums).sqrt_()
+        self.row_sums = _product(self.kernel, self.right)
         return 2.0 * float(marginal_error(self.a, self.right, self.row_sums))
 
     def retreat(self):
         """Undo what overflowed: go back to the potentials absorbed last, and take one step that cannot."""
-        f, _ = self._split(self.potentials)
-        g = (f.unsqueeze(-1) - self.C).div_(self.reg).add_(self.a.log().unsqueeze(-1)).logsumexp(-2).mul_(-self.reg)
-        f = (g.unsqueeze(-2) - self.C).div_(self.reg).add_(self.b.log().unsqueeze(-2)).logsumexp(-1).mul_(-self.reg)
-        self.potentials = torch.cat((f, g), -1)
-        self.take_kernel(self.reg)
+        f, C, reg = self.f.unsqueeze(-1), self.C, self.reg
+        self.g = (f - C).div_(reg).add_(self.a.log().unsqueeze(-1)).logsumexp(-2).mul_(-reg)
+        g = self.g.unsqueeze(-2)
+        self.f = (g - C).div_(reg).add_(self.b.log().unsqueeze(-2)).logsumexp(-1).mul_(-reg)
+        self.take_kernel(reg)
 
     def finish(self):
         """Make the rows exact."""
-        torch.div(self.a, self.row_sums, out=self.left)
+        self.left = self.a / self.row_sums
+
+    def value(self):
+        """Return the dual objective of the potentials."""
+        return torch.linalg.vecdot(self.a, self.f) + torch.linalg.vecdot(self.b, self.g)
 
     def result(self, n_iter, error, status):
         """Return the named result."""
         self.absorb()
-        f, g = self._split(self.potentials)
-        value = torch.linalg.vecdot(self.weights, self.potentials)
+        value = self.value()
+        if not math.isfinite(float(value.sum())):  # a scaling vanished just before the end
+            self.retreat()
+            self.finish()
+            value = self.value()
         if self.padded:
-            self.scalings.mul_(self.weights > NO_WEIGHT)
-        return SinkhornResult(f, g, value, n_iter, error, status, self.kernel, self.left, self.right)
+            self.left, self.right = self.left * (self.a > NO_WEIGHT), self.right * (self.b > NO_WEIGHT)
+        return SinkhornResult(self.f, self.g, value, n_iter, error, status, self.kernel, self.left, self.right)
 
 
 class _Progress(NamedTuple):
@@ -207,19 +204,20 @@ class _Progress(NamedTuple):
 
 def _converge(scalings, target, floor, max_iter):
     """Iterate until the error is at most ``target``, stalls near the ``floor``, or ``max_iter`` is reached."""
-    relaxation, n_iter, error, growth = _Relaxation(floor), 0, math.inf, 0.0
+    relaxation, n_iter, error = _Relaxation(floor), 0, math.inf
     while n_iter < max_iter and error > target and not relaxation.stalled:
-        if growth > LARGEST_LOG_SCALING:
+        count = min(scalings.steps_to_check(n_iter, relaxation.steps_to(target)), max_iter - n_iter)
+        error = scalings.iterate(relaxation.omega, count)
+        n_iter += count
+        extent = 0.0 if error <= target else scalings.extent()
+        if not math.isfinite(error + extent):
+            scalings.retreat()
+            relaxation, error = _Relaxation(floor), math.inf
+            continue
+        relaxation.observe(error, count)
+        if extent > LARGEST_LOG_SCALING:
             scalings.absorb()
             scalings.take_kernel(scalings.reg)
-        count = min(scalings.steps_to_check(n_iter, relaxation.steps_to(target)), max_iter - n_iter)
-        error, growth = scalings.iterate(relaxation.omega, count)
-        n_iter += count
-        if math.isfinite(error + growth):
-            relaxation.observe(error, count)
-        else:
-            scalings.retreat()
-            relaxation, error, growth = _Relaxation(floor), math.inf, 0.0
     scalings.finish()
     return _Progress(n_iter, error, relaxation.stalled)
 
@@ -280,21 +278,20 @@ def gibbs_kernel(C, f, g, reg, out):
 
 
 def relaxed_step(scaling, weights, sums, omega):
-    """Turn a scaling into the one that solves its marginal, over-relaxed; ``sums`` are used up.
+    """Return the scaling that solves its marginal, over-relaxed.
 
     Raising a scaling by a large factor and then some can lower the dual objective (Thibault et al. 2017, arXiv
     1711.01851, which lowers omega for it): here the excess of an entry is that of a threefold step at most.
     """
+    solved = weights / sums
     if omega == 1.0:
-        torch.div(weights, sums, out=scaling)
-    else:
-        solved = torch.div(weights, sums, out=sums)
-        torch.div(solved, scaling, out=scaling).clamp_(max=3.0).pow_(omega - 1.0).mul_(solved)
+        return solved
+    return (solved / scaling).clamp_(max=3.0).pow_(omega - 1.0).mul_(solved)
 
 
 def _mean_cost(C, a, b):
     """Return the mean cost between points with weight, the largest of a batch."""
-    return float(torch.linalg.vector_norm(torch.linalg.vecdot(a, _product(C, b)), math.inf))
+    return abs(float(_largest(torch.linalg.vecdot(a, _product(C, b)))))
 
 
 def precision_floor(dtype, mean_cost, reg):
@@ -313,17 +310,17 @@ def _annealing(mean_cost, reg):
     return stages
 
 
-def _product(matrix, vector, out=None):
-    if vector.ndim == 1:
-        return torch.mv(matrix, vector, out=out)
-    out = None if out is None else out.unsqueeze(-1)
-    return torch.bmm(matrix, vector.unsqueeze(-1), out=out).squeeze(-1)
+def _product(matrix, vector):
+    return torch.mv(matrix, vector) if vector.ndim == 1 else torch.bmm(matrix, vector.unsqueeze(-1)).squeeze(-1)
 
 
 def marginal_error(weights, scaling, sums):
     """Return the L1 error of one marginal, the largest of a batch."""
-    errors = torch.linalg.vector_norm(torch.addcmul(weights, scaling, sums, value=-1.0), 1, -1)
-    return errors.amax() if errors.ndim else errors
+    return _largest(torch.linalg.vector_norm(torch.addcmul(weights, scaling, sums, value=-1.0), 1, -1))
+
+
+def _largest(values):
+    return values.amax() if values.ndim else values
 
 
 def solved_status(error, tol, floor, stalled=False):

@@ -124,24 +124,25 @@ class _Sweeps:
         return 1
 
     def iterate(self, omega, count):
-        """Take ``count`` steps; return the error of the columns were the rows exact, and the extent of scalings, 0."""
+        """Take ``count`` steps; return the error of the columns were the rows exact."""
         for _ in range(count):
             self.g = self.next_g
             relaxed_sums, sums = self.b.new_zeros(2, len(self.b))
             for rows, C in self.cloud.blocks():
                 kernel = gibbs_kernel(C, self.f[rows], self.g, self.reg, out=C)
                 a, row_sums = self.a[rows], kernel @ self.b
-                exact, left = a / row_sums, a.clone()
-                relaxed_step(left, a, row_sums, omega)
+                exact, left = a / row_sums, relaxed_step(a, a, row_sums, omega)
                 both = torch.stack((left, exact)) @ kernel
                 relaxed_sums += both[0]
                 sums += both[1]
                 self.solved[rows] = self._moved(self.f[rows], exact, a)
                 self.f[rows] = self._moved(self.f[rows], left, a)
-            right = self.b.clone()
-            relaxed_step(right, self.b, relaxed_sums, omega)
-            self.next_g = self._moved(self.g, right, self.b)
-        return float(marginal_error(self.b, self.b, sums)), 0.0
+            self.next_g = self._moved(self.g, relaxed_step(self.b, self.b, relaxed_sums, omega), self.b)
+        return float(marginal_error(self.b, self.b, sums))
+
+    def extent(self):
+        """Return 0: there are no scalings."""
+        return 0.0
 
     def _moved(self, potential, scaling, weights):
         return potential + self.reg * (scaling / weights).log_()
