@@ -245,7 +245,7 @@ class DPSinkhornGenerator(BaseEstimator):
         facts = self._collect_facts(data, given)
         is_table = isinstance(facts.form, TableFormat)
         training = planning.TABULAR if is_table else self.mechanism
-        given = {"n_columns": facts.form.n_encoded} if is_table else given
+        given = {"n_columns": facts.form.n_encoded, "has_cells": bool(facts.form.fine)} if is_table else given
         plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"

@@ -2,8 +2,6 @@
 
 import torch
 
-from sinkgen.product import ProductMixture
-
 RECORDS_PER_STATE = 60
 MOST_RECORDS = 20_000
 NUMBERS = 4e7  # of one-hot records at once
@@ -30,7 +28,7 @@ def learn_labelling(mixture, random):
     -------
     ProductMixture
     """
-    n_states, n_classes = len(mixture.parts), len(mixture.class_weights)
+    n_states, n_classes = mixture.n_states, len(mixture.class_weights)
     if n_classes == 1:
         return mixture
     n = int(min(RECORDS_PER_STATE * n_states, MOST_RECORDS, NUMBERS / n_states))
@@ -48,5 +46,4 @@ def learn_labelling(mixture, random):
             return -(wanted * log_probabilities).sum() / n + 0.5 * RIDGE * parameters.square().sum()
 
     optimiser.step(loss)
-    tilt = parameters.detach()
-    return ProductMixture(mixture.weights, mixture.frequencies, mixture.widths.tolist(), tilt=tilt, share=SHARE)
+    return mixture.with_labelling(parameters.detach(), SHARE)
