@@ -245,7 +245,7 @@ class DPSinkhornGenerator(BaseEstimator):
         facts = self._collect_facts(data, given)
         is_table = isinstance(facts.form, TableFormat)
         training = planning.TABULAR if is_table else self.mechanism
-        given = {"n_columns": facts.form.n_encoded, "has_cells": bool(facts.form.fine)} if is_table else given
+        given = _table_facts(facts) if is_table else given
         plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
@@ -753,6 +753,12 @@ class _Encoder:
             torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
         )
         return Records(values.to(self.device), codes.to(self.device))
+
+
+def _table_facts(facts):
+    """What settings for tables depend on."""
+    form = facts.form
+    return {"n_columns": form.n_encoded, "has_cells": bool(form.fine), "has_labels": facts.y_dtype is not None}
 
 
 def _is_auto(value):

@@ -82,6 +82,10 @@ class ProductMixture(nn.Module):
             **dict(self.named_buffers()) | {"widths": self.widths.tolist(), "tilt": tilt, "share": share}
         )
 
+    def pooled(self, share):
+        """The same mixture, whose labels' log-probabilities are its own to a share, else what they were."""
+        return self.with_labelling((1 - share) * self.tilt, (1 - share) * self.share + share)
+
     @property
     def class_weights(self):
         """Probability of each class, (n_classes,)."""
@@ -99,7 +103,7 @@ class ProductMixture(nn.Module):
         lift = torch.ones_like(lift) if is_usual else lift
         codes = self.draw_states(n if is_usual else CANDIDATES * n, generator, lift)
         if self.weights.shape[1] > 1:
-            own, logits = self._class_logits(codes)
+            own, logits = self.class_logits(codes)
             if not is_usual:
                 # Candidates come from the mixture's records of the wanted classes; the model's are wanted.
                 excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
@@ -178,9 +182,9 @@ class ProductMixture(nn.Module):
 
     def class_probabilities(self, codes):
         """The mixture's own probabilities (m, n_classes) of the classes of records, given their codes."""
-        return self._class_logits(codes)[0].exp()
+        return self.class_logits(codes)[0].exp()
 
-    def _class_logits(self, codes):
+    def class_logits(self, codes):
         """Log-probabilities (m, n_classes) of the classes: the mixture's own, and those that labels are drawn by."""
         log_weights = self.weights.clamp_min(1e-300).log().float()
         log_frequencies = self.frequencies.clamp_min(TINY).log().float()

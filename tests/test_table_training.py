@@ -20,7 +20,7 @@ from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.table_metadata import merge_cells
-from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
 from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
@@ -42,11 +42,19 @@ def service_query(peaked=False):
     return ServiceQuery(torch.rand(5, N_CLASSES, generator=random), frequencies, WIDTHS)
 
 
+def labelled_mixture():
+    random = torch.Generator().manual_seed(0)
+    frequencies = torch.cat([torch.randn(5, width, generator=random).softmax(1) for width in WIDTHS], 1)
+    tilt = 9 * torch.randn(sum(WIDTHS), N_CLASSES, generator=random)
+    return ProductMixture(torch.full((5, N_CLASSES), 0.1), frequencies, WIDTHS, tilt=tilt, share=0.1)
+
+
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
+    "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
 }
 
 
@@ -247,13 +255,21 @@ def test_labels_are_additive_and_keep_the_marginals_within_classes():
     weights = torch.rand(8, 2, generator=random)
     frequencies = torch.cat([torch.rand(8, 4, generator=random).square().softmax(1) for _ in range(6)], 1)
     mixture = ProductMixture(weights / weights.sum(), frequencies, (4,) * 6)
-    labelled = learn_labelling(mixture, random)
+    labelled = learn_labelling(mixture, 0.2, random)
     wanted = mixture.weights.T @ mixture.frequencies
     labels = (torch.rand(20_000, generator=random) > mixture.class_weights[0]).long()
     codes = labelled.draw(labels, random).floor().long()
     for c in range(2):
         rows = labelled.state_numbers(codes[labels == c])
         assert (torch.bincount(rows.flatten(), minlength=24) / 20_000 - wanted[c]).abs().max() < 0.01
+
+
+def test_labels_that_no_sum_over_columns_tells_are_the_mixtures():
+    random = np.random.default_rng(0)
+    X = pd.DataFrame({"a": random.integers(2, size=3000), "b": random.integers(2, size=3000)}).astype(bool)
+    y = (X["a"] ^ X["b"]).to_numpy()
+    drawn, labels = DPSinkhornGenerator(5, classes=[False, True], random_state=0).fit(X, y).sample(1000)
+    assert ((drawn["a"] ^ drawn["b"]) == labels).mean() > 0.9
 
 
 def test_conditions_reweight():
@@ -312,8 +328,8 @@ def test_the_mixture_has_the_two_way_marginals(refinements, noise_multiplier):
 def test_public_settings_of_the_budget():
     assert "refinements" not in auto_settings(0.27, 10).shares
     assert "refinements" in auto_settings(2.0, 10).shares
-    assert auto_settings(2.0, 1, has_cells=False).shares == {"one-way": 1.0}
-    assert list(auto_settings(2.0, 1).shares) == ["cells", "one-way"]
+    assert auto_settings(2.0, 1, has_cells=False, has_labels=False).shares == {"one-way": 1.0}
+    assert list(auto_settings(2.0, 1).shares) == ["cells", "labelling", "one-way"]
     for mu in (0.03, 0.3, 3.0):
         assert sum(auto_settings(mu, 10).shares.values()) == pytest.approx(1)
 
