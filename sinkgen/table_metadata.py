@@ -33,7 +33,7 @@ def learn_table(form, source, mechanism):
         if waiting:
             learned = learn([form.columns[j] for j in waiting], source, mechanism)
             columns = dict(enumerate(form.columns)) | dict(zip(waiting, learned, strict=True))
-            form = TableFormat(tuple(columns.values()))
+            form = form.with_columns(columns.values())
     return form
 
 

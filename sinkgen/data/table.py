@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sinkgen.data.frames import FrameKind
 from sinkgen.data.schema import Column, Schema, as_number, kind_of, numbers_of
 
 OTHER = "other"  # what text of the reserved state reads when drawn
@@ -373,6 +374,8 @@ class TableFormat:
     Attributes
     ----------
     columns : tuple of NumberColumn or CategoryColumn
+    frame_kind : FrameKind or None
+        What frame of another library than pandas the table was.
 
     Examples
     --------
@@ -385,6 +388,7 @@ class TableFormat:
     """
 
     columns: tuple
+    frame_kind: FrameKind | None = None
 
     @property
     def missing(self):
@@ -425,7 +429,11 @@ class TableFormat:
 
     def observe(self, X):
         """The same format, with bounds and values read off a table that is trusted to be public."""
-        return TableFormat(tuple(column.observe(X.frame[column.name]) for column in self.columns))
+        return self.with_columns(column.observe(X.frame[column.name]) for column in self.columns)
+
+    def with_columns(self, columns):
+        """The same table with more known of its columns."""
+        return dataclasses.replace(self, columns=tuple(columns))
 
     @property
     def names(self):
@@ -522,12 +530,15 @@ class TableFormat:
     def to_dict(self):
         """What :meth:`from_dict` reads; JSON."""
         columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
-        return {"kind": type(self).__name__, "columns": columns}
+        kind = None if self.frame_kind is None else self.frame_kind.to_dict()
+        return {"kind": type(self).__name__, "columns": columns, "frame_kind": kind}
 
     @classmethod
     def from_dict(cls, state):
         """The format whose ``to_dict`` gave ``state``."""
-        return cls(tuple(_column_from_dict(dict(column)) for column in state["columns"]))
+        kind = state.get("frame_kind")
+        columns = tuple(_column_from_dict(dict(column)) for column in state["columns"])
+        return cls(columns, None if kind is None else FrameKind(**kind))
 
 
 COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
@@ -538,7 +549,7 @@ def _column_from_dict(state):
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
 
 
-def table_format(frame, schema=None):
+def table_format(frame, schema=None, frame_kind=None):
     """The format of a table, from public facts alone: names and dtypes of its columns, and what is declared.
 
     Parameters
@@ -546,6 +557,7 @@ def table_format(frame, schema=None):
     frame : pandas.DataFrame
         Checked by :func:`check_columns`; its rows do not matter.
     schema : Schema or dict, optional
+    frame_kind : FrameKind, optional
 
     Raises
     ------
@@ -553,7 +565,8 @@ def table_format(frame, schema=None):
         If the schema names a column that the table lacks, or does not fit a column's dtype.
     """
     schema = _as_schema(schema, frame.columns)
-    return TableFormat(tuple(_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns))
+    columns = (_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns)
+    return TableFormat(tuple(columns), frame_kind)
 
 
 def _as_schema(schema, names):
@@ -636,7 +649,7 @@ def check_columns(frame):
         If it has no columns, or their names repeat.
     """
     if not hasattr(frame, "iloc"):
-        raise TypeError("X is a data frame of another library than pandas; pass X.to_pandas()")
+        raise TypeError("a data frame in parts must be of pandas; pass X.to_pandas()")
     if not len(frame.columns):
         raise ValueError("X has 0 columns; at least 1 is needed")
     if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
