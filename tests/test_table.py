@@ -165,6 +165,21 @@ def test_conditions_that_cannot_be_met(frame, conditions, message):
         fitted(frame).sample(3, conditions=conditions)
 
 
+def test_conditions_on_missing_cells_and_bad_ones(frame):
+    gen = fitted(frame[["float", "integer"]], schema={name: SCHEMA[name] for name in ("float", "integer")})
+    assert gen.sample(5, conditions={"float": np.nan})["float"].isna().all()
+    with pytest.raises(TypeError, match="'integer'"):
+        gen.sample(5, conditions={"integer": [1, 2]})
+
+
+def test_columns_without_names_and_a_schema_from_a_file():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 2)))
+    schema = Schema.from_json(Schema({0: (-4, 4), 1: (-4, 4)}).to_json())
+    drawn = fitted(X, schema=schema, metadata="require").sample(5)
+    assert drawn.columns.equals(X.columns)
+    assert isinstance(drawn.columns, pd.RangeIndex)
+
+
 def test_save_and_load(frame, tmp_path):
     gen = fitted(frame, frame["small"].to_numpy(), classes=range(5))
     gen.save(tmp_path)

@@ -168,6 +168,10 @@ class NumberColumn:
         if condition is None:
             out[len(self.bins) :, 1] = 1
             return out
+        if isinstance(condition, (list, set)):
+            raise TypeError(
+                f"column {self.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
+            )
         low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
         grain = self.step or float(self.kind == "integer")
         high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
@@ -506,7 +510,8 @@ class TableFormat:
         places = encoded.detach().cpu().double().numpy()
         series = [column.decode(place) for column, place in zip(self.columns, places.T, strict=True)]
         frame = pd.concat(series, axis=1)
-        frame.columns = pd.Index(self.names)
+        count = pd.RangeIndex(len(self.names))
+        frame.columns = count if self.names == list(count) else pd.Index(self.names)
         return frame
 
     def allowed(self, conditions):
@@ -515,16 +520,22 @@ class TableFormat:
         Parameters
         ----------
         conditions : dict
-            Column to a category or a list of them, a number or date, ``(low, high)``, or None for missing.
+            Column to a category or a list of them, a number or date, ``(low, high)``, or None, nan or NaT for missing.
 
         Raises
         ------
-        ValueError
-            If a column is unknown, or a category is.
+        TypeError, ValueError
+            If a column is unknown, or a category is, or numbers have other conditions.
         """
+        import pandas as pd
+
         unknown = set(conditions) - set(self.names)
         if unknown:
             raise ValueError(f"conditions name columns that the table lacks; it has {self.names}")
+        conditions = {
+            name: None if pd.api.types.is_scalar(wanted) and pd.isna(wanted) else wanted
+            for name, wanted in conditions.items()
+        }
         return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
 
     def to_dict(self):
@@ -571,10 +582,12 @@ def table_format(frame, schema=None, frame_kind=None):
 
 def _as_schema(schema, names):
     schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
-    unknown = [name for name in schema if name not in set(names)]
+    # JSON has written the names that are numbers as texts.
+    by_text = {str(name): name for name in names} | {name: name for name in names}
+    unknown = [name for name in schema if name not in by_text]
     if unknown:
         raise ValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    return schema
+    return Schema({by_text[name]: column for name, column in schema.items()})
 
 
 def _column_format(name, dtype, declared):
