@@ -29,13 +29,14 @@ def read(path):
 def summary(rows):
     """Mean of each score, and the number of seeds."""
     scores = [*[f"AUC {model}" for model in MODELS], "accuracy", *[f"TVD {kind}" for kind in DISTANCES]]
-    groups = rows.groupby(["train", "schema", "label_as_column", "epsilon"])
+    groups = rows.groupby(["train", "method", "schema", "label_as_column", "epsilon"])
     return groups[[*scores, "fit_seconds", "fit_cpu_seconds", "peak_gb"]].mean().round(4).assign(seeds=groups.size())
 
 
 def draw(rows, path):
     """AUC and distance of marginals against epsilon, for the first table in the file."""
     own = rows[(rows["train"] == rows["train"].iloc[0]) & rows["schema"] & ~rows["label_as_column"]]
+    own = own[own["method"] == "sinkgen"]
     means = own.groupby("epsilon").mean(numeric_only=True)
     figure, panels = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for panel, what, kinds, place in zip(panels, ("AUC", "TVD"), (MODELS, DISTANCES), (0, 1), strict=True):

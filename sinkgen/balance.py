@@ -58,11 +58,16 @@ def balanced_states(frequencies, counts, widths, generator):
 
 
 def _to_sums(values, sums, starts, widths):
-    """Values scaled to given sums of each column, and held at 1."""
-    for _ in range(6):
-        totals = np.add.reduceat(values, starts)
-        values = np.minimum(values * np.repeat(sums / np.maximum(totals, 1e-300), widths), 1.0)
-    return values
+    """Values scaled to given sums of each column, and held at 1; those that reach it leave the rest to the others."""
+    full = np.zeros(len(values), dtype=bool)
+    while True:
+        room = sums - np.add.reduceat(full.astype(float), starts)
+        free = np.add.reduceat(np.where(full, 0.0, values), starts)
+        scaled = np.where(full, 1.0, values * np.repeat(room / np.maximum(free, 1e-300), widths))
+        more = scaled > 1
+        if not more.any():
+            return scaled
+        full |= more
 
 
 def balanced_labels(logits, states, wanted, n_states, generator):

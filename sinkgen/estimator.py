@@ -211,7 +211,7 @@ class DPSinkhornGenerator(BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n, columns), (n, h, w) or (n, h, w, c), or pandas.DataFrame
+        X : array of shape (n, columns), (n, h, w) or (n, h, w, c), or data frame of pandas or polars
             Numbers; images also as rows, with ``image_shape``; tables of numbers, categories, booleans and dates, with
             missing cells. Records that need not fit memory: a ``numpy.memmap``, the path of Parquet files, what
             :func:`sinkgen.sources.parquet` or :func:`sinkgen.sources.chunks` return, a ``dask.array`` or a
@@ -246,7 +246,7 @@ class DPSinkhornGenerator(BaseEstimator):
         facts = self._collect_facts(data, given)
         is_table = isinstance(facts.form, TableFormat)
         training = planning.TABULAR if is_table else self.mechanism
-        given = {"n_columns": facts.form.n_encoded} if is_table else given
+        given = _table_facts(facts) if is_table else given
         plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
@@ -296,7 +296,7 @@ class DPSinkhornGenerator(BaseEstimator):
 
         Returns
         -------
-        X : ndarray or pandas.DataFrame
+        X : ndarray or data frame
             Like the array or table fitted: shape of a record, columns, dtypes, range of values.
         y : ndarray of shape (n,)
             Only if the estimator was fitted with labels.
@@ -328,6 +328,8 @@ class DPSinkhornGenerator(BaseEstimator):
         else:
             codes = self._codes(y)
         X = release.form.decode(generator.draw(codes, random))
+        if isinstance(release.form, TableFormat) and release.form.frame_kind is not None:
+            X = release.form.frame_kind.restore(X)
         return X if release.labels is None else (X, release.labels.decode(codes))
 
     def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
@@ -634,7 +636,7 @@ class DPSinkhornGenerator(BaseEstimator):
         values, labels = data.layout.values, data.layout.labels
         if isinstance(values, Rows):
             self._check_table_parameters(given)
-            form = table_format(values.frame, self.schema)
+            form = table_format(values.frame, self.schema, data.layout.frame_kind)
         else:
             form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
             if len(form.network_shape) < 2 and not (self.augment is None or _is_auto(self.augment)):
@@ -744,6 +746,12 @@ class _Encoder:
             torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
         )
         return Records(values.to(self.device), codes.to(self.device))
+
+
+def _table_facts(facts):
+    """What settings for tables depend on."""
+    form = facts.form
+    return {"n_columns": form.n_encoded, "has_cells": bool(form.fine), "has_labels": facts.y_dtype is not None}
 
 
 def _is_auto(value):

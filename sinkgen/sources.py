@@ -4,6 +4,7 @@
 ``X``. Nothing of the size of the data is held: each pass reads and encodes chunk by chunk.
 """
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sinkgen.data.check import as_records, check_labels
+from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.data.table import check_columns, is_table
 from sinkgen.sampling import PIECE, ArraySource, ChunkedSource, RecordSource
@@ -251,7 +253,7 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
 
     Parameters
     ----------
-    X : array, numpy.memmap, pandas.DataFrame, path, what :func:`parquet` or :func:`chunks` return, or Dask collection
+    X : array, numpy.memmap, data frame, path, what :func:`parquet` or :func:`chunks` return, or Dask collection
     y : array, str or None
         Labels, or the name of the column that holds them.
     as_array : bool
@@ -281,13 +283,18 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
 
 
 def _open_in_memory(X, y, as_array):
+    kind = None
+    if is_foreign(X) and as_array:
+        raise TypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
+    if is_foreign(X):
+        X, kind = to_pandas(X)
     if is_table(X):
         check_columns(X)
     else:
         X = as_records(X)
     y = y if isinstance(y, str) and is_table(X) else check_labels(y, len(X))
     layout = make_layout(X[:0], _none_of(y), as_array=as_array)
-    return Data(ArraySource(*layout.records(X, y)), layout)
+    return Data(ArraySource(*layout.records(X, y)), dataclasses.replace(layout, frame_kind=kind))
 
 
 def _none_of(y):

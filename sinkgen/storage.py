@@ -21,7 +21,7 @@ from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
 from sinkgen.tones import NO_CURVES
 
-# Version 1 had no deformations of images, version 2 no texture, version 3 no tones.
+# Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins.
 FORMAT_VERSION = 4
 
 
@@ -161,6 +161,9 @@ class _Builder:
             mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
             return Particles.of(mixture, space, self.form)
         if {"weights", "frequencies", "widths", "parts"} <= set(tensors):
+            if "cell_states" not in tensors:
+                shares = self.form.cell_shares.expand(self.n_classes, -1)
+                tensors |= {"cell_states": self.form.cell_states, "cell_shares": shares, "parts": None}
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name not in FACTORIES and self.factory is None:
             raise ValueError("the model was saved with a generator of your own: give load its factory as generator=")

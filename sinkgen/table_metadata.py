@@ -4,15 +4,13 @@ import numpy as np
 import torch
 
 from sinkgen.data.schema import numbers_of
-from sinkgen.data.table import TableFormat, member_counts
+from sinkgen.data.table import TableFormat, fine_edges, member_counts
 from sinkgen.queries import bounds_from_magnitudes
 from sinkgen.release import project_simplex
 from sinkgen.sampling import Records
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery
 
 MOST_BINS = 24
-FINE_CELLS = 128
-UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
 
 
 def learn_table(form, source, mechanism):
@@ -35,7 +33,7 @@ def learn_table(form, source, mechanism):
         if waiting:
             learned = learn([form.columns[j] for j in waiting], source, mechanism)
             columns = dict(enumerate(form.columns)) | dict(zip(waiting, learned, strict=True))
-            form = TableFormat(tuple(columns.values()))
+            form = form.with_columns(columns.values())
     return form
 
 
@@ -66,33 +64,6 @@ def _learn_bins(columns, source, mechanism):
     noise = mechanism.noise_multiplier("bins") * query.sensitivity
     parts = zip(fine.columns, counts.split(fine.widths), strict=True)
     return [merge_cells(column, part, noise) for column, part in parts]
-
-
-def fine_edges(column):
-    """Ends of the cells in which a column's numbers are first counted; public.
-
-    Whole numbers within narrow bounds have a cell each. Else cells are of equal width, and, for numbers that may be
-    skewed, also of equal ratio; the column's atoms have cells of their own.
-
-    Examples
-    --------
-    >>> from sinkgen.data.table import NumberColumn
-    >>> fine_edges(NumberColumn("age", "int64", "integer", False, (0.0, 3.0))).tolist()
-    [0.0, 1.0, 2.0, 3.0, 4.0]
-    """
-    low, high = column.bounds
-    whole = column.kind == "integer"
-    if whole and high - low < UNIT_CELLS:
-        return np.arange(np.ceil(low), np.floor(high) + 2)
-    edges = [np.linspace(low, high, FINE_CELLS + 1)]
-    if column.kind != "datetime":
-        sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
-        atoms = np.asarray(column.atoms)
-        edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
-    ends = np.concatenate(edges)
-    ends = np.unique(np.ceil(ends) if whole else ends)
-    last = np.floor(high) + 1 if whole else high
-    return np.append(ends[(ends >= low) & (ends < last)], last)
 
 
 def merge_cells(column, counts, noise_scale):

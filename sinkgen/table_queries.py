@@ -183,3 +183,33 @@ class ServiceQuery(SumQuery):
         """The counts, in :class:`Service`."""
         states, classes = value.split([self.log_frequencies.numel(), self.log_weights.numel()])
         return Service(states.view_as(self.log_frequencies), classes.view_as(self.log_weights))
+
+
+class LabelGainQuery(SumQuery):
+    """How much likelier the records' labels are by other ways to draw labels of a mixture than by the mixture's.
+
+    A way is a log-linear pool of the probabilities that the mixture draws by and of its own, see
+    :meth:`~sinkgen.product.ProductMixture.pooled`. A record adds, for each way, the difference of log-probabilities of
+    its label, clipped to [-1, 1]: the sensitivity is the square root of the number of ways. A record of which a code is
+    -1 adds nothing.
+
+    Parameters
+    ----------
+    mixture : ProductMixture
+    shares : sequence of float
+        Share of the mixture's own in each way.
+    """
+
+    def __init__(self, mixture, shares):
+        self.mixture, self.shares = mixture, tuple(shares)
+        self.size = len(self.shares)
+        self.sensitivity = math.sqrt(self.size)
+
+    def contribution(self, records):
+        """Clipped sums of one chunk."""
+        codes, labels = _known_classes(records, len(self.mixture.class_weights))
+        whole = (codes >= 0).all(1)
+        own, drawn = self.mixture.class_logits(codes[whole])
+        ways = [drawn, *[((1 - share) * drawn + share * own).log_softmax(1) for share in self.shares]]
+        first, *others = [way.gather(1, labels[whole, None])[:, 0] for way in ways]
+        return ROUNDING_MARGIN * torch.stack([(other - first).clamp(-1, 1).sum() for other in others])

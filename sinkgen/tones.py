@@ -5,6 +5,8 @@ distribution of the draws' brightness to that of the records; so do curves for t
 histograms are bounded and hold next to nothing of it, so that their noise hardly counts.
 """
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -142,7 +144,8 @@ def _bins(values, edges):
 def _shrink(noisy, own, noise_scale):
     """Frequencies (N_BINS,) between noisy ones and those of the draws (James and Stein's estimate), sum 1."""
     difference = noisy - own
-    excess = len(own) * noise_scale**2 / difference.square().sum().clamp_min(1e-30)
+    noise = (1 + 3 * math.sqrt(2 / len(own))) * len(own) * noise_scale**2  # at the upper end of what it may be
+    excess = noise / difference.square().sum().clamp_min(1e-30)
     frequencies = (own + (1 - excess).clamp_min(0) * difference).clamp_min(0)
     return frequencies / frequencies.sum()
 

@@ -51,7 +51,9 @@ def quick_tables(patch):
     settings = {"members": 1, "components": 4, "steps": 3, "refinement_steps": 2, "refinements": 3}
     patch.setattr(
         "sinkgen.training.tabular.auto_settings",
-        lambda mu, n_columns: TabularSettings(n_columns, refinement_share=0.3, **settings),
+        lambda mu, n_columns, **facts: TabularSettings(
+            n_columns, cell_share=0.05, label_share=0.02, refinement_share=0.3, **settings
+        ),
     )
 
 

@@ -165,6 +165,21 @@ def test_conditions_that_cannot_be_met(frame, conditions, message):
         fitted(frame).sample(3, conditions=conditions)
 
 
+def test_conditions_on_missing_cells_and_bad_ones(frame):
+    gen = fitted(frame[["float", "integer"]], schema={name: SCHEMA[name] for name in ("float", "integer")})
+    assert gen.sample(5, conditions={"float": np.nan})["float"].isna().all()
+    with pytest.raises(TypeError, match="'integer'"):
+        gen.sample(5, conditions={"integer": [1, 2]})
+
+
+def test_columns_without_names_and_a_schema_from_a_file():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 2)))
+    schema = Schema.from_json(Schema({0: (-4, 4), 1: (-4, 4)}).to_json())
+    drawn = fitted(X, schema=schema, metadata="require").sample(5)
+    assert drawn.columns.equals(X.columns)
+    assert isinstance(drawn.columns, pd.RangeIndex)
+
+
 def test_save_and_load(frame, tmp_path):
     gen = fitted(frame, frame["small"].to_numpy(), classes=range(5))
     gen.save(tmp_path)
@@ -178,8 +193,13 @@ def test_numbers_are_encoded_to_their_bin_and_back():
     frame = pd.DataFrame({"x": [-5.0, 0.0, 0.5, 2.0, 9.0, np.nan], "c": ["a", "b", "q", "a", "b", None]})
     schema = {"x": Column(edges=(0, 1, 2, 4), nullable=True), "c": Column(values=["a", "b"], nullable=True)}
     form = table_format(frame, schema)
-    assert form.encode(Rows(frame)).tolist() == [[0, 0], [0, 1], [0, -1], [2, 0], [2, 1], [3, 2]]
-    drawn = form.decode(torch.tensor([[0.5, 0.1], [2.25, 1.9], [3.0, 2.0]], dtype=torch.float64))
+    cells = form.encode(Rows(frame))
+    assert form.states(cells).tolist() == [[0, 0], [0, 1], [0, -1], [2, 0], [2, 1], [3, 2]]
+    edges = np.array(form.columns[0].edges)
+    assert (edges[cells[2, 0]] <= 0.5) & (edges[cells[2, 0] + 1] > 0.5)
+    of_half, of_more = np.interp([0.5, 2.5], edges, range(len(edges)))
+    places = [[of_half, 0.1], [of_more, 1.9], [len(edges) - 1, 2.0]]
+    drawn = form.decode(torch.tensor(places, dtype=torch.float64))
     assert drawn["x"].tolist()[:2] == [0.5, 2.5]
     assert drawn.isna().to_numpy().tolist() == [[False, False], [False, False], [True, True]]
     assert TableFormat.from_dict(form.to_dict()) == form

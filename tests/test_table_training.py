@@ -15,12 +15,13 @@ from torch.nn import functional as F
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.balance import balanced_labels, balanced_states
-from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat
+from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat, fine_edges
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
-from sinkgen.table_metadata import fine_edges, merge_cells
-from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.table_metadata import merge_cells
+from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
 from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
 
@@ -41,11 +42,19 @@ def service_query(peaked=False):
     return ServiceQuery(torch.rand(5, N_CLASSES, generator=random), frequencies, WIDTHS)
 
 
+def labelled_mixture():
+    random = torch.Generator().manual_seed(0)
+    frequencies = torch.cat([torch.randn(5, width, generator=random).softmax(1) for width in WIDTHS], 1)
+    tilt = 9 * torch.randn(sum(WIDTHS), N_CLASSES, generator=random)
+    return ProductMixture(torch.full((5, N_CLASSES), 0.1), frequencies, WIDTHS, tilt=tilt, share=0.1)
+
+
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
+    "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
 }
 
 
@@ -83,11 +92,11 @@ def test_bins_hold_about_equal_counts_and_atoms_stay_alone():
     counts = 1000 * torch.exp(-centres.abs()) * torch.diff(torch.tensor(column.edges))
     counts[centres == 0] = 500.0
     made = merge_cells(column, counts, 1.0)
-    zero = made.bins[made.edges.index(0.0)]
-    assert made.bins.count(zero) == 1
+    zero = made.edges.index(0.0)
+    assert made.bins.count(made.bins[zero]) == 1
     assert 15 < made.n_states < 30
     assert made.decode(np.array([zero + 0.3]))[0] == 0.0
-    places = np.linspace(0, made.n_states, 1001)[:-1]
+    places = np.linspace(0, len(made.bins), 1001)[:-1]
     assert (np.diff(made.decode(places)) >= 0).all()
 
 
@@ -95,6 +104,61 @@ def test_little_stands_out_of_much_noise():
     column = NumberColumn("x", "int64", "integer", False, (0.0, 99.0))
     column = column.with_cells(fine_edges(column))
     assert merge_cells(column, torch.full((100,), 3.0), 1000.0).n_states == 1
+
+
+# --- Cells within bins -----------------------------------------------------------------------------------------------
+
+
+def test_shares_of_cells_follow_their_counts_out_of_the_noise():
+    random = torch.Generator().manual_seed(0)
+    states = torch.tensor([0] * 10 + [1] * 10)
+    even = torch.full((20,), 0.1, dtype=torch.float64)
+    truth = torch.full((2, 20), 100.0, dtype=torch.float64)
+    truth[1, 3] = 2000.0  # a number that one class alone often has
+    noisy = truth + 10 * torch.randn(2, 20, generator=random, dtype=torch.float64)
+    shares = shares_within(noisy, states, even, 10.0)
+    assert (shares >= 0).all()
+    assert shares.view(2, 2, 10).sum(2).flatten().tolist() == pytest.approx([1] * 4)
+    assert shares[1, 3] == pytest.approx(2000 / 2900, abs=0.02)
+    assert (shares[0, :10] - 0.1).abs().max() < 0.05
+    assert (shares[:, 10:] - 0.1).abs().max() < 1e-12  # what might all be noise
+
+
+def test_little_is_known_of_cells_in_much_noise():
+    noisy = 1000 * torch.randn(3, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.tensor([0.25, 0.75, 0.1, 0.2, 0.3, 0.4, 1.0, 1.0], dtype=torch.float64)
+    shares = shares_within(noisy, torch.tensor([0, 0, 1, 1, 1, 1, 2, 3]), expected, 1000.0)
+    assert (shares - expected).abs().max() < 1e-12
+
+
+def with_cells():
+    """Two columns of two states, the first of three and one cell; class 1 has its numbers in the first cell."""
+    weights = torch.tensor([[0.25, 0.25], [0.3, 0.2]])
+    frequencies = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.9, 0.1, 0.0, 1.0]])
+    shares = torch.tensor([[0.2, 0.3, 0.5, 1.0, 1.0, 1.0], [1.0, 0.0, 0.0, 1.0, 1.0, 1.0]])
+    return ProductMixture(weights, frequencies, (2, 2), torch.tensor([0, 0, 0, 1, 2, 3]), shares)
+
+
+def test_cells_are_drawn_within_state_and_class():
+    labels = torch.arange(2000) % 2
+    cells = with_cells().draw(labels, torch.Generator().manual_seed(0)).floor().long()
+    first = cells[cells[:, 0] < 3, 0], labels[cells[:, 0] < 3]
+    assert (first[0][first[1] == 1] == 0).all()
+    drawn = torch.bincount(first[0][first[1] == 0]) / (first[1] == 0).sum()
+    assert drawn.tolist() == pytest.approx([0.2, 0.3, 0.5], abs=0.003)  # stratified
+    assert cells[:, 1].max() == 1
+
+
+def test_conditions_on_cells_reweight_classes():
+    mixture = with_cells()
+    half = mixture.condition([np.array([[0.5, 1.0], [0, 0], [0, 0], [0, 0]]), None])
+    odds = (0.25 * 0.5 + 0.3 * 0.9) * 0.2 / (0.25 * 0.5 + 0.2 * 0.9)
+    assert half.class_weights[0] / half.class_weights[1] == pytest.approx(odds)
+    places = half.draw(torch.zeros(40, dtype=torch.long), torch.Generator().manual_seed(0))
+    assert places[:, 0].min() >= 0.5
+    assert places[:, 0].max() < 1
+    never = mixture.condition([np.array([[0, 0], [0, 1], [0, 0], [0, 0]]), None])
+    assert never.class_weights[1] == 0
 
 
 # --- The mixture -----------------------------------------------------------------------------------------------------
@@ -191,13 +255,21 @@ def test_labels_are_additive_and_keep_the_marginals_within_classes():
     weights = torch.rand(8, 2, generator=random)
     frequencies = torch.cat([torch.rand(8, 4, generator=random).square().softmax(1) for _ in range(6)], 1)
     mixture = ProductMixture(weights / weights.sum(), frequencies, (4,) * 6)
-    labelled = learn_labelling(mixture, random)
+    labelled = learn_labelling(mixture, 0.2, random)
     wanted = mixture.weights.T @ mixture.frequencies
     labels = (torch.rand(20_000, generator=random) > mixture.class_weights[0]).long()
     codes = labelled.draw(labels, random).floor().long()
     for c in range(2):
         rows = labelled.state_numbers(codes[labels == c])
         assert (torch.bincount(rows.flatten(), minlength=24) / 20_000 - wanted[c]).abs().max() < 0.01
+
+
+def test_labels_that_no_sum_over_columns_tells_are_the_mixtures():
+    random = np.random.default_rng(0)
+    X = pd.DataFrame({"a": random.integers(2, size=3000), "b": random.integers(2, size=3000)}).astype(bool)
+    y = (X["a"] ^ X["b"]).to_numpy()
+    drawn, labels = DPSinkhornGenerator(5, classes=[False, True], random_state=0).fit(X, y).sample(1000)
+    assert ((drawn["a"] ^ drawn["b"]) == labels).mean() > 0.9
 
 
 def test_conditions_reweight():
@@ -256,7 +328,8 @@ def test_the_mixture_has_the_two_way_marginals(refinements, noise_multiplier):
 def test_public_settings_of_the_budget():
     assert "refinements" not in auto_settings(0.27, 10).shares
     assert "refinements" in auto_settings(2.0, 10).shares
-    assert auto_settings(2.0, 1).shares == {"one-way": 1.0}
+    assert auto_settings(2.0, 1, has_cells=False, has_labels=False).shares == {"one-way": 1.0}
+    assert list(auto_settings(2.0, 1).shares) == ["cells", "labelling", "one-way"]
     for mu in (0.03, 0.3, 3.0):
         assert sum(auto_settings(mu, 10).shares.values()) == pytest.approx(1)
 

@@ -19,9 +19,8 @@ def strokes(n, random):
     """Black and white stripes, and what an average of such images looks like: grey."""
     phase = 6.3 * torch.rand(n, 1, 1, generator=random)
     wave = (torch.arange(16.0)[None, :, None] + phase).sin().expand(n, 16, 16)
-    return (wave > 0.6).float().flatten(1), (
-        0.45 + 0.3 * wave + 0.05 * torch.randn(n, 16, 16, generator=random)
-    ).flatten(1)
+    grey = 0.45 + 0.3 * wave + 0.05 * torch.randn(n, 16, 16, generator=random)
+    return (wave > 0.6).float().flatten(1), grey.flatten(1)
 
 
 def fitted(random, noise_scale=0.0):

@@ -109,7 +109,9 @@ def check_labels(y, n_records):
     if y.dtype.kind not in "biufUS":
         raise TypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
-        raise ValueError("y holds numbers that are not whole; a numeric target belongs into X as one more column")
+        raise ValueError(
+            "y holds numbers that are missing or not whole; a numeric target belongs into X as one more column"
+        )
     return y
 
 

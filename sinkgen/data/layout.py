@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.check import as_records, check_frame, check_labels
+from sinkgen.data.frames import FrameKind
 from sinkgen.data.table import Rows, check_columns, is_table
 from sinkgen.sampling import Records
 
@@ -23,12 +24,15 @@ class Layout:
         Labels of no record, where there are labels.
     as_array : bool
         Whether a data frame is to be taken as an array whose columns have names.
+    frame_kind : FrameKind or None
+        What the data frame was, if it was of another library than pandas.
     """
 
     template: object
     label: str | None
     labels: np.ndarray | None
     as_array: bool
+    frame_kind: FrameKind | None = None
 
     @property
     def names(self):

@@ -1,8 +1,8 @@
 """Tables in, tables out: cells of mixed kinds to the codes of a few states a column, and back.
 
 Every column has a public, finite set of states: bins of its numbers or its categories, one state for what is learned to
-be rare, one for missing cells. A record is encoded as one code a column. What is drawn is a code plus a fraction: the
-fraction says where inside a bin the number lies.
+be rare, one for missing cells. Bins are made of smaller cells; of other states each is one cell. A record is encoded as
+one cell a column. What is drawn is a cell plus a fraction, which says where inside the cell the number lies.
 """
 
 import dataclasses
@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sinkgen.data.frames import FrameKind
 from sinkgen.data.schema import Column, Schema, as_number, kind_of, numbers_of
 
 OTHER = "other"  # what text of the reserved state reads when drawn
+FINE_CELLS = 128
+UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
 
 
 # --- Columns ---------------------------------------------------------------------------------------------------------
@@ -43,7 +46,7 @@ class NumberColumn:
     bins : tuple of int
         Bin of each cell, rising by 0 or 1.
     weights : tuple of float
-        Weight of each cell within its bin, positive.
+        Weight of each cell within its bin, positive: what is known of them before they are counted within classes.
     """
 
     name: str | int
@@ -79,6 +82,21 @@ class NumberColumn:
         return (False,) * self.n_ordered + (True,) * self.nullable
 
     @property
+    def cell_states(self):
+        """State of each cell; the last is for missing cells if the column is nullable."""
+        return (*self.bins, *[self.n_ordered] * self.nullable)
+
+    @property
+    def cell_weights(self):
+        """Weight of each cell within its state."""
+        return (*self.weights, *[1.0] * self.nullable)
+
+    @property
+    def is_fine(self):
+        """Whether its states are, or may be when they are learned, of several cells each."""
+        return not self.edges or len(self.bins) > self.n_ordered
+
+    @property
     def undeclared(self):
         """What the user could have declared and did not."""
         return None if self.bounds else "bounds"
@@ -111,55 +129,56 @@ class NumberColumn:
             self, edges=tuple(map(float, edges)), bins=tuple(map(int, bins)), weights=tuple(map(float, weights))
         )
 
+    def with_bins(self, edges):
+        """The same column with declared bins, and cells in them, in which records lie evenly for all that is known."""
+        edges = np.unique(np.ceil(edges)) if self.kind == "integer" else np.asarray(edges)
+        fine = fine_edges(self)
+        ends = np.union1d(edges, fine[(fine > edges[0]) & (fine < edges[-1])])
+        bins = np.searchsorted(edges, ends[:-1], side="right") - 1
+        return self.with_cells(ends, bins, np.diff(ends))
+
     def encode(self, series):
-        """Codes (m,) of a pandas column; -1 for missing cells of a column that has no state for them."""
+        """Cells (m,) of a pandas column; -1 for missing ones of a column that has no state for them."""
         numbers = numbers_of(series)
-        cells = np.searchsorted(self.edges, numbers, side="right") - 1
-        codes = np.asarray(self.bins)[np.clip(cells, 0, len(self.bins) - 1)]
-        return np.where(np.isnan(numbers), self.n_states - 1 if self.nullable else -1, codes)
+        cells = np.clip(np.searchsorted(self.edges, numbers, side="right") - 1, 0, len(self.bins) - 1)
+        return np.where(np.isnan(numbers), len(self.bins) if self.nullable else -1, cells)
 
     def decode(self, places):
-        """A pandas column of drawn places (m,), code plus fraction."""
-        n_bins = self.n_states - self.nullable
-        ends, edges = self._places(), np.asarray(self.edges)
-        cell = np.clip(np.searchsorted(ends, places, side="right") - 1, 0, len(self.bins) - 1)
-        fraction = np.clip((places - ends[cell]) / np.maximum(np.diff(ends)[cell], 1e-300), 0, 1)
+        """A pandas column of drawn places (m,), cell plus fraction."""
+        edges = np.asarray(self.edges)
+        cell = np.clip(np.floor(places).astype(int), 0, len(self.bins) - 1)
         left, width = edges[cell], np.diff(edges)[cell]
         is_atom = width <= 2 * np.abs(np.spacing(left))
-        numbers = np.where(is_atom, left, left + fraction * width)
+        numbers = np.where(is_atom, left, left + np.clip(places - cell, 0, 1) * width)
         if self.kind == "integer":
             numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
         if self.step is not None:
             numbers = np.maximum(np.floor(numbers / self.step) * self.step, self.bounds[0])
-        return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= n_bins)
+        return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= len(self.bins))
 
     def allowed(self, condition):
-        """Part of each state that meets a condition: (n_states, 2), from and to.
+        """Part of each cell that meets a condition: (n_cells, 2), from and to.
 
         Parameters
         ----------
         condition : number, (low, high) or None
             None asks for a missing cell.
         """
-        states = np.arange(self.n_states, dtype=float)
+        out = np.zeros((len(self.cell_states), 2))
         if condition is None:
-            return np.stack([states * 0, (states == self.n_states - 1) * float(self.nullable)], 1)
+            out[len(self.bins) :, 1] = 1
+            return out
+        if isinstance(condition, (list, set)):
+            raise TypeError(
+                f"column {self.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
+            )
         low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
         grain = self.step or float(self.kind == "integer")
         high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
-        start, stop = np.interp([low, high], self.edges, self._places())
-        ends = np.clip(np.stack([start - states, stop - states], 1), 0, 1)
-        return ends * (states < self.n_states - self.nullable)[:, None]
-
-    def _places(self):
-        # Where each edge lies on the axis of places: cells share their bin by weight.
-        bins, weights = np.asarray(self.bins), np.asarray(self.weights)
-        totals = np.bincount(bins, weights)
-        within = np.cumsum(weights) - (np.cumsum(totals) - totals)[bins]
-        ends = np.concatenate([[0.0], bins + within / totals[bins]])
-        ends[np.flatnonzero(np.diff(bins)) + 1] = bins[1:][np.diff(bins) > 0]
-        ends[-1] = bins[-1] + 1
-        return ends
+        cells = np.arange(len(self.bins))
+        start, stop = np.interp([low, high], self.edges, np.arange(len(self.edges)))
+        out[: len(cells)] = np.clip(np.stack([start - cells, stop - cells], 1), 0, 1)
+        return out
 
     def _restore(self, numbers, is_missing):
         import pandas as pd
@@ -217,6 +236,18 @@ class CategoryColumn:
         return len(self.optional)
 
     @property
+    def cell_states(self):
+        """State of each cell: they are the same."""
+        return tuple(range(self.n_states))
+
+    @property
+    def cell_weights(self):
+        """Weight of each cell within its state."""
+        return (1.0,) * self.n_states
+
+    is_fine = False
+
+    @property
     def n_ordered(self):
         """Values, where they have an order."""
         return len(self.values) if self.kind == "ordinal" else 0
@@ -268,7 +299,7 @@ class CategoryColumn:
         return pd.Series(cells, dtype=object).astype(self.dtype)
 
     def allowed(self, condition):
-        """Part of each state that meets a condition: (n_states, 2), from and to.
+        """Part of each cell that meets a condition: (n_cells, 2), from and to.
 
         Parameters
         ----------
@@ -302,6 +333,41 @@ def python_values(values):
     return [value.item() if isinstance(value, np.generic) else value for value in values]
 
 
+def fine_edges(column):
+    """Ends of the cells in which a column's numbers are counted; public.
+
+    Whole numbers, and dates of whole steps, have a cell each within narrow bounds. Else cells are of equal width, and,
+    for numbers that may be skewed, also of equal ratio; the column's atoms have cells of their own.
+
+    Examples
+    --------
+    >>> fine_edges(NumberColumn("age", "int64", "integer", False, (0.0, 3.0))).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    low, high = column.bounds
+    whole = column.kind == "integer"
+    grain = _whole_grain(column)
+    if grain and (high - low) / grain < UNIT_CELLS:
+        return np.arange(np.ceil(low / grain), np.floor(high / grain) + 2) * grain
+    edges = [np.linspace(low, high, FINE_CELLS + 1)]
+    if column.kind != "datetime":
+        sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
+        atoms = np.asarray(column.atoms)
+        edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
+    ends = np.concatenate(edges)
+    ends = np.unique(np.ceil(ends) if whole else ends)
+    last = np.floor(high) + 1 if whole else high
+    return np.append(ends[(ends >= low) & (ends < last)], last)
+
+
+def _whole_grain(column):
+    """Public distance of a column's numbers, if it is a whole number; else None."""
+    if column.kind == "float":
+        return None
+    grain = column.step or (1.0 if column.kind == "integer" else None)
+    return grain if grain and grain == np.floor(grain) else None
+
+
 # --- The table -------------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +378,8 @@ class TableFormat:
     Attributes
     ----------
     columns : tuple of NumberColumn or CategoryColumn
+    frame_kind : FrameKind or None
+        What frame of another library than pandas the table was.
 
     Examples
     --------
@@ -319,11 +387,12 @@ class TableFormat:
     >>> frame = pd.DataFrame({"age": [31, 50], "sex": ["F", "M"]})
     >>> schema = {"age": Column(edges=(0, 40, 90)), "sex": ["F", "M"]}
     >>> form = table_format(frame, schema)
-    >>> form.encode(Rows(frame)).tolist()
+    >>> form.states(form.encode(Rows(frame))).tolist()
     [[0, 0], [1, 1]]
     """
 
     columns: tuple
+    frame_kind: FrameKind | None = None
 
     @property
     def missing(self):
@@ -364,7 +433,11 @@ class TableFormat:
 
     def observe(self, X):
         """The same format, with bounds and values read off a table that is trusted to be public."""
-        return TableFormat(tuple(column.observe(X.frame[column.name]) for column in self.columns))
+        return self.with_columns(column.observe(X.frame[column.name]) for column in self.columns)
+
+    def with_columns(self, columns):
+        """The same table with more known of its columns."""
+        return dataclasses.replace(self, columns=tuple(columns))
 
     @property
     def names(self):
@@ -396,48 +469,87 @@ class TableFormat:
         """Numbers in an encoded record."""
         return len(self.columns)
 
+    @property
+    def cell_counts(self):
+        """Number of cells of each column."""
+        return tuple(len(column.cell_states) for column in self.columns)
+
+    @property
+    def cell_states(self):
+        """Which of the D states of all columns each of the C cells belongs to, LongTensor (C,)."""
+        starts = np.cumsum([0, *self.widths[:-1]])
+        parts = zip(starts, self.columns, strict=True)
+        return torch.from_numpy(np.concatenate([start + np.asarray(column.cell_states) for start, column in parts]))
+
+    @property
+    def cell_shares(self):
+        """Share of each cell in its state, by what is known before they are counted within classes, (C,)."""
+        weights = torch.tensor([weight for c in self.columns for weight in c.cell_weights], dtype=torch.float64)
+        states = self.cell_states
+        return weights / torch.zeros(sum(self.widths), dtype=torch.float64).index_add_(0, states, weights)[states]
+
+    @property
+    def fine(self):
+        """Places of the columns whose states are, or may be, of several cells each."""
+        return tuple(j for j, column in enumerate(self.columns) if column.is_fine)
+
     def encode(self, rows):
-        """Codes (m, n_columns) of :class:`Rows`, each record on its own: what no state holds is -1."""
-        codes = np.stack([column.encode(rows.frame[column.name]) for column in self.columns], 1)
-        return torch.from_numpy(codes.astype(np.int16 if max(self.widths) < 2**15 else np.int32))
+        """Cells (m, n_columns) of :class:`Rows`, each record on its own: what no cell holds is -1."""
+        cells = np.stack([column.encode(rows.frame[column.name]) for column in self.columns], 1)
+        return torch.from_numpy(cells.astype(np.int16 if max(self.cell_counts) < 2**15 else np.int32))
+
+    def states(self, cells):
+        """States (m, n_columns) of cells; -1 stays."""
+        table = [torch.tensor([*column.cell_states, -1], dtype=cells.dtype) for column in self.columns]
+        return torch.stack([of[part.long()] for of, part in zip(table, cells.T, strict=True)], 1)
 
     def decode(self, encoded):
-        """The table (pandas.DataFrame) of drawn places (m, n_columns), each a code plus a fraction."""
+        """The table (pandas.DataFrame) of drawn places (m, n_columns), each a cell plus a fraction."""
         import pandas as pd
 
         places = encoded.detach().cpu().double().numpy()
         series = [column.decode(place) for column, place in zip(self.columns, places.T, strict=True)]
         frame = pd.concat(series, axis=1)
-        frame.columns = pd.Index(self.names)
+        count = pd.RangeIndex(len(self.names))
+        frame.columns = count if self.names == list(count) else pd.Index(self.names)
         return frame
 
     def allowed(self, conditions):
-        """Part of each state that meets the conditions: one (n_states, 2) a column, or None.
+        """Part of each cell that meets the conditions: one (n_cells, 2) a column, or None.
 
         Parameters
         ----------
         conditions : dict
-            Column to a category or a list of them, a number or date, ``(low, high)``, or None for missing.
+            Column to a category or a list of them, a number or date, ``(low, high)``, or None, nan or NaT for missing.
 
         Raises
         ------
-        ValueError
-            If a column is unknown, or a category is.
+        TypeError, ValueError
+            If a column is unknown, or a category is, or numbers have other conditions.
         """
+        import pandas as pd
+
         unknown = set(conditions) - set(self.names)
         if unknown:
             raise ValueError(f"conditions name columns that the table lacks; it has {self.names}")
+        conditions = {
+            name: None if pd.api.types.is_scalar(wanted) and pd.isna(wanted) else wanted
+            for name, wanted in conditions.items()
+        }
         return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
 
     def to_dict(self):
         """What :meth:`from_dict` reads; JSON."""
         columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
-        return {"kind": type(self).__name__, "columns": columns}
+        kind = None if self.frame_kind is None else self.frame_kind.to_dict()
+        return {"kind": type(self).__name__, "columns": columns, "frame_kind": kind}
 
     @classmethod
     def from_dict(cls, state):
         """The format whose ``to_dict`` gave ``state``."""
-        return cls(tuple(_column_from_dict(dict(column)) for column in state["columns"]))
+        kind = state.get("frame_kind")
+        columns = tuple(_column_from_dict(dict(column)) for column in state["columns"])
+        return cls(columns, None if kind is None else FrameKind(**kind))
 
 
 COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
@@ -448,7 +560,7 @@ def _column_from_dict(state):
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
 
 
-def table_format(frame, schema=None):
+def table_format(frame, schema=None, frame_kind=None):
     """The format of a table, from public facts alone: names and dtypes of its columns, and what is declared.
 
     Parameters
@@ -456,6 +568,7 @@ def table_format(frame, schema=None):
     frame : pandas.DataFrame
         Checked by :func:`check_columns`; its rows do not matter.
     schema : Schema or dict, optional
+    frame_kind : FrameKind, optional
 
     Raises
     ------
@@ -463,15 +576,18 @@ def table_format(frame, schema=None):
         If the schema names a column that the table lacks, or does not fit a column's dtype.
     """
     schema = _as_schema(schema, frame.columns)
-    return TableFormat(tuple(_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns))
+    columns = (_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns)
+    return TableFormat(tuple(columns), frame_kind)
 
 
 def _as_schema(schema, names):
     schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
-    unknown = [name for name in schema if name not in set(names)]
+    # JSON has written the names that are numbers as texts.
+    by_text = {str(name): name for name in names} | {name: name for name in names}
+    unknown = [name for name in schema if name not in by_text]
     if unknown:
         raise ValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    return schema
+    return Schema({by_text[name]: column for name, column in schema.items()})
 
 
 def _column_format(name, dtype, declared):
@@ -483,7 +599,7 @@ def _column_format(name, dtype, declared):
     text = "category" if hasattr(dtype, "categories") else str(dtype)
     if kind in ("float", "integer", "datetime"):
         made = NumberColumn(name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), column.step)
-        return made if column.edges is None else made.with_cells(column.edges)
+        return made if column.edges is None else made.with_bins(column.edges)
     if kind == "ordinal" and column.values is None:
         raise ValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
     values = (False, True) if kind == "boolean" else column.values
@@ -546,7 +662,7 @@ def check_columns(frame):
         If it has no columns, or their names repeat.
     """
     if not hasattr(frame, "iloc"):
-        raise TypeError("X is a data frame of another library than pandas; pass X.to_pandas()")
+        raise TypeError("a data frame in parts must be of pandas; pass X.to_pandas()")
     if not len(frame.columns):
         raise ValueError("X has 0 columns; at least 1 is needed")
     if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:

@@ -2,42 +2,43 @@
 
 import torch
 
-from sinkgen.product import ProductMixture
+from sinkgen.table_queries import LabelGainQuery
 
 RECORDS_PER_STATE = 60
 MOST_RECORDS = 20_000
 NUMBERS = 4e7  # of one-hot records at once
-SHARE = 0.2
+POOLS = (0.25, 0.5, 1.0)
 RIDGE = 2e-5
 STEPS = 60
 
 
-def learn_labelling(mixture, random):
+def learn_labelling(mixture, share, random):
     """The same mixture, with labels drawn by an additive model of their log-probabilities.
 
     A mixture that agrees with noisy two-way marginals knows little of how many columns together tell the class: its own
     probabilities are those of whichever component is nearest. A sum over columns with the same marginals knows more,
-    except for interactions. So log-probabilities are ``SHARE`` of the mixture's own plus a sum over columns: the one of
+    except for interactions. So log-probabilities are ``share`` of the mixture's own plus a sum over columns: the one of
     greatest likelihood, with a ridge, among records of the mixture. Labels keep the mixture's one-way marginals within
     classes. This distils what was released; no record is at hand.
 
     Parameters
     ----------
     mixture : ProductMixture
+    share : float
     random : torch.Generator
 
     Returns
     -------
     ProductMixture
     """
-    n_states, n_classes = len(mixture.parts), len(mixture.class_weights)
+    n_states, n_classes = mixture.n_states, len(mixture.class_weights)
     if n_classes == 1:
         return mixture
     n = int(min(RECORDS_PER_STATE * n_states, MOST_RECORDS, NUMBERS / n_states))
     codes = mixture.draw_states(n, random)
     wanted = mixture.class_probabilities(codes).float()
     rows = torch.zeros(n, n_states).scatter_(1, mixture.state_numbers(codes), 1.0)
-    offset = SHARE * wanted.clamp_min(1e-30).log()
+    offset = share * wanted.clamp_min(1e-30).log()
     parameters = torch.zeros(n_states, n_classes, requires_grad=True)
     optimiser = torch.optim.LBFGS([parameters], max_iter=STEPS, line_search_fn="strong_wolfe", history_size=10)
 
@@ -48,5 +49,32 @@ def learn_labelling(mixture, random):
             return -(wanted * log_probabilities).sum() / n + 0.5 * RIDGE * parameters.square().sum()
 
     optimiser.step(loss)
-    tilt = parameters.detach()
-    return ProductMixture(mixture.weights, mixture.frequencies, mixture.widths.tolist(), tilt=tilt, share=SHARE)
+    return mixture.with_labelling(parameters.detach(), share)
+
+
+def pool_labelling(mixture, source, mechanism):
+    """Release how well the labels' model fits beside pools of it with the mixture's own, and take what fits best.
+
+    Where columns tell the class together alone, a sum over columns is poor. The additive model stays unless a pool is
+    better beyond the noise.
+
+    Parameters
+    ----------
+    mixture : ProductMixture
+        As :func:`learn_labelling` gives it.
+    source : RecordSource
+        Codes (m, n_columns) with classes.
+    mechanism : GaussianMechanism
+        Charged with "labelling".
+
+    Returns
+    -------
+    ProductMixture
+    """
+    if len(mixture.class_weights) == 1:
+        return mixture
+    query = LabelGainQuery(mixture, POOLS)
+    gains = mechanism.release("labelling", query, source)
+    best = int(gains.argmax())
+    noise = mechanism.noise_multiplier("labelling") * query.sensitivity
+    return mixture.pooled(POOLS[best]) if gains[best] > 2 * noise else mixture

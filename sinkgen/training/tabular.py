@@ -8,6 +8,7 @@ them, by the softmax of entropic transport.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -16,10 +17,12 @@ from torch.nn import functional as F
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import Records
 from sinkgen.table_queries import MarginalQuery, PairQuery, ServiceQuery, pair_mask
-from sinkgen.training.labelling import learn_labelling
+from sinkgen.training.cells import learn_cells
+from sinkgen.training.labelling import learn_labelling, pool_labelling
 
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
 EFFORT = 2e12  # multiplications that all fits together may take
+CELL_SHARE, LABEL_SHARE = 0.05, 0.02
 TINY = 1e-9
 
 
@@ -30,6 +33,12 @@ class TabularSettings:
     Attributes
     ----------
     n_columns : int
+    cell_share : float
+        Share of the budget (of mu squared) for the cells within bins; 0 where all states are one cell each.
+    label_share : float
+        Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
+    own_share : float
+        Share of the mixture's own log-probabilities in those that labels are drawn by.
     one_way_share : float
         Share of what the marginals get that the one-way ones get.
     refinements : int
@@ -59,6 +68,9 @@ class TabularSettings:
     """
 
     n_columns: int
+    cell_share: float = 0.0
+    label_share: float = 0.0
+    own_share: float = 0.1
     one_way_share: float = 0.3
     refinements: int = 0
     refinement_share: float = 0.0
@@ -77,19 +89,25 @@ class TabularSettings:
     @property
     def shares(self):
         """Share of the budget (of mu squared) of each release."""
+        small = {"cells": self.cell_share, "labelling": self.label_share}
+        small = {what: share for what, share in small.items() if share}
+        left = 1 - sum(small.values())
         if self.n_columns == 1:
-            return {"one-way": 1.0}
-        left = 1 - self.refinement_share
-        refinements = {"refinements": self.refinement_share} if self.refinements else {}
-        return {"one-way": self.one_way_share * left, "two-way": (1 - self.one_way_share) * left} | refinements
+            return small | {"one-way": left}
+        refinements = {"refinements": self.refinement_share * left} if self.refinements else {}
+        left *= 1 - self.refinement_share
+        shares = {"one-way": self.one_way_share * left, "two-way": (1 - self.one_way_share) * left}
+        return small | shares | refinements
 
 
-def auto_settings(mu, n_columns):
-    """Settings from the budget's Gaussian-DP parameter.
+def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
+    """Settings from the budget's Gaussian-DP parameter, and whether states may be of several cells.
 
     Refinements pay where there is little noise; where there is most, one-way marginals are what can be known.
     """
     given = {"one_way_share": max(0.3, 1 / (1 + 9 * mu)), "prior": min(3.0, max(0.2, 0.06 / mu))}
+    given |= {"cell_share": CELL_SHARE if has_cells else 0.0, "label_share": LABEL_SHARE if has_labels else 0.0}
+    given["own_share"] = min(0.5, max(0.1, 0.015 / mu))
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
     if refined >= 0.2:
         given |= {"steps": 600, "refinements": 4, "refinement_share": refined, "relative": 0.2}
@@ -141,7 +159,7 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     Parameters
     ----------
     source : RecordSource
-        Codes (m, n_columns) with classes.
+        Cells (m, n_columns) with classes.
     counts : Tensor of shape (n_classes,)
         Noisy number of records of each class.
     form : TableFormat
@@ -160,16 +178,22 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     states = States(form.widths, form.ordered, form.optional)
     is_split = n_classes <= MOST_CLASSES
+    cell_shares = learn_cells(source, form, n_classes if is_split else 1, mechanism)
+    source = source.map(partial(_as_states, form))
+    coded = source
     if not is_split:
-        source, states = source.map(_label_as_column), states.with_label(n_classes)
-    marginals = measure(source, total, n_classes if is_split else 1, states.widths, mechanism, settings.relative)
+        coded, states = source.map(_label_as_column), states.with_label(n_classes)
+    marginals = measure(coded, total, n_classes if is_split else 1, states.widths, mechanism, settings.relative)
     fit = Fit(marginals, states.widths, smoother(states, settings), settings.prior)
     mixture = fit_members(fit, base_logits(marginals, states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements)):
-        mixture = refine(mixture, fit, source, total, states.widths, mechanism, settings)
+        mixture = refine(mixture, fit, coded, total, states.widths, mechanism, settings)
     if not is_split:
         mixture = _column_as_label(mixture, n_classes)
-    return learn_labelling(ProductMixture(mixture.weights, mixture.frequencies, form.widths), random)
+    cells = (form.cell_states, cell_shares.expand(n_classes, -1))
+    made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
+    labelled = learn_labelling(made, settings.own_share, random)
+    return pool_labelling(labelled, source, mechanism) if settings.label_share else labelled
 
 
 class States(NamedTuple):
@@ -199,6 +223,10 @@ class Mixture(NamedTuple):
 
     weights: torch.Tensor
     frequencies: torch.Tensor
+
+
+def _as_states(form, records):
+    return Records(form.states(records.values), records.labels)
 
 
 def _label_as_column(records):

@@ -1,0 +1,97 @@
+"""Where in a bin numbers lie: cells, counted within classes."""
+
+import math
+from functools import partial
+
+import torch
+
+from sinkgen.release import project_simplex
+from sinkgen.sampling import Records
+from sinkgen.table_queries import MarginalQuery
+
+CAUTION = 2.0  # standard deviations
+
+
+def learn_cells(source, form, n_classes, mechanism):
+    """Release how many records lie in each cell of the numbers' columns, and shares of cells within states from it.
+
+    Parameters
+    ----------
+    source : RecordSource
+        Cells (m, n_columns) with classes.
+    form : TableFormat
+    n_classes : int
+        1 for counts over all classes.
+    mechanism : GaussianMechanism
+        Charged with "cells" if ``form.fine`` names columns.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, C)
+    """
+    shares, fine = form.cell_shares, form.fine
+    if not fine:
+        return shares.expand(n_classes, -1)
+    counts = [form.cell_counts[j] for j in fine]
+    query = MarginalQuery(counts, n_classes)
+    taken = source.map(partial(_take_columns, list(fine), n_classes))
+    noisy = mechanism.release("cells", query, taken)
+    noise = mechanism.noise_multiplier("cells") * query.sensitivity
+    column = torch.repeat_interleave(torch.arange(len(form.columns)), torch.tensor(form.cell_counts))
+    cells = torch.isin(column, torch.tensor(fine))
+    out = shares.repeat(n_classes, 1)
+    out[:, cells] = shares_within(noisy, form.cell_states[cells], shares[cells], noise)
+    return out
+
+
+def _take_columns(columns, n_classes, records):
+    labels = records.labels if n_classes > 1 else torch.zeros_like(records.labels)
+    return Records(records.values[:, columns], labels)
+
+
+def shares_within(counts, states, expected, noise):
+    """Shares of cells within their states, from noisy counts; post-processing.
+
+    All classes' counts together are shrunk towards what is expected, those of each class towards these, both by the
+    share of noise in how they differ (James, Stein), at the upper end of what it may be; what is left is projected onto
+    the simplex.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n_classes, C)
+    states : LongTensor of shape (C,), rising
+    expected : Tensor of shape (C,)
+        Sums 1 over the cells of a state.
+    noise : float
+        Standard deviation of the noise of a count.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, C)
+
+    Examples
+    --------
+    >>> counts = torch.tensor([[90.0, 10.0, 40.0, 41.0]], dtype=torch.float64)
+    >>> halves = torch.full((4,), 0.5, dtype=torch.float64)
+    >>> shares_within(counts, torch.tensor([0, 0, 1, 1]), halves, 3.0)
+    tensor([[0.8978, 0.1022, 0.5000, 0.5000]], dtype=torch.float64)
+    """
+    sizes = torch.unique_consecutive(states, return_counts=True)[1].tolist()
+    parts = zip(counts.split(sizes, 1), expected.split(sizes), strict=True)
+    return torch.cat([_shares_of_state(part, prior, noise) for part, prior in parts], 1)
+
+
+def _shares_of_state(counts, prior, noise):
+    pooled = _shrunk(counts.sum(0), prior, noise * len(counts) ** 0.5)
+    return torch.stack([_shrunk(of_class, pooled, noise) for of_class in counts])
+
+
+def _shrunk(counts, prior, noise):
+    total, free = counts.sum(), len(counts) - 1
+    if not free or total <= 0:
+        return prior
+    excess = counts - total * prior
+    # The noise's share of the excess has mean `free` and variance `2 free`: what might all be noise is left out.
+    largest = free + CAUTION * math.sqrt(2 * free)
+    gain = (1 - largest * noise**2 / excess.square().sum().clamp_min(1e-300)).clamp_min(0)
+    return project_simplex(prior + gain * excess / total)
