@@ -13,6 +13,7 @@ from torch.nn import functional as F
 N_BINS = 128
 N_KNOTS = 513
 ROUNDS = 3
+LARGEST_NOISE = 0.05  # norm of a histogram's noise from which on its curves would follow it
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
 
 
@@ -107,12 +108,14 @@ class Tones:
         Returns
         -------
         Tensor of shape (1 + 4 ROUNDS, 2, N_KNOTS)
-            Brightness before and after, in the order of application.
+            Brightness before and after, in the order of application. None of them where the noise is too large.
 
         References
         ----------
         .. [1] Heeger, Bergen, "Pyramid-Based Texture Analysis/Synthesis", SIGGRAPH 1995.
         """
+        if noise_scale * math.sqrt(N_BINS) > LARGEST_NOISE:
+            return NO_CURVES
         own = self.histograms(draws) / len(draws)
         wanted = [_shrink(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
         curves = []

@@ -223,7 +223,7 @@ def watched_fit(X, y=None, **given):
 def test_passes_over_files_are_told_file_by_file(folder):
     told, seen = watched_fit(folder, "answer", epsilon=0.2)
     passes = list(dict.fromkeys(what for what, _, _ in told if what.startswith("pass: ")))
-    releases = ("bounds", "categories", "bins", "labels", "one-way", "two-way")
+    releases = ("bounds", "categories", "bins", "labels", "cells", "one-way", "two-way", "labelling")
     assert passes == [f"pass: {what}" for what in ("check", *releases)]
     for what in passes:
         assert [step for other, *step in told if other == what] == [[done, 3] for done in range(4)]
