@@ -69,7 +69,9 @@ def mapped(records):
 
 def turned(records):
     """Products of matrices, which round by their shape, and another order."""
-    return sort_by_class(Records(records.values @ torch.rand(3, 3, generator=torch.Generator().manual_seed(0)), records.labels))
+    return sort_by_class(
+        Records(records.values @ torch.rand(3, 3, generator=torch.Generator().manual_seed(0)), records.labels)
+    )
 
 
 @pytest.fixture
