@@ -80,11 +80,12 @@ class Tones:
 
         Those of an image sum to 1 in each of the four, so that together their norm is at most 2.
         """
-        parts = self._parts(images.nan_to_num(0.0).clamp(0, 1))
-        rows = [
-            torch.bincount(_bins(part, edges), minlength=N_BINS) for part, edges in zip(parts, self._edges, strict=True)
-        ]
-        return torch.stack(rows).double() / images.shape[1]
+        counts = torch.zeros(self.n_histograms, N_BINS, dtype=torch.long, device=images.device)
+        for block in images.split(512):  # large images: no more than a few copies of so many at once
+            parts = self._parts(block.nan_to_num(0.0).clamp(0, 1))
+            for row, part, edges in zip(counts, parts, self._edges, strict=True):
+                row += torch.bincount(_bins(part, edges), minlength=N_BINS)
+        return counts.double() / images.shape[1]
 
     def _parts(self, images):
         details, rest = self.details(images)
