@@ -28,9 +28,10 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.budget import split_budget
 from sinkgen.data.labels import declared_labels
 from sinkgen.data.table import Rows, table_format
+from sinkgen.frequencies import project_simplex
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
-from sinkgen.release import Release, project_simplex
+from sinkgen.release import Release
 from sinkgen.sampling import ArraySource
 from sinkgen.table_queries import MarginalQuery
 

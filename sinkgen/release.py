@@ -93,23 +93,6 @@ class Mixture:
         return out
 
 
-def project_simplex(values):
-    """Euclidean projection (D,) of a vector onto the probability simplex; post-processing of noisy frequencies.
-
-    References
-    ----------
-    .. [1] Duchi, Shalev-Shwartz, Singer, Chandra, "Efficient Projections onto the l1-Ball", ICML 2008.
-
-    Examples
-    --------
-    >>> project_simplex(torch.tensor([0.9, 0.3, -0.4]))
-    tensor([0.8000, 0.2000, 0.0000])
-    """
-    ordered = values.sort(descending=True).values
-    excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(values) + 1)
-    return (values - excess[(ordered > excess).sum() - 1]).clamp_min(0)
-
-
 def shrink_points(points, classes, noise):
     """Wiener filter of each class's points under white noise of known standard deviation.
 

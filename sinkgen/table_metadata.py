@@ -5,8 +5,8 @@ import torch
 
 from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat, fine_edges, member_counts
+from sinkgen.frequencies import project_simplex
 from sinkgen.queries import bounds_from_magnitudes
-from sinkgen.release import project_simplex
 from sinkgen.sampling import Records
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery
 

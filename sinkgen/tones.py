@@ -10,6 +10,8 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sinkgen.frequencies import shrink_frequencies
+
 N_BINS = 128
 N_KNOTS = 513
 ROUNDS = 3
@@ -118,12 +120,12 @@ class Tones:
         if noise_scale * math.sqrt(N_BINS) > LARGEST_NOISE:
             return NO_CURVES
         own = self.histograms(draws) / len(draws)
-        wanted = [_shrink(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
+        wanted = [shrink_frequencies(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
         curves = []
 
         def follow(part, i):
             curves.append(_curve(part, wanted[i], self._edges[i]))
-            return _follow(part, curves[-1])
+            return _interpolate(part, *curves[-1])
 
         images = follow(draws, 3)
         for _ in range(ROUNDS):
@@ -133,25 +135,16 @@ class Tones:
 
     def apply(self, images, curves):
         """Images (m, D) in [0, 1] after the curves of :meth:`fit_curves`."""
-        images = _follow(images, curves[0])
+        images = _interpolate(images, *curves[0])
         for details, finer, rest, brightness in curves[1:].split(4):
             parts = self._parts(images)[:3]
-            parts = [_follow(part, curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
-            images = _follow(sum(parts), brightness)
+            parts = [_interpolate(part, *curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
+            images = _interpolate(sum(parts), *brightness)
         return images
 
 
 def _bins(values, edges):
     return torch.bucketize(values.flatten(), edges[1:-1].to(values), right=True)
-
-
-def _shrink(noisy, own, noise_scale):
-    """Frequencies (N_BINS,) between noisy ones and those of the draws (James and Stein's estimate), sum 1."""
-    difference = noisy - own
-    noise = (1 + 3 * math.sqrt(2 / len(own))) * len(own) * noise_scale**2  # at the upper end of what it may be
-    excess = noise / difference.square().sum().clamp_min(1e-30)
-    frequencies = (own + (1 - excess).clamp_min(0) * difference).clamp_min(0)
-    return frequencies / frequencies.sum()
 
 
 def _curve(values, frequencies, edges):
@@ -166,10 +159,6 @@ def _curve(values, frequencies, edges):
         0, group, after, "mean", include_self=False
     )
     return torch.stack([before, means[group].float()])
-
-
-def _follow(values, curve):
-    return _interpolate(values, *curve)
 
 
 def _interpolate(x, knots, heights):

@@ -1,15 +1,12 @@
 """Where in a bin numbers lie: cells, counted within classes."""
 
-import math
 from functools import partial
 
 import torch
 
-from sinkgen.release import project_simplex
+from sinkgen.frequencies import shrink_frequencies
 from sinkgen.sampling import Records
 from sinkgen.table_queries import MarginalQuery
-
-CAUTION = 2.0  # standard deviations
 
 
 def learn_cells(source, form, n_classes, mechanism):
@@ -82,16 +79,10 @@ def shares_within(counts, states, expected, noise):
 
 
 def _shares_of_state(counts, prior, noise):
-    pooled = _shrunk(counts.sum(0), prior, noise * len(counts) ** 0.5)
-    return torch.stack([_shrunk(of_class, pooled, noise) for of_class in counts])
+    pooled = _shares(counts.sum(0), prior, noise * len(counts) ** 0.5)
+    return torch.stack([_shares(of_class, pooled, noise) for of_class in counts])
 
 
-def _shrunk(counts, prior, noise):
-    total, free = counts.sum(), len(counts) - 1
-    if not free or total <= 0:
-        return prior
-    excess = counts - total * prior
-    # The noise's share of the excess has mean `free` and variance `2 free`: what might all be noise is left out.
-    largest = free + CAUTION * math.sqrt(2 * free)
-    gain = (1 - largest * noise**2 / excess.square().sum().clamp_min(1e-300)).clamp_min(0)
-    return project_simplex(prior + gain * excess / total)
+def _shares(counts, prior, noise):
+    total = counts.sum()
+    return shrink_frequencies(counts / total, prior, noise / total) if total > 0 and len(prior) > 1 else prior
