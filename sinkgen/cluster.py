@@ -9,8 +9,8 @@ from dask.callbacks import Callback
 from dask.utils import parse_timedelta
 
 CHARGED = (
-    "Nothing of this pass was released; what the fit was charged, before its first release, stays charged. Fit again on "
-    "a running cluster: with checkpoint_dir a fit goes on where it stopped, on the same charge"
+    "Nothing of this pass was released; what the fit was charged, before its first release, stays charged. Fit again "
+    "on a running cluster: with checkpoint_dir a fit goes on where it stopped, on the same charge"
 )
 LOST = f"the connection to the Dask scheduler was lost in the middle of a pass. {CHARGED}"
 PATIENCE = "sinkgen.no-workers-timeout"  # a key of Dask's configuration

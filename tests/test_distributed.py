@@ -283,14 +283,17 @@ def fit_while(numbers, monkeypatch, act, **given):
                 begun[0].join()
 
 
-def test_without_workers_a_fit_ends_and_the_charge_stays(numbers, monkeypatch):
+def test_without_workers_a_fit_ends_and_goes_on_later_on_the_same_charge(numbers, monkeypatch, tmp_path):
     ledger = PrivacyLedger()
+    kept = {"ledger": ledger, "checkpoint_dir": tmp_path}
     with (
         dask.config.set({"sinkgen.no-workers-timeout": "300 ms"}),
         pytest.warns(UserWarning, match=r"no worker .* is left: the fit waits 0\.3 s"),
         pytest.raises(RuntimeError, match=r"left for 0\.3 s\. .* stays charged\. .* goes on"),
     ):
-        fit_while(numbers, monkeypatch, lambda shrinking: shrinking.scale(0), ledger=ledger)
+        fit_while(numbers, monkeypatch, lambda shrinking: shrinking.scale(0), **kept)
+    assert len(ledger) == 1
+    assert_same(generator(steps=3, **kept).fit(numbers[0]), generator(steps=3).fit(numbers[0]))
     assert len(ledger) == 1
 
 
