@@ -223,6 +223,8 @@ def cluster():
     from distributed import LocalCluster
 
     dask.config.set({"distributed.scheduler.work-stealing": False, "distributed.logging.distributed": "critical"})
+    # By itself it gives up a worker that is not back after 15 s, which is less than the imports take under load.
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "5 minutes"})
     return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=None)
 
 

@@ -1,14 +1,19 @@
 """What runs on Dask: on the current ``distributed.Client``, or else on threads."""
 
-from contextlib import nullcontext
+import time
+import warnings
+from contextlib import contextmanager, nullcontext
 
 import dask
 from dask.callbacks import Callback
+from dask.utils import parse_timedelta
 
-LOST = (
-    "the connection to the Dask scheduler was lost in the middle of a pass. What this fit may release was charged "
-    "before its first pass and stays charged; nothing of this pass was released. Fit again on a running cluster"
+CHARGED = (
+    "Nothing of this pass was released; what the fit was charged, before its first release, stays charged. Fit again "
+    "on a running cluster: with checkpoint_dir a fit goes on where it stopped, on the same charge"
 )
+LOST = f"the connection to the Dask scheduler was lost in the middle of a pass. {CHARGED}"
+PATIENCE = "sinkgen.no-workers-timeout"  # a key of Dask's configuration
 
 
 def futures(collection):
@@ -30,22 +35,48 @@ def persist(value):
     return dask.persist(value)[0]
 
 
-def compute(value, parts=(), told=None):
-    """The value; ``told()`` is called as each of the parts, which it is made of, is there."""
-    client = current_client()
+@contextmanager
+def on_cluster(client):
+    """Context in which tasks run on the cluster of a client, or if that is None on threads.
+
+    Raises
+    ------
+    RuntimeError
+        If the scheduler was lost, or is lost meanwhile.
+    """
+    if client is None:
+        yield
+        return
     try:
-        if client is None:
-            keys = {part.key for part in parts}
-            with Callback(posttask=lambda key, *_: told() if key in keys else None):
-                return dask.compute(value)[0]
-        whole, *watched = client.compute([value, *parts])
-        for _ in _as_completed(watched):
-            told()
-        return whole.result()
+        if client.status != "running":
+            raise RuntimeError(LOST)
+        with client.as_current():
+            yield
     except Exception as error:
-        if type(error).__module__.split(".")[0] == "distributed" and _is_lost():
+        if client.status != "running":
             raise RuntimeError(LOST) from error
         raise
+
+
+def compute(value, parts=(), told=None):
+    """The value; ``told()`` is called as each of the parts, which it is made of, is there.
+
+    Raises
+    ------
+    RuntimeError
+        If no worker is left, and none comes.
+    """
+    client = current_client()
+    if client is None:
+        keys = {part.key for part in parts}
+        with Callback(posttask=lambda key, *_: told() if key in keys else None):
+            return dask.compute(value)[0]
+    whole, *watched = client.compute([value, *parts])
+    for _ in _as_completed(client, watched):
+        told()
+    for _ in _as_completed(client, [whole]):
+        pass
+    return whole.result()
 
 
 def current_client():
@@ -53,16 +84,42 @@ def current_client():
     return getattr(dask.base.get_scheduler(), "__self__", None)
 
 
-def _as_completed(watched):
+def _as_completed(client, futures):
+    """Yield futures as they are done, as long as there is somebody to do them: Dask waits for ever."""
     from distributed import as_completed
 
-    return as_completed(watched)
+    done, patience = as_completed(futures), _Patience(client)
+    while not done.is_empty():
+        if done.has_ready():
+            yield next(done)
+        else:
+            patience.look()
+            time.sleep(0.005)
 
 
-def _is_lost():
-    from distributed import get_client
+class _Patience:
+    """How long a pass waits for workers where none is left."""
 
-    try:
-        return get_client().status != "running"
-    except ValueError:  # there is none any more
-        return True
+    EVERY = 5.0  # seconds between looks, each of which is a message to the scheduler and back
+
+    def __init__(self, client):
+        self._client, self._next, self._alone_since = client, time.monotonic() + self.EVERY, None
+        self._limit = parse_timedelta(dask.config.get(PATIENCE, "10 minutes"))
+
+    def look(self):
+        """Warn where nobody is left; raise if that lasts."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self.EVERY
+        if self._client.nthreads():
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = now
+            told = f"no worker of the Dask cluster is left: the fit waits {self._limit:g} s for new ones, and then ends"
+            warnings.warn(told, stacklevel=2)
+        elif now - self._alone_since >= self._limit:
+            raise RuntimeError(
+                f"no worker of the Dask cluster was left for {self._limit:g} s. {CHARGED}. For more patience: "
+                f"dask.config.set({{{PATIENCE!r}: '1 hour'}})"
+            )

@@ -13,7 +13,7 @@ import dask
 import numpy as np
 from dask import delayed
 
-from sinkgen.cluster import compute, futures, held_to, persist
+from sinkgen.cluster import compute, current_client, futures, held_to, on_cluster, persist
 from sinkgen.data.check import check_labels
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.partitions import Partitions, rows_of
@@ -25,24 +25,26 @@ FAN_IN = 8  # results that one task of the tree merges; partitions in memory tha
 class DaskSource:
     """Records in the partitions of a Dask collection: a shard each.
 
-    They are computed on the current ``distributed.Client``, or else by Dask's threads; persisted partitions stay where
-    they are, but for the rows at their ends that complete a chunk of a neighbour's; others are read again at each pass.
+    They are computed on a cluster, or by Dask's threads; persisted partitions stay where they are, but for the rows at
+    their ends that complete a chunk of a neighbour's; others are read again at each pass.
 
     Parameters
     ----------
     partitions : Partitions
     functions : sequence of callable
         See :meth:`map`.
+    client : distributed.Client, or None
+        Of the cluster that all passes run on; None for threads.
     """
 
-    def __init__(self, partitions, functions=()):
-        self._partitions, self._functions = partitions, tuple(functions)
-        # On the cluster once, not once a pass.
-        self._known = persist(delayed(_Known(partitions.layout, self._functions), traverse=False))
+    def __init__(self, partitions, functions=(), client=None):
+        self._partitions, self._functions, self._client = partitions, tuple(functions), client
+        with on_cluster(client):  # there once, not once a pass
+            self._known = persist(delayed(_Known(partitions.layout, self._functions), traverse=False))
 
     def map(self, function):
         """Apply ``function`` at each pass, where the records lie; keep nothing."""
-        return DaskSource(self._partitions, (*self._functions, function))
+        return DaskSource(self._partitions, (*self._functions, function), self._client)
 
     def reduce(self, fold, merge, draw=None):
         """See :class:`~sinkgen.sampling.RecordSource`.
@@ -52,14 +54,16 @@ class DaskSource:
         TypeError, ValueError
             If a partition is not like the others, or a cell cannot be encoded.
         RuntimeError
-            If the scheduler is lost.
+            If the scheduler is lost, or all workers are.
         """
-        shards = self._partitions.shards(CHUNK if draw is None else SPAN * CHUNK)
-        return self._reduced(_Pass(fold, merge, draw), self._by_home(shards))
+        with on_cluster(self._client):
+            shards = self._partitions.shards(CHUNK if draw is None else SPAN * CHUNK)
+            return self._reduced(_Pass(fold, merge, draw), self._by_home(shards))
 
     def gather(self, draw=None):
         """See :class:`~sinkgen.sampling.RecordSource`; raises as :meth:`reduce` does."""
-        return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
+        with on_cluster(self._client):
+            return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
 
     def _reduced(self, wanted, tasks):
         sent = delayed(wanted, traverse=False)  # a task of its own: to a worker once, and from there to the others
@@ -177,7 +181,7 @@ def open_dask(X, y, as_array, watch=iter):
     else:
         labels, empty = _label_partitions(X, y, len(chunks))
         layout = make_layout(template, empty, as_array=as_array)
-    return DaskSource(Partitions(chunks, labels, layout, sizes, watch)), layout
+    return DaskSource(Partitions(chunks, labels, layout, sizes, watch), client=current_client()), layout
 
 
 def _label_partitions(X, y, n):

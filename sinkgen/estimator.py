@@ -240,8 +240,12 @@ class DPSinkhornGenerator(BaseEstimator):
         ['count', 'norms']
         """
         given = self._check_parameters()
+        with Progress(self.verbose, self.callback) as progress:
+            self._fit(X, y, given, progress)
+        return self
+
+    def _fit(self, X, y, given, progress):
         # With the schema of an array, a data frame is one, whose columns have names.
-        progress = Progress(self.verbose, self.callback)
         data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
         facts = self._collect_facts(data, given)
         is_table = isinstance(facts.form, TableFormat)
@@ -250,7 +254,7 @@ class DPSinkhornGenerator(BaseEstimator):
         plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
-            warnings.warn(message, ReproducibleNoiseWarning, stacklevel=2)
+            warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)
         spent = PrivacySpent.of(
             plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
             self.secure_noise,
@@ -265,7 +269,6 @@ class DPSinkhornGenerator(BaseEstimator):
             random = torch.Generator().manual_seed(journal.seed)
             self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent, progress))
             self._make_generator(random)
-        return self
 
     def _release(self, raw, facts, training, plan, mechanism, random, spent, progress):
         """Stage A: all that sees the records."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from sinkgen.balance import balanced_labels, balanced_states
 
 TINY = 1e-9
+LEAST = torch.finfo(torch.float32).tiny
 CANDIDATES = 4  # records drawn for each that is wanted, where labels are not as frequent as in the mixture
 
 
@@ -186,16 +187,14 @@ class ProductMixture(nn.Module):
 
     def class_logits(self, codes):
         """Log-probabilities (m, n_classes) of the classes: the mixture's own, and those that labels are drawn by."""
-        log_weights = self.weights.clamp_min(1e-300).log().float()
-        log_frequencies = self.frequencies.clamp_min(TINY).log().float()
-        chunks = []
-        for numbers in self.state_numbers(codes).split(8192):
-            rows = torch.zeros(len(numbers), self.n_states).scatter_(1, numbers, 1.0)
-            fit = rows @ log_frequencies.T
-            joint = torch.stack([(fit + of_class).logsumexp(1) for of_class in log_weights.T], 1)
-            chunks.append(joint.log_softmax(1))
+        weights, log_frequencies = self.weights.float(), self.frequencies.T.contiguous().clamp_min(TINY).log().float()
+        numbers, chunks = self.state_numbers(codes), []
+        for part in numbers.split(8192):
+            fit = F.embedding_bag(part, log_frequencies, mode="sum")  # a component's log-probability of each record
+            joint = fit.sub_(fit.amax(1, keepdim=True)).exp_() @ weights
+            chunks.append(joint.clamp_min_(LEAST).log_().log_softmax(1))
         own = torch.cat(chunks).double()
-        tilt = F.embedding_bag(self.state_numbers(codes), self.tilt, mode="sum")
+        tilt = F.embedding_bag(numbers, self.tilt, mode="sum")
         return own, (self.share * own + tilt).log_softmax(1)
 
     def condition(self, parts):

@@ -1,8 +1,11 @@
 """How far a fit has come: what may be shown while it runs."""
 
+import threading
 from typing import NamedTuple
 
 from tqdm import tqdm
+
+TICK = 1.0  # seconds between looks at a bar's clock
 
 
 class FitProgress(NamedTuple):
@@ -42,6 +45,9 @@ class FitProgress(NamedTuple):
 class Progress:
     """Shows how far a fit is, and tells its callback.
 
+    As a context it keeps the clock of the bar moving, also where a step is a whole pass over the records: by the time
+    alone, for what is done of such a step is not public.
+
     Parameters
     ----------
     verbose : int
@@ -52,7 +58,21 @@ class Progress:
 
     def __init__(self, verbose, callback=None):
         self._verbose, self._callback = verbose, callback
+        self._bar, self._ended = None, threading.Event()
         self.follow(lambda: "check", lambda: 0.0)
+
+    def __enter__(self):
+        if self._verbose:
+            threading.Thread(target=self._tick, daemon=True).start()
+        return self
+
+    def __exit__(self, *error):
+        self._ended.set()
+
+    def _tick(self):
+        while not self._ended.wait(TICK):
+            if self._bar is not None:
+                self._bar.refresh()
 
     def follow(self, releasing, epsilon):
         """From now on, ask ``releasing()`` what a pass is for, and ``epsilon()`` what is spent so far."""
@@ -62,7 +82,7 @@ class Progress:
         """Make what wraps the steps of a stage, which have a length; a bar that is not ``lasting`` goes at its end."""
 
         def shown(steps):
-            bar = tqdm(steps, desc=what, leave=lasting, disable=not (self._verbose and len(steps)))
+            self._bar = bar = tqdm(steps, desc=what, leave=lasting, disable=not (self._verbose and len(steps)))
             return bar if self._callback is None else watched(bar, what, self._callback, self._epsilon)
 
         return shown

@@ -17,6 +17,7 @@ import torch
 from distributed import Client, LocalCluster
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
+from sinkgen import cluster as dask_cluster
 from sinkgen.accounting import GaussianRelease
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.partitions import Partitions
@@ -256,3 +257,51 @@ def test_a_lost_scheduler_leaves_the_charge(numbers, monkeypatch):
         with pytest.raises(RuntimeError, match="scheduler was lost"):
             generator(steps=3, ledger=ledger).fit(X)
     assert len(ledger) == 1
+
+
+def fit_while(numbers, monkeypatch, act, **given):
+    """Fit on two workers in this process; ``act(cluster)`` is called soon after the first release begins."""
+    monkeypatch.setattr(dask_cluster._Patience, "EVERY", 0.05)
+    X, release, begun = da.from_array(numbers[0], chunks=(CHUNK, 3)).map_blocks(slow), GaussianMechanism.release, []
+    with (
+        dask.config.set({"distributed.logging.distributed": "critical"}),
+        LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as shrinking,
+        Client(shrinking),
+    ):
+
+        def disturbed(*arguments):
+            if not begun:
+                begun.append(threading.Thread(target=act, args=[shrinking]))
+                begun[0].start()
+            return release(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(GaussianMechanism, "release", disturbed)
+            try:
+                return generator(steps=3, **given).fit(X)
+            finally:
+                begun[0].join()
+
+
+def test_without_workers_a_fit_ends_and_goes_on_later_on_the_same_charge(numbers, monkeypatch, tmp_path):
+    ledger = PrivacyLedger()
+    kept = {"ledger": ledger, "checkpoint_dir": tmp_path}
+    with (
+        dask.config.set({"sinkgen.no-workers-timeout": "300 ms"}),
+        pytest.warns(UserWarning, match=r"no worker .* is left: the fit waits 0\.3 s"),
+        pytest.raises(RuntimeError, match=r"left for 0\.3 s\. .* stays charged\. .* goes on"),
+    ):
+        fit_while(numbers, monkeypatch, lambda shrinking: shrinking.scale(0), **kept)
+    assert len(ledger) == 1
+    assert_same(generator(steps=3, **kept).fit(numbers[0]), generator(steps=3).fit(numbers[0]))
+    assert len(ledger) == 1
+
+
+def test_workers_that_come_back_are_waited_for(numbers, monkeypatch):
+    def shrink_and_grow(shrinking):
+        shrinking.scale(0)
+        time.sleep(0.5)
+        shrinking.scale(1)
+
+    with pytest.warns(UserWarning, match="waits 600 s"):
+        assert_same(fit_while(numbers, monkeypatch, shrink_and_grow), generator(steps=3).fit(numbers[0]))

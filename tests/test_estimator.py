@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -16,6 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sinkgen import DPSinkhornGenerator, PrivacyLeakWarning, PrivacyLedger
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.ot import MixedCost
+from sinkgen.progress import Progress
 
 PUBLIC = {"schema": (-4, 4), "classes": [0, 1]}
 FAST = {"semidual": {"steps": 4}, "batch": {"steps": 4, "sampling_rate": 0.1}}
@@ -389,6 +391,17 @@ def test_verbose_output_is_the_same_for_neighbouring_data(mechanism, blobs):
         texts.append([line.split("[")[0] for line in out.getvalue().split("\r")][-1])
     assert "private steps" in texts[0]
     assert texts[0] == texts[1]
+
+
+def test_the_clock_moves_within_a_step(capsys, monkeypatch):
+    monkeypatch.setattr("sinkgen.progress.TICK", 0.02)
+    with Progress(verbose=1) as progress:
+        for _ in progress.parts(["all records"]):
+            time.sleep(0.3)
+    seen = capsys.readouterr().err.split("\r")
+    assert sum("pass: check:   0%" in line for line in seen) > 3
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_fit_is_silent_by_default(blobs, capsys):
