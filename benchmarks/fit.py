@@ -1,6 +1,6 @@
 """Whole fits and the semidual step: seconds, peak memory, and the share of time in matrix products.
 
-    python benchmarks/fit.py                      # the step, and fits against records, columns and budget
+    python benchmarks/fit.py                      # the step, and fits against records, columns, budget; of tables too
     python benchmarks/fit.py --parts step --threads 2
     python benchmarks/fit.py --parts records --records 1000 1000000
 
@@ -8,7 +8,8 @@ The step is ``TransportQuery`` over all records, the private work of one release
 products alone, in the same run. A fit is ``DPSinkhornGenerator().fit(X, y)`` in a process of its own, on mixtures of
 Gaussians with 10 classes; its products' share is their number of operations at the speed of a large product, over its
 seconds. Memory is the process's peak, before the fit (data included) and after it. How many points a fit places follows
-from records and budget.
+from records and budget. Tables are data frames, every second column text, nothing declared; their "points" are the
+components of the mixture.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -107,6 +109,21 @@ def mixture(n_records, d):
     return np.clip(X, 0, 1, out=X), labels
 
 
+def mixed_table(n_records, n_columns):
+    """Return a data frame of numbers and text that depend on a hidden class and a hidden score, and labels."""
+    random = np.random.default_rng(0)
+    kind, score = random.integers(6, size=n_records), random.normal(size=n_records)
+    frame = {}
+    for j in range(n_columns):
+        if j % 2:
+            width = (3, 5, 8, 16, 40)[j // 2 % 5]
+            codes = (kind * (j + 2) + random.geometric(0.4, n_records)) % width
+            frame[f"text{j}"] = pd.Categorical.from_codes(codes, [f"value {i}" for i in range(width)]).astype(str)
+        else:
+            frame[f"number{j}"] = np.exp(0.5 * score + 0.2 * (j % 5) * kind + random.normal(0, 0.7, n_records))
+    return pd.DataFrame(frame), np.where(score + 0.3 * kind + random.normal(size=n_records) > 1, "yes", "no")
+
+
 def peak_speed():
     """Return the operations a second of a large matrix product."""
     a = torch.rand(2048, 2048)
@@ -114,28 +131,30 @@ def peak_speed():
     return 2 * 2048**3 / min(timed(lambda: torch.mm(a, a)) for _ in range(3))
 
 
-def measure_fit(n_records, d, epsilon):
+def measure_fit(kind, n_records, d, epsilon):
     """Fit once for the time and the memory, once more to count operations; return one row."""
-    X, y = mixture(n_records, d)
+    is_table = kind == "table"
+    X, y = (mixed_table if is_table else mixture)(n_records, d)
     start_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def fit():
-        generator = DPSinkhornGenerator(epsilon, random_state=0, classes=range(N_CLASSES))
-        return generator.fit(X, y)
+        given = {} if is_table else {"classes": range(N_CLASSES)}
+        return DPSinkhornGenerator(epsilon, random_state=0, **given).fit(X, y)
 
     fitted = []
     seconds = timed(lambda: fitted.append(fit()))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     operations = math.nan
-    if n_records <= MOST_COUNTED:
+    if not is_table and n_records <= MOST_COUNTED:
         with FlopCounterMode(display=False) as counter:
             fit()
         operations = counter.get_total_flops()
+    drawn = fitted[0].release_.generator
     return {
         "records": n_records,
         "columns": d,
         "epsilon": epsilon,
-        "points": len(fitted[0].generator_.mixture.points),
+        "points": len(drawn.weights if is_table else drawn.mixture.points),
         "seconds": seconds,
         "start_mib": start_memory / 2**10,
         "peak_mib": memory / 2**10,
@@ -144,13 +163,13 @@ def measure_fit(n_records, d, epsilon):
     }
 
 
-def show_fits(part, cases):
+def show_fits(part, cases, kind="numbers"):
     """Print a table of fits, each in a process of its own; return its rows."""
-    print(f"\n{'records':>9}{'columns':>9}{'epsilon':>9}{'points':>8}{'s':>9}", end="")
+    print(f"\n{kind}\n{'records':>9}{'columns':>9}{'epsilon':>9}{'points':>8}{'s':>9}", end="")
     print(f"{'start MiB':>11}{'peak MiB':>10}{'share':>7}")
     rows = []
     for case in cases:
-        command = [sys.executable, __file__, "--threads", str(torch.get_num_threads()), "--one", *map(str, case)]
+        command = [sys.executable, __file__, "--threads", str(torch.get_num_threads()), "--one", kind, *map(str, case)]
         row = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         print(
             f"{row['records']:9}{row['columns']:9}{row['epsilon']:9g}{row['points']:8}{row['seconds']:9.2f}"
@@ -164,21 +183,22 @@ def show_fits(part, cases):
 def main():
     """Measure what is asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ["step", "records", "columns", "budget"]
+    parts = ["step", "records", "columns", "budget", "tables"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--records", nargs="+", type=int, default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--columns", nargs="+", type=int, default=[16, 64, 256, 784])
     parser.add_argument("--budget", nargs="+", type=float, default=[0.3, 1.0, 3.0, 10.0])
+    parser.add_argument("--tables", nargs="+", type=int, default=[5, 10, 20, 40], help="columns of tables")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", help="where to write the rows")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a fit, in this process
+    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)  # a fit, in this process
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
     if arguments.one:
-        n_records, d, epsilon = arguments.one
-        print(json.dumps(measure_fit(int(n_records), int(d), float(epsilon))))
+        kind, n_records, d, epsilon = arguments.one
+        print(json.dumps(measure_fit(kind, int(n_records), int(d), float(epsilon))))
         return
     rows = show_steps(arguments.repeats) if "step" in arguments.parts else []
     if "records" in arguments.parts:
@@ -187,6 +207,8 @@ def main():
         rows += show_fits("columns", [(10_000, d, 1.0) for d in arguments.columns])
     if "budget" in arguments.parts:
         rows += show_fits("budget", [(100_000, 64, epsilon) for epsilon in arguments.budget])
+    if "tables" in arguments.parts:
+        rows += show_fits("tables", [(100_000, d, 1.0) for d in arguments.tables], kind="table")
     if arguments.json:
         with open(arguments.json, "w") as file:
             json.dump(rows, file, indent=1)

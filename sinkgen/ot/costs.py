@@ -109,8 +109,8 @@ class SquaredEuclideanCost:
 
     def matrix(self, x, y):
         """Return ||x_i - y_j||^2, shape (n, m), never below zero; close points keep an error of rounding."""
-        product = torch.addmm(_squared_norms(y), x, y.t(), alpha=-2.0)
-        return product.add_(_squared_norms(x).unsqueeze(1)).clamp_(min=0.0)
+        norms = _squared_norms(x).unsqueeze(1) + _squared_norms(y)
+        return norms.addmm_(x, y.t(), alpha=-2.0).clamp_(min=0.0)
 
     def weighted_gradient(self, weights, x, y):
         """Return sum_j 2 weights_ij (x_i - y_j), shape (n, k)."""

@@ -61,6 +61,7 @@ def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
+    _check_finite(C=C)
     reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
     a, b = _check_weights("a", a, C, -2), _check_weights("b", b, C, -1)
     return backend.solve(C, reg, a, b, tol, max_iter)
@@ -108,6 +109,7 @@ def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torc
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
+    _check_finite(C=C)
     if C.shape[-1] != C.shape[-2]:
         raise ValueError(f"C must be square, got {tuple(C.shape)}")
     reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
@@ -326,11 +328,15 @@ class _Problem:
         rows = self.block_rows
         if rows is None:
             rows = streamed.automatic_rows(len(x), len(y)) if self.backend is solver else len(x)
+        if rows < len(x) or self.backend is not solver:
+            _check_finite(x=x, y=y)
         if rows < len(x):
             return _StreamedValue.apply(x, y, self, a, b, rows)
-        if y is x and b is a:
-            return _SelfValue.apply(x, self, a)
-        return _CrossValue.apply(x, y, self, a, b)
+        try:
+            return _SelfValue.apply(x, self, a) if y is x and b is a else _CrossValue.apply(x, y, self, a, b)
+        except solver.CostsNotFinite:  # it is told without a pass over the points
+            _check_finite(x=x, y=y)
+            raise
 
 
 class _CrossValue(torch.autograd.Function):
@@ -421,9 +427,13 @@ def _check_array(name, array, ndim):
     if array.ndim not in ndim or array.numel() == 0:
         shapes = " or ".join(map(str, ndim))
         raise ValueError(f"{name} must have {shapes} dimensions, none of them empty, got {tuple(array.shape)}")
-    if not math.isfinite(float(array.detach().sum())):
-        raise ValueError(f"{name} must be finite")
     return array
+
+
+def _check_finite(**arrays):
+    for name, array in arrays.items():
+        if not math.isfinite(float(array.detach().sum())):
+            raise ValueError(f"{name} must be finite")
 
 
 def _check_points(x, y):
@@ -442,6 +452,7 @@ def _check_weights(name, weights, like, dim):
     if weights is None:
         return like.new_full(shape, 1.0 / size)
     weights = _check_array(name, weights, ndim=(1, len(shape))).detach().to(like)
+    _check_finite(**{name: weights})
     if weights.shape != shape and weights.shape != shape[-1:]:
         raise ValueError(f"{name} must have shape {shape}, got {tuple(weights.shape)}")
     total = weights.sum(-1, keepdim=True)

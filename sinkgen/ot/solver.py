@@ -26,6 +26,10 @@ STAGE_TOL = 0.005
 STAGE_ITERATIONS = 80
 
 
+class CostsNotFinite(ValueError):
+    """Costs that are infinite or nan, or whose mean is."""
+
+
 def solve(C, reg, a, b, tol, max_iter):
     """Solve one problem, or a batch of equal size, by over-relaxed Sinkhorn iterations.
 
@@ -104,10 +108,10 @@ class _Scalings:
     problems take as long as the number of calls: each here is needed.
     """
 
-    def __init__(self, C, a, b, f, g, padded):
+    def __init__(self, C, a, b, f, g, padded, kernel=None):
         self.C, self.f, self.g, self.padded = C, f, g, padded
         self.a, self.b = (a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)) if padded else (a, b)
-        self.kernel = torch.empty_like(C)
+        self.kernel = torch.empty_like(C) if kernel is None else kernel
         self.transposed = self.kernel.mT
 
     @classmethod
@@ -116,7 +120,8 @@ class _Scalings:
         if min(float(a.amin()), float(b.amin())) <= NO_WEIGHT:
             return cls._start_padded(C, a, b, (a <= NO_WEIGHT).unsqueeze(-1), (b <= NO_WEIGHT).unsqueeze(-2))
         f = C.amin(-1)
-        return cls(C, a, b, f, (C - f.unsqueeze(-1)).amin(-2), padded=False)
+        kernel = C - f.unsqueeze(-1)  # of which only the memory is used again
+        return cls(C, a, b, f, kernel.amin(-2), padded=False, kernel=kernel)
 
     @classmethod
     def _start_padded(cls, C, a, b, no_a, no_b):
@@ -299,6 +304,8 @@ def precision_floor(dtype, mean_cost, reg):
 
     Rounding moves the exponents (f + g - C) / reg by eps C / reg; where the plan has mass C is hardly above its mean.
     """
+    if not math.isfinite(mean_cost):
+        raise CostsNotFinite("costs must be finite")
     return torch.finfo(dtype).eps * max(84.0, mean_cost / reg)
 
 
