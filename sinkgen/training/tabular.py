@@ -6,6 +6,7 @@ noisy marginals as public post-processing; a few releases then let the records t
 them, by the softmax of entropic transport.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import Records
 from sinkgen.table_queries import MarginalQuery, PairQuery, ServiceQuery, pair_mask
+from sinkgen.training.adam import Adam
 from sinkgen.training.cells import learn_cells
 from sinkgen.training.labelling import learn_labelling, pool_labelling
 
@@ -309,8 +311,8 @@ class Fit:
     """Weighted least squares for a mixture, given noisy marginals.
 
     With frequencies q_k and weights w_kc, the mixture's marginals of class c are ``sum_k w_kc q_k`` and
-    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam [1]_, with gradients written out: two matrix products a class
-    and step.
+    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam, with gradients written out: two matrix products a class and
+    step.
 
     Parameters
     ----------
@@ -320,15 +322,15 @@ class Fit:
         See :func:`smoother`.
     prior : float
         See :class:`TabularSettings`.
-
-    References
-    ----------
-    .. [1] Kingma, Ba, "Adam: A Method for Stochastic Optimization", arXiv 1412.6980.
     """
 
     def __init__(self, marginals, widths, smooth, prior):
-        self.marginals, self.smooth = marginals, smooth
-        self._decay = 2 * prior * marginals.unit
+        self.marginals, self._decay = marginals, 2 * prior * marginals.unit
+        ends = list(itertools.accumulate(widths))
+        columns = [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
+        blocks = [(states, smooth[states, states]) for states in columns]
+        self._smooth = [(states, block) for states, block in blocks if not torch.equal(block, torch.eye(len(block)))]
+        self._spread = [(states, block.T) for states, block in self._smooth]
         column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
         self._blocks = F.one_hot(column).float()
 
@@ -346,28 +348,33 @@ class Fit:
         learning_rate : float
         served : Served, optional
         """
-        parameters = [torch.nn.Parameter(offsets.clone()), torch.nn.Parameter(class_logits.clone())]
-        optimiser = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        with torch.no_grad():
-            for _ in range(steps):
-                frequencies, weights = self._probabilities(base, *parameters)
-                slopes = self._slopes(frequencies, weights)
-                if served is not None:
-                    slopes = _add_served(slopes, frequencies, weights, served)
-                in_frequencies, in_weights = slopes
-                in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
-                parameters[0].grad = in_logits @ self.smooth + self._decay * parameters[0]
-                parameters[1].grad = weights * (in_weights - (weights * in_weights).sum())
-                optimiser.step()
-                schedule.step()
-            frequencies, weights = self._probabilities(base, *parameters)
+        parameters = torch.cat([offsets, class_logits], 1)
+        parts = parameters.split([offsets.shape[1], class_logits.shape[1]], 1)
+        descent = Adam(parameters, learning_rate, steps)
+        for _ in range(steps):
+            frequencies, weights = self._probabilities(base, *parts)
+            slopes = self._slopes(frequencies, weights)
+            if served is not None:
+                slopes = _add_served(slopes, frequencies, weights, served)
+            in_frequencies, in_weights = slopes
+            in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
+            in_offsets = self._times(in_logits, self._smooth) + self._decay * parts[0]
+            in_class_logits = weights * (in_weights - (weights * in_weights).sum())
+            descent.step(torch.cat([in_offsets, in_class_logits], 1))
+        frequencies, weights = self._probabilities(base, *parts)
         return Mixture(weights, frequencies)
 
     def _probabilities(self, base, offsets, class_logits):
-        logits = base + offsets @ self.smooth.T
-        grown = (logits - logits.amax(1, keepdim=True)).clamp_min(-60).exp()
+        logits = base + self._times(offsets, self._spread)
+        grown = (logits - logits.amax(1, keepdim=True)).clamp_min_(-60).exp_()
         return grown / self._per_column(grown), class_logits.flatten().softmax(0).view_as(class_logits)
+
+    def _times(self, values, blocks):
+        """Values (k, D) times a matrix, of which the blocks of columns are given that are not the identity."""
+        out = values.clone()
+        for states, block in blocks:
+            out[:, states] = values[:, states] @ block
+        return out
 
     def _per_column(self, values):
         """Each state's sum over its column."""
@@ -379,7 +386,7 @@ class Fit:
         for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals[:4], strict=True)):
             own = weights[:, c, None]
             one = one_way_weight * (own.T @ frequencies - one_way)
-            two = two_way_weight * ((own * frequencies).T @ frequencies - two_way)
+            two = torch.addmm(two_way, (own * frequencies).T, frequencies, beta=-1).mul_(two_way_weight)
             moved = frequencies @ two
             in_frequencies += 2 * own * (one + 2 * moved)
             in_weights[:, c] = 2 * ((one + moved) * frequencies).sum(1)
