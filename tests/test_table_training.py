@@ -22,7 +22,8 @@ from sinkgen.table_metadata import merge_cells
 from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
-from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
+from sinkgen.training.marginals import States
+from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
