@@ -52,6 +52,7 @@ def labelled_mixture():
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
+    "pairs, scaled": PairQuery(WIDTHS, N_CLASSES, 2.5),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
     "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
@@ -74,8 +75,9 @@ def test_one_record_moves_magnitudes_by_their_sensitivity_at_most(row):
     assert query.contribution(Records(np.array([row]))).double().norm() <= query.sensitivity
 
 
-def test_pairs_are_counted():
-    query = PairQuery((2, 3))
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_pairs_are_counted(scale):
+    query = PairQuery((2, 3), scale=scale)
     rows = Records(torch.tensor([[0, 2], [0, 2], [1, 0], [-1, 1]]), torch.zeros(4, dtype=torch.long))
     (table,) = query.read(query.evaluate([rows]))
     assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]

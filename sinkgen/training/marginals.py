@@ -137,7 +137,7 @@ def smoothed(shares, states, noise):
     return out
 
 
-def measure_pairs(one_way, source, total, states, mechanism, relative):
+def measure_pairs(one_way, source, total, states, scale, mechanism, relative):
     """Release the two-way marginals of each class, and put them beside the one-way ones.
 
     Parameters
@@ -147,6 +147,8 @@ def measure_pairs(one_way, source, total, states, mechanism, relative):
     total : float
         Number of records.
     states : States
+    scale : float
+        See :class:`~sinkgen.table_queries.PairQuery`.
     mechanism : GaussianMechanism
         Charged with "two-way", if there are two columns.
     relative : float
@@ -161,9 +163,9 @@ def measure_pairs(one_way, source, total, states, mechanism, relative):
     one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
     two_way = weight = torch.zeros(n_classes, sum(widths), sum(widths))
     if len(widths) > 1:
-        query = PairQuery(widths, n_classes)
+        query = PairQuery(widths, n_classes, scale)
         two_way = mechanism.release("two-way", query, source).float() / total
-        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total
+        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total / query.scales.float()
         own = shares.clamp_min(0)
         of_class = (own.sum(1) / len(widths)).clamp_min(TINY)
         expected = own[:, :, None] * own[:, None, :] / of_class[:, None, None]
@@ -171,6 +173,17 @@ def measure_pairs(one_way, source, total, states, mechanism, relative):
         weight = 0.5 * pair_mask(widths) / (pair_noise**2 + relative * expected / total + TINY / total)
     unit = one_way_variance.min()
     return Marginals(shares, two_way, unit / one_way_variance, unit * weight, float(unit))
+
+
+def label_scale(n_columns):
+    """How much less noise pairs with the label get than others: they take half of the squared sensitivity.
+
+    Examples
+    --------
+    >>> label_scale(2), label_scale(9)
+    (1.0, 2.0)
+    """
+    return max(1.0, math.floor(8 * math.sqrt((n_columns - 1) / 2)) / 8)
 
 
 def naive_bayes(one_way, states):

@@ -20,7 +20,7 @@ from sinkgen.table_queries import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.cells import learn_cells
 from sinkgen.training.labelling import POOLS, learn_labelling, pool_labelling
-from sinkgen.training.marginals import States, drowned, measure_one_way, measure_pairs, naive_bayes
+from sinkgen.training.marginals import States, drowned, label_scale, measure_one_way, measure_pairs, naive_bayes
 
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
 EFFORT = 2e12  # multiplications that all fits together may take
@@ -174,7 +174,8 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
         return ProductMixture(weights, frequencies, form.widths, *cells)
     coded = source if is_split else source.map(_label_as_column)
     one_way = measure_one_way(coded, total, coded_states, n_split, one_way_rows, mechanism)
-    marginals = measure_pairs(one_way, coded, total, coded_states, mechanism, settings.relative)
+    scale = 1.0 if is_split else label_scale(len(form.columns))
+    marginals = measure_pairs(one_way, coded, total, coded_states, scale, mechanism, settings.relative)
     fit = Fit(marginals, coded_states.widths, smoother(coded_states, settings), settings.prior)
     mixture = fit_members(fit, base_logits(one_way, coded_states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements)):
