@@ -15,6 +15,7 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.balance import balanced_states, draw_labels
 from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat, fine_edges
+from sinkgen.frequencies import smooth_frequencies
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
@@ -22,7 +23,7 @@ from sinkgen.table_metadata import merge_cells
 from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
-from sinkgen.training.marginals import States
+from sinkgen.training.marginals import OneWay, States, drowned, measure_one_way, naive_bayes
 from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
@@ -342,3 +343,67 @@ def test_one_column_and_a_label():
     gen = DPSinkhornGenerator(20, schema={"x": (0, 3)}, classes=range(3)).fit(pd.DataFrame({"x": y + 0.5}), y)
     X, labels = gen.sample(300)
     assert (np.floor(X["x"]) == labels).mean() > 0.8
+
+
+def test_releases_that_would_drown_are_not_asked():
+    states, shares = (
+        States((10, 10), (0, 0), (False,) * 20),
+        ["one-way", "two-way", "cells", "labelling", "refinements"],
+    )
+
+    def found(n_records, noise_multiplier):
+        mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in shares], noise_seed=0)
+        return drowned(n_records, states, 2, [100], 3, shares, mechanism)
+
+    assert found(1.0, 0.0) == set()
+    assert found(1e6, 10.0) == set()
+    assert found(20_000.0, 100.0) == {"labelling"}
+    assert found(10.0, 100.0) == {"cells", "two-way", "labelling", "refinements"}
+
+
+@pytest.mark.parametrize("refinements", [0, 2])
+def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refinements):
+    chosen = TabularSettings(
+        3, label_share=0.1, refinements=refinements, refinement_share=0.3 * (refinements > 0), **QUICK
+    )
+    codes, labels = dependent(200)
+    steps = {"refinements": refinements}
+    releases = [GaussianRelease(what, 400.0, 1.0, steps.get(what, 1)) for what in chosen.shares]
+    mechanism = GaussianMechanism(releases, noise_seed=0)
+    counts = torch.bincount(labels).double()
+    mixture = train_tabular(
+        ArraySource(codes, labels), counts, FORM, mechanism, chosen, random=torch.Generator().manual_seed(0)
+    )  # fmt: skip
+    assert mixture.weights.shape == (2, 2)
+    assert mechanism.steps_done == {what: steps.get(what, 1) for what in chosen.shares}
+    with pytest.raises(RuntimeError):
+        mechanism.release("two-way", MarginalQuery(FORM.widths), ArraySource(codes, labels))
+
+
+def test_repeated_one_way_marginals_have_less_noise():
+    names = ["one-way", "two-way"]
+    mechanism = GaussianMechanism(
+        [GaussianRelease("one-way", 10.0, 1.0), GaussianRelease("two-way", 5.0, 1.0)], noise_seed=0
+    )
+    states, source = States((500,), (0,), (False,) * 500), ArraySource(torch.zeros(1, 1), torch.zeros(1).long())
+    one_way = measure_one_way(source, 1.0, states, 1, names, mechanism)
+    assert one_way.noise == pytest.approx(20**0.5)
+    assert one_way.shares.std() == pytest.approx(20**0.5, rel=0.1)
+
+
+def test_one_component_a_class_has_its_marginals():
+    shares = torch.tensor([[0.3, 0.1, 0.4, 0.0], [0.0, 0.6, 0.6, 0.0], [0.0, 0.0, 0.0, -0.0]])
+    weights, frequencies = naive_bayes(OneWay(shares, 1e-6), States((2, 2), (0, 0), (False, False, False, True)))
+    assert weights.diagonal().tolist() == pytest.approx([0.4, 0.6, 0.0])
+    assert frequencies[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0])
+    assert frequencies[2].tolist() == pytest.approx([0.3, 0.7, 1.0, 0.0])  # nothing known of it: as all
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_smooth_frequencies_follow_what_is_not_smooth(noise):
+    random = torch.Generator().manual_seed(0)
+    places = torch.arange(20, dtype=torch.float64)
+    hill, spikes = (torch.exp(-0.5 * ((places - 10) / 4).square()) / 10, (places % 5 == 0) / 4)
+    errors = noise * torch.randn(20, generator=random, dtype=torch.float64)
+    assert (smooth_frequencies(hill + errors, noise) - hill).norm() <= 0.8 * errors.norm() + 1e-9
+    assert (smooth_frequencies(spikes + errors, noise) - spikes).norm() <= 1.1 * errors.norm() + 1e-9
