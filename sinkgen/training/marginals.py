@@ -9,7 +9,7 @@ from sinkgen.frequencies import project_simplex, smooth_frequencies
 from sinkgen.table_queries import MarginalQuery, PairQuery, pair_mask
 
 # How large an average count has to be, in standard deviations of its noise, for a release to be worth its share.
-LEAST_CELL, LEAST_PAIR = 0.3, 0.05
+LEAST_CELL, LEAST_PAIR = 0.3, 0.15
 GAIN = 0.005  # of a label's log-likelihood, that has to stand out
 TINY = 1e-9
 
@@ -99,13 +99,13 @@ def drowned(n_records, states, n_classes, cell_counts, n_pools, shares, mechanis
     -------
     set of str
     """
-    widths = torch.tensor(states.widths, dtype=torch.float64)
-    n_pairs, n_cells = math.comb(len(widths), 2), max(1, sum(cell_counts))
-    pairs = max(1.0, float(torch.outer(widths, widths).triu(1).sum()))
+    n_pairs, n_cells = math.comb(len(states.widths), 2), max(1, sum(cell_counts))
+    shares_of_states = 1 / torch.tensor(states.widths, dtype=torch.float64)
+    share_of_pairs = float(torch.outer(shares_of_states, shares_of_states).triu(1).sum()) / max(1, n_pairs)
     # An average count (or sum), and the least in units of the noise multiplier.
     signals = {
         "cells": (n_records * len(cell_counts) / n_cells / n_classes, LEAST_CELL * len(cell_counts) ** 0.5),
-        "two-way": (n_records * n_pairs / pairs / n_classes, LEAST_PAIR * n_pairs**0.5),
+        "two-way": (n_records * share_of_pairs / n_classes, LEAST_PAIR * n_pairs**0.5),
         "labelling": (n_records * GAIN, n_pools**0.5),
     }
     found = {what for what in signals.keys() & set(shares) if not _stands_out(what, *signals[what], mechanism)}
