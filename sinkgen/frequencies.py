@@ -48,7 +48,7 @@ def shrink_frequencies(noisy, prior, noise_scale):
     >>> shrink_frequencies(torch.tensor([0.6, 0.4]), halves, 0.1)
     tensor([0.5000, 0.5000])
     >>> shrink_frequencies(torch.tensor([0.9, 0.1]), halves, 0.01)
-    tensor([0.8984, 0.1016])
+    tensor([0.8993, 0.1007])
     """
     free = len(prior) - 1
     difference = noisy - prior
