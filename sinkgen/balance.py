@@ -1,14 +1,7 @@
-"""Draws that follow their probabilities more closely than independent ones: rounding errors are carried along."""
+"""Draws that occur as often as their probabilities say: states of components, labels of records."""
 
 import numpy as np
 import torch
-
-STREAM = 8192  # records whose labels are balanced one after the other
-ROOM = 2**24  # counters of all streams together
-MOST_PAIRS = 300
-PAIR_COUNTERS = 2**16  # pairs of states share so many counters
-STATE_PULL, PAIR_PULL = 0.03, 0.01  # logits by which a counter that is off by one pulls labels back
-MOST_PULL = 1.5  # if all are
 
 
 def balanced_states(frequencies, counts, widths, generator):
@@ -70,51 +63,29 @@ def _to_sums(values, sums, starts, widths):
         full |= more
 
 
-def balanced_labels(logits, states, wanted, n_states, generator):
+def draw_labels(logits, wanted, generator):
     """Labels of records, given the log-probabilities of the classes: just as many of each class as are wanted.
-
-    Records come one after the other, in streams of at most ``STREAM``. For every state and pair of states it is counted
-    how much oftener than expected each class has been drawn so far; a record's logits are pulled the other way. So the
-    labels' own randomness hardly shows in the marginals with the label, nor in what a classifier learns from them.
 
     Parameters
     ----------
     logits : Tensor of shape (m, n_classes)
-    states : LongTensor of shape (m, n_columns)
-        Numbers of the records' states, among all columns' ``n_states``.
     wanted : LongTensor of shape (n_classes,)
         Sum m.
-    n_states : int
     generator : torch.Generator
 
     Returns
     -------
     LongTensor of shape (m,)
 
-    References
-    ----------
-    .. [1] Alweiss, Liu, Sawhney, "Discrepancy Minimization via a Self-Balancing Walk", STOC 2021.
-
     Examples
     --------
-    >>> states = torch.zeros(6, 1, dtype=torch.long)
-    >>> wanted = torch.tensor([4, 2])
-    >>> labels = balanced_labels(torch.zeros(6, 2), states, wanted, 1, torch.Generator().manual_seed(0))
+    >>> labels = draw_labels(torch.zeros(6, 2), torch.tensor([4, 2]), torch.Generator().manual_seed(0))
     >>> torch.bincount(labels).tolist()
     [4, 2]
     """
     logits = _to_class_counts(logits.double(), wanted)
-    n, n_classes = logits.shape
-    order = torch.randperm(n, generator=generator)
-    chance = torch.rand(n, generator=generator, dtype=torch.float64)[order].numpy()
-    pairs = _some_pairs(states.shape[1], generator)
-    labels = torch.empty(n, dtype=torch.long)
-    n_counters = n_states + (PAIR_COUNTERS if len(pairs) else 0)
-    at_once = max(1, ROOM // (n_counters * n_classes)) * STREAM
-    for rows in np.array_split(np.arange(n), -(-n // at_once)):
-        chosen = order[rows]
-        drawn = _walk(logits[chosen].numpy(), states[chosen].numpy(), chance[rows], pairs, n_states, n_counters)
-        labels[chosen] = torch.from_numpy(drawn)
+    gumbel = -torch.empty_like(logits).exponential_(generator=generator).log()
+    labels = (logits + gumbel).argmax(1)
     return _exact(labels, logits, wanted, generator)
 
 
@@ -126,35 +97,6 @@ def _to_class_counts(logits, wanted):
         mean = out.exp().mean(0)
         out = (out + torch.where(share > 0, (share / mean.clamp_min(1e-300)).log(), -torch.inf)).log_softmax(1)
     return out
-
-
-def _some_pairs(n_columns, generator):
-    pairs = torch.combinations(torch.arange(n_columns))
-    return pairs[torch.randperm(len(pairs), generator=generator)[:MOST_PAIRS]].numpy()
-
-
-def _walk(logits, states, chance, pairs, n_states, n_counters):
-    """Labels (m,) of records of streams that go side by side."""
-    n_streams = -(-len(logits) // STREAM)
-    n_classes = logits.shape[1]
-    surplus = np.zeros((n_streams * n_counters, n_classes), dtype=np.float32)
-    pull = np.repeat(np.array([STATE_PULL, PAIR_PULL], dtype=np.float32), [states.shape[1], len(pairs)])
-    pull *= min(1.0, MOST_PULL / pull.sum())
-    probabilities = np.exp(logits)
-    labels = np.empty(len(logits), dtype=np.int64)
-    for start in range(0, len(logits), n_streams):
-        rows = slice(start, start + n_streams)
-        own = states[rows]
-        together = (own[:, pairs[:, 0]] * n_states + own[:, pairs[:, 1]]) % PAIR_COUNTERS
-        counters = np.concatenate([own, n_states + together], 1) + n_counters * np.arange(len(own))[:, None]
-        pulled = logits[rows] - pull @ surplus[counters]
-        pulled = np.exp(pulled - pulled.max(1, keepdims=True)).cumsum(1)
-        drawn = (pulled < chance[rows, None] * pulled[:, -1:]).sum(1)
-        labels[rows] = drawn
-        excess = -probabilities[rows]
-        excess[np.arange(len(own)), drawn] += 1
-        surplus[counters] += excess[:, None, :]
-    return labels
 
 
 def _exact(labels, logits, wanted, generator):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sinkgen.balance import balanced_labels, balanced_states
+from sinkgen.balance import balanced_states, draw_labels
 
 TINY = 1e-9
 LEAST = torch.finfo(torch.float32).tiny
@@ -19,9 +19,9 @@ class ProductMixture(nn.Module):
     ``P(c | x) ** share * prod_a exp(tilt[x_a, c])``, where P(c | x) is the mixture's own. By default labels are the
     mixture's. A state may be of several cells; which of them it is, is drawn given the state and the label.
 
-    Draws of one call are stratified: components, the states of each column, labels given states and pairs of
-    states, and cells given states and labels, occur as often as their probabilities say, nearly. Each record has the
-    same distribution as if it were drawn alone; together they follow it more closely than independent ones.
+    Draws of one call are stratified: components, the states of each column, labels, and cells given states and labels,
+    occur as often as their probabilities say, nearly. Each record has the same distribution as if it were drawn alone;
+    together they follow it more closely than independent ones.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class ProductMixture(nn.Module):
                 excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
                 chosen = stratified((excess - excess.max()).exp(), n, generator)
                 codes, logits = codes[chosen], logits[chosen]
-            drawn = balanced_labels(logits, self.state_numbers(codes), wanted, self.n_states, generator)
+            drawn = draw_labels(logits, wanted, generator)
         else:
             drawn = torch.zeros(n, dtype=torch.long)
         rows = (drawn + _fraction(n, generator)).argsort()

@@ -5,7 +5,7 @@ import torch
 
 from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat, fine_edges, member_counts
-from sinkgen.frequencies import project_simplex
+from sinkgen.frequencies import shrink_frequencies
 from sinkgen.queries import bounds_from_magnitudes
 from sinkgen.sampling import Records
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery
@@ -82,7 +82,8 @@ def merge_cells(column, counts, noise_scale):
     """
     present = counts[: len(column.bins)]
     total = float(present.sum().clamp_min(1.0))
-    share = (total * project_simplex(present / total)).numpy()
+    even = torch.tensor(np.diff(column.edges)).to(present)
+    share = (total * shrink_frequencies(present / total, even / even.sum(), noise_scale / total)).numpy()
     heavy = share >= total / MOST_BINS
     wanted = share[~heavy].sum() / max(MOST_BINS - heavy.sum(), MOST_BINS / 4)
     wanted = max(wanted, 4 * noise_scale, 1e-9)

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from torch.nn import functional as F
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
-from sinkgen.balance import balanced_labels, balanced_states
+from sinkgen.balance import balanced_states, draw_labels
 from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat, fine_edges
+from sinkgen.frequencies import smooth_frequencies
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
@@ -23,7 +23,8 @@ from sinkgen.table_metadata import merge_cells
 from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
-from sinkgen.training.tabular import States, TabularSettings, auto_settings, smoother, train_tabular
+from sinkgen.training.marginals import OneWay, States, drowned, measure_one_way, naive_bayes
+from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
@@ -52,6 +53,7 @@ def labelled_mixture():
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
+    "pairs, scaled": PairQuery(WIDTHS, N_CLASSES, 2.5),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
     "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
@@ -74,8 +76,9 @@ def test_one_record_moves_magnitudes_by_their_sensitivity_at_most(row):
     assert query.contribution(Records(np.array([row]))).double().norm() <= query.sensitivity
 
 
-def test_pairs_are_counted():
-    query = PairQuery((2, 3))
+@pytest.mark.parametrize("scale", [1.0, 2.5])
+def test_pairs_are_counted(scale):
+    query = PairQuery((2, 3), scale=scale)
     rows = Records(torch.tensor([[0, 2], [0, 2], [1, 0], [-1, 1]]), torch.zeros(4, dtype=torch.long))
     (table,) = query.read(query.evaluate([rows]))
     assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]
@@ -225,25 +228,18 @@ def test_errors_of_balanced_states_do_not_add_up():
     assert np.abs(states - (3 * frequencies).sum(0)).max() < 5  # independent draws: about 10
 
 
-def test_labels_are_balanced_over_states():
+def test_labels_are_as_likely_as_their_probabilities_say_and_their_number_is_exact():
     random = torch.Generator().manual_seed(0)
-    states = torch.randint(4, (3000, 2), generator=random) + torch.tensor([0, 5])
     logits = torch.randn(3000, 3, generator=random).log_softmax(1)
     wanted = torch.tensor([1000, 1200, 800])
-    labels = balanced_labels(logits, states, wanted, 9, random)
+    labels = draw_labels(logits, wanted, random)
     assert torch.equal(torch.bincount(labels), wanted)
-    expected = torch.zeros(9, 3).index_add_(0, states.flatten(), logits.exp().repeat_interleave(2, 0))
-    expected *= wanted / logits.exp().sum(0)
-    drawn = torch.zeros(9, 3).index_add_(0, states.flatten(), F.one_hot(labels, 3).float().repeat_interleave(2, 0))
-    assert (drawn - expected).abs().max() < 20  # independent draws: about 40
-    # Labels stay as likely as their probabilities say.
     likely = logits.exp().square().sum(1).mean()
     assert logits.exp().gather(1, labels[:, None]).mean() == pytest.approx(float(likely), abs=0.02)
 
 
 def test_only_wanted_classes_are_drawn():
-    states = torch.zeros(7, 1, dtype=torch.long)
-    labels = balanced_labels(torch.zeros(7, 3), states, torch.tensor([0, 7, 0]), 1, torch.Generator().manual_seed(0))
+    labels = draw_labels(torch.zeros(7, 3), torch.tensor([0, 7, 0]), torch.Generator().manual_seed(0))
     assert labels.tolist() == [1] * 7
 
 
@@ -347,3 +343,67 @@ def test_one_column_and_a_label():
     gen = DPSinkhornGenerator(20, schema={"x": (0, 3)}, classes=range(3)).fit(pd.DataFrame({"x": y + 0.5}), y)
     X, labels = gen.sample(300)
     assert (np.floor(X["x"]) == labels).mean() > 0.8
+
+
+def test_releases_that_would_drown_are_not_asked():
+    states, shares = (
+        States((10, 10), (0, 0), (False,) * 20),
+        ["one-way", "two-way", "cells", "labelling", "refinements"],
+    )
+
+    def found(n_records, noise_multiplier):
+        mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in shares], noise_seed=0)
+        return drowned(n_records, states, 2, [100], 3, shares, mechanism)
+
+    assert found(1.0, 0.0) == set()
+    assert found(1e6, 10.0) == set()
+    assert found(20_000.0, 100.0) == {"labelling"}
+    assert found(10.0, 100.0) == {"cells", "two-way", "labelling", "refinements"}
+
+
+@pytest.mark.parametrize("refinements", [0, 2])
+def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refinements):
+    chosen = TabularSettings(
+        3, label_share=0.1, refinements=refinements, refinement_share=0.3 * (refinements > 0), **QUICK
+    )
+    codes, labels = dependent(200)
+    steps = {"refinements": refinements}
+    releases = [GaussianRelease(what, 400.0, 1.0, steps.get(what, 1)) for what in chosen.shares]
+    mechanism = GaussianMechanism(releases, noise_seed=0)
+    counts = torch.bincount(labels).double()
+    mixture = train_tabular(
+        ArraySource(codes, labels), counts, FORM, mechanism, chosen, random=torch.Generator().manual_seed(0)
+    )  # fmt: skip
+    assert mixture.weights.shape == (2, 2)
+    assert mechanism.steps_done == {what: steps.get(what, 1) for what in chosen.shares}
+    with pytest.raises(RuntimeError):
+        mechanism.release("two-way", MarginalQuery(FORM.widths), ArraySource(codes, labels))
+
+
+def test_repeated_one_way_marginals_have_less_noise():
+    names = ["one-way", "two-way"]
+    mechanism = GaussianMechanism(
+        [GaussianRelease("one-way", 10.0, 1.0), GaussianRelease("two-way", 5.0, 1.0)], noise_seed=0
+    )
+    states, source = States((500,), (0,), (False,) * 500), ArraySource(torch.zeros(1, 1), torch.zeros(1).long())
+    one_way = measure_one_way(source, 1.0, states, 1, names, mechanism)
+    assert one_way.noise == pytest.approx(20**0.5)
+    assert one_way.shares.std() == pytest.approx(20**0.5, rel=0.1)
+
+
+def test_one_component_a_class_has_its_marginals():
+    shares = torch.tensor([[0.3, 0.1, 0.4, 0.0], [0.0, 0.6, 0.6, 0.0], [0.0, 0.0, 0.0, -0.0]])
+    weights, frequencies = naive_bayes(OneWay(shares, 1e-6), States((2, 2), (0, 0), (False, False, False, True)))
+    assert weights.diagonal().tolist() == pytest.approx([0.4, 0.6, 0.0])
+    assert frequencies[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0])
+    assert frequencies[2].tolist() == pytest.approx([0.3, 0.7, 1.0, 0.0])  # nothing known of it: as all
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_smooth_frequencies_follow_what_is_not_smooth(noise):
+    random = torch.Generator().manual_seed(0)
+    places = torch.arange(20, dtype=torch.float64)
+    hill, spikes = (torch.exp(-0.5 * ((places - 10) / 4).square()) / 10, (places % 5 == 0) / 4)
+    errors = noise * torch.randn(20, generator=random, dtype=torch.float64)
+    assert (smooth_frequencies(hill + errors, noise) - hill).norm() <= 0.8 * errors.norm() + 1e-9
+    assert (smooth_frequencies(spikes + errors, noise) - spikes).norm() <= 1.1 * errors.norm() + 1e-9

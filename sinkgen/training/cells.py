@@ -71,7 +71,7 @@ def shares_within(counts, states, expected, noise):
     >>> counts = torch.tensor([[90.0, 10.0, 40.0, 41.0]], dtype=torch.float64)
     >>> halves = torch.full((4,), 0.5, dtype=torch.float64)
     >>> shares_within(counts, torch.tensor([0, 0, 1, 1]), halves, 3.0)
-    tensor([[0.8957, 0.1043, 0.5000, 0.5000]], dtype=torch.float64)
+    tensor([[0.8941, 0.1059, 0.5000, 0.5000]], dtype=torch.float64)
     """
     sizes = torch.unique_consecutive(states, return_counts=True)[1].tolist()
     parts = zip(counts.split(sizes, 1), expected.split(sizes), strict=True)

@@ -1,12 +1,15 @@
 """What the label of a record follows from: public, a step between the mixture that was fitted and its draws."""
 
+import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.sparse import csr_array
+from scipy.special import log_softmax
 
 from sinkgen.table_queries import LabelGainQuery
 
 RECORDS_PER_STATE = 60
 MOST_RECORDS = 20_000
-NUMBERS = 4e7  # of one-hot records at once
 POOLS = (0.25, 0.5, 1.0)
 RIDGE = 2e-5
 STEPS = 60
@@ -34,22 +37,21 @@ def learn_labelling(mixture, share, random):
     n_states, n_classes = mixture.n_states, len(mixture.class_weights)
     if n_classes == 1:
         return mixture
-    n = int(min(RECORDS_PER_STATE * n_states, MOST_RECORDS, NUMBERS / n_states))
+    n = min(RECORDS_PER_STATE * n_states, MOST_RECORDS)
     codes = mixture.draw_states(n, random)
-    wanted = mixture.class_probabilities(codes).float()
-    rows = torch.zeros(n, n_states).scatter_(1, mixture.state_numbers(codes), 1.0)
-    offset = share * wanted.clamp_min(1e-30).log()
-    parameters = torch.zeros(n_states, n_classes, requires_grad=True)
-    optimiser = torch.optim.LBFGS([parameters], max_iter=STEPS, line_search_fn="strong_wolfe", history_size=10)
+    own = mixture.class_logits(codes)[0].numpy()
+    numbers = mixture.state_numbers(codes).numpy()
+    rows = csr_array((np.ones(numbers.size), numbers.ravel(), np.arange(n + 1) * numbers.shape[1]), (n, n_states))
+    wanted = np.exp(own)
 
-    def loss():
-        with torch.no_grad():
-            log_probabilities = (offset + rows @ parameters).log_softmax(1)
-            parameters.grad = rows.T @ (log_probabilities.exp() - wanted) / n + RIDGE * parameters
-            return -(wanted * log_probabilities).sum() / n + 0.5 * RIDGE * parameters.square().sum()
+    def loss(flat):
+        parameters = flat.reshape(n_states, n_classes)
+        log_probabilities = log_softmax(share * own + rows @ parameters, axis=1)
+        gradient = rows.T @ (np.exp(log_probabilities) - wanted) / n + RIDGE * parameters
+        return 0.5 * RIDGE * (flat @ flat) - (wanted * log_probabilities).sum() / n, gradient.ravel()
 
-    optimiser.step(loss)
-    return mixture.with_labelling(parameters.detach(), share)
+    found = minimize(loss, np.zeros(n_states * n_classes), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    return mixture.with_labelling(torch.from_numpy(found.x.reshape(n_states, n_classes)), share)
 
 
 def pool_labelling(mixture, source, mechanism):

@@ -6,7 +6,7 @@ noisy marginals as public post-processing; a few releases then let the records t
 them, by the softmax of entropic transport.
 """
 
-import math
+import itertools
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import Records
-from sinkgen.table_queries import MarginalQuery, PairQuery, ServiceQuery, pair_mask
+from sinkgen.table_queries import ServiceQuery
+from sinkgen.training.adam import Adam
 from sinkgen.training.cells import learn_cells
-from sinkgen.training.labelling import learn_labelling, pool_labelling
+from sinkgen.training.labelling import POOLS, learn_labelling, pool_labelling
+from sinkgen.training.marginals import States, drowned, label_scale, measure_one_way, measure_pairs, naive_bayes
 
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
 EFFORT = 2e12  # multiplications that all fits together may take
@@ -114,29 +116,6 @@ def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
     return TabularSettings(n_columns, **given)
 
 
-class Marginals(NamedTuple):
-    """Noisy marginals, as shares of the records.
-
-    Attributes
-    ----------
-    one_way : Tensor of shape (n_classes, D)
-    two_way : Tensor of shape (n_classes, D, D)
-    one_way_weight, two_way_weight : Tensor of the same shapes
-        Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
-    noise : float
-        Standard deviation of the noise of a one-way share.
-    unit : float
-        Smallest variance.
-    """
-
-    one_way: torch.Tensor
-    two_way: torch.Tensor
-    one_way_weight: torch.Tensor
-    two_way_weight: torch.Tensor
-    noise: float
-    unit: float
-
-
 class Served(NamedTuple):
     """Noisy shares of the records that each component serves.
 
@@ -177,45 +156,35 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     """
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     states = States(form.widths, form.ordered, form.optional)
-    is_split = n_classes <= MOST_CLASSES
-    cell_shares = learn_cells(source, form, n_classes if is_split else 1, mechanism)
+    is_split = n_classes <= MOST_CLASSES or len(form.columns) == 1
+    n_split, coded_states = (n_classes, states) if is_split else (1, states.with_label(n_classes))
+    n_fine = [form.cell_counts[j] for j in form.fine]
+    unasked = drowned(total, coded_states, n_split, n_fine, len(POOLS), settings.shares, mechanism)
+    asked = settings.shares.keys() - unasked
+    cell_shares = form.cell_shares
+    if "cells" in asked:
+        cell_shares = learn_cells(source, form, n_split, mechanism)
+    cells = (form.cell_states, cell_shares.expand(n_classes, -1))
     source = source.map(partial(_as_states, form))
-    coded = source
-    if not is_split:
-        coded, states = source.map(_label_as_column), states.with_label(n_classes)
-    marginals = measure(coded, total, n_classes if is_split else 1, states.widths, mechanism, settings.relative)
-    fit = Fit(marginals, states.widths, smoother(states, settings), settings.prior)
-    mixture = fit_members(fit, base_logits(marginals, states), settings, random, progress("public fits"))
+    steps = {"refinements": settings.refinements}
+    one_way_rows = ["one-way", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
+    if "two-way" in unasked:
+        one_way = measure_one_way(source, total, states, n_classes, one_way_rows, mechanism)
+        weights, frequencies = naive_bayes(one_way, states)
+        return ProductMixture(weights, frequencies, form.widths, *cells)
+    coded = source if is_split else source.map(_label_as_column)
+    one_way = measure_one_way(coded, total, coded_states, n_split, one_way_rows, mechanism)
+    scale = 1.0 if is_split else label_scale(len(form.columns))
+    marginals = measure_pairs(one_way, coded, total, coded_states, scale, mechanism, settings.relative)
+    fit = Fit(marginals, coded_states.widths, smoother(coded_states, settings), settings.prior)
+    mixture = fit_members(fit, base_logits(one_way, coded_states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements)):
-        mixture = refine(mixture, fit, coded, total, states.widths, mechanism, settings)
+        mixture = refine(mixture, fit, coded, total, coded_states.widths, mechanism, settings)
     if not is_split:
         mixture = _column_as_label(mixture, n_classes)
-    cells = (form.cell_states, cell_shares.expand(n_classes, -1))
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
     labelled = learn_labelling(made, settings.own_share, random)
-    return pool_labelling(labelled, source, mechanism) if settings.label_share else labelled
-
-
-class States(NamedTuple):
-    """Public facts of the states of all columns.
-
-    Attributes
-    ----------
-    widths : tuple of int
-        Number of states of each column; D in all.
-    ordered : tuple of int
-        How many of each column's first states have an order.
-    optional : tuple of bool
-        Which of the D states are for missing or other cells.
-    """
-
-    widths: tuple
-    ordered: tuple
-    optional: tuple
-
-    def with_label(self, n_classes):
-        """With one more column, the label."""
-        return States((*self.widths, n_classes), (*self.ordered, 0), (*self.optional, *[False] * n_classes))
+    return pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
 
 
 class Mixture(NamedTuple):
@@ -242,31 +211,10 @@ def _column_as_label(mixture, n_classes):
 # --- What is released ------------------------------------------------------------------------------------------------
 
 
-def measure(source, total, n_classes, widths, mechanism, relative):
-    """Release one-way and two-way marginals of each class, as shares of ``total``."""
-    query = MarginalQuery(widths, n_classes)
-    one_way = mechanism.release("one-way", query, source).float() / total
-    noise = mechanism.noise_multiplier("one-way") * query.sensitivity / total
-    one_way_variance = noise**2 + relative * one_way.clamp_min(0) / total + TINY / total
-    two_way = weight = torch.zeros(n_classes, sum(widths), sum(widths))
-    if len(widths) > 1:
-        pairs = PairQuery(widths, n_classes)
-        two_way = mechanism.release("two-way", pairs, source).float() / total
-        pair_noise = mechanism.noise_multiplier("two-way") * pairs.sensitivity / total
-        own = one_way.clamp_min(0)
-        shares = (own.sum(1) / len(widths)).clamp_min(TINY)
-        expected = own[:, :, None] * own[:, None, :] / shares[:, None, None]
-        # Half: each pair of columns stands twice in the symmetric matrix.
-        weight = 0.5 * pair_mask(widths) / (pair_noise**2 + relative * expected / total + TINY / total)
-    unit = one_way_variance.min()
-    return Marginals(one_way, two_way, unit / one_way_variance, unit * weight, noise, float(unit))
-
-
-def base_logits(marginals, states):
+def base_logits(one_way, states):
     """Logits (D,) of the one-way marginals. States for missing or other cells that do not stand out are never drawn."""
-    shares = marginals.one_way.sum(0)
-    absent = torch.tensor(states.optional) & (shares < 3 * marginals.noise * math.sqrt(len(marginals.one_way)))
-    return torch.where(absent, torch.full_like(shares, -60.0), shares.clamp_min(1e-4).log())
+    shares = one_way.shares.sum(0)
+    return torch.where(one_way.absent(states), torch.full_like(shares, -60.0), shares.clamp_min(1e-4).log())
 
 
 def refine(mixture, fit, source, total, widths, mechanism, settings):
@@ -309,8 +257,8 @@ class Fit:
     """Weighted least squares for a mixture, given noisy marginals.
 
     With frequencies q_k and weights w_kc, the mixture's marginals of class c are ``sum_k w_kc q_k`` and
-    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam [1]_, with gradients written out: two matrix products a class
-    and step.
+    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam, with gradients written out: two matrix products a class and
+    step.
 
     Parameters
     ----------
@@ -320,15 +268,15 @@ class Fit:
         See :func:`smoother`.
     prior : float
         See :class:`TabularSettings`.
-
-    References
-    ----------
-    .. [1] Kingma, Ba, "Adam: A Method for Stochastic Optimization", arXiv 1412.6980.
     """
 
     def __init__(self, marginals, widths, smooth, prior):
-        self.marginals, self.smooth = marginals, smooth
-        self._decay = 2 * prior * marginals.unit
+        self.marginals, self._decay = marginals, 2 * prior * marginals.unit
+        ends = list(itertools.accumulate(widths))
+        columns = [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
+        blocks = [(states, smooth[states, states]) for states in columns]
+        self._smooth = [(states, block) for states, block in blocks if not torch.equal(block, torch.eye(len(block)))]
+        self._spread = [(states, block.T) for states, block in self._smooth]
         column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
         self._blocks = F.one_hot(column).float()
 
@@ -346,28 +294,33 @@ class Fit:
         learning_rate : float
         served : Served, optional
         """
-        parameters = [torch.nn.Parameter(offsets.clone()), torch.nn.Parameter(class_logits.clone())]
-        optimiser = torch.optim.Adam(parameters, learning_rate, betas=(0.9, 0.99))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-        with torch.no_grad():
-            for _ in range(steps):
-                frequencies, weights = self._probabilities(base, *parameters)
-                slopes = self._slopes(frequencies, weights)
-                if served is not None:
-                    slopes = _add_served(slopes, frequencies, weights, served)
-                in_frequencies, in_weights = slopes
-                in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
-                parameters[0].grad = in_logits @ self.smooth + self._decay * parameters[0]
-                parameters[1].grad = weights * (in_weights - (weights * in_weights).sum())
-                optimiser.step()
-                schedule.step()
-            frequencies, weights = self._probabilities(base, *parameters)
+        parameters = torch.cat([offsets, class_logits], 1)
+        parts = parameters.split([offsets.shape[1], class_logits.shape[1]], 1)
+        descent = Adam(parameters, learning_rate, steps)
+        for _ in range(steps):
+            frequencies, weights = self._probabilities(base, *parts)
+            slopes = self._slopes(frequencies, weights)
+            if served is not None:
+                slopes = _add_served(slopes, frequencies, weights, served)
+            in_frequencies, in_weights = slopes
+            in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
+            in_offsets = self._times(in_logits, self._smooth) + self._decay * parts[0]
+            in_class_logits = weights * (in_weights - (weights * in_weights).sum())
+            descent.step(torch.cat([in_offsets, in_class_logits], 1))
+        frequencies, weights = self._probabilities(base, *parts)
         return Mixture(weights, frequencies)
 
     def _probabilities(self, base, offsets, class_logits):
-        logits = base + offsets @ self.smooth.T
-        grown = (logits - logits.amax(1, keepdim=True)).clamp_min(-60).exp()
+        logits = base + self._times(offsets, self._spread)
+        grown = (logits - logits.amax(1, keepdim=True)).clamp_min_(-60).exp_()
         return grown / self._per_column(grown), class_logits.flatten().softmax(0).view_as(class_logits)
+
+    def _times(self, values, blocks):
+        """Values (k, D) times a matrix, of which the blocks of columns are given that are not the identity."""
+        out = values.clone()
+        for states, block in blocks:
+            out[:, states] = values[:, states] @ block
+        return out
 
     def _per_column(self, values):
         """Each state's sum over its column."""
@@ -379,7 +332,7 @@ class Fit:
         for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals[:4], strict=True)):
             own = weights[:, c, None]
             one = one_way_weight * (own.T @ frequencies - one_way)
-            two = two_way_weight * ((own * frequencies).T @ frequencies - two_way)
+            two = torch.addmm(two_way, (own * frequencies).T, frequencies, beta=-1).mul_(two_way_weight)
             moved = frequencies @ two
             in_frequencies += 2 * own * (one + 2 * moved)
             in_weights[:, c] = 2 * ((one + moved) * frequencies).sum(1)
