@@ -243,6 +243,7 @@ def test_a_lost_scheduler_leaves_the_charge(numbers, monkeypatch):
     ledger, release = PrivacyLedger(), GaussianMechanism.release
     X = da.from_array(numbers[0], chunks=(CHUNK, 3)).map_blocks(slow)
     quiet = {"distributed.logging.distributed": "critical", "distributed.comm.timeouts.connect": "1s"}
+    quiet["scheduler"] = None  # to be set back at the end: a client that lost its own does not
     with (
         dask.config.set(quiet),
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as lost,
