@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from sinkgen.pixels import to_pixels, to_rows
+
 # Standard deviations: turn and shear in radians, scale as a share of the size, shift as a share of the half side.
 TURN, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 0.04
 
@@ -30,10 +32,10 @@ def random_affine(images, random):
     )
     scale = 1 + scale
     maps = torch.stack([scale * turn.cos(), shear - turn.sin(), x, turn.sin(), scale * turn.cos(), y], 1).view(-1, 2, 3)
-    pixels = (images[..., None] if images.ndim == 3 else images).permute(0, 3, 1, 2)
+    pixels = to_pixels(images, images.shape[1:])
     grid = F.affine_grid(maps, list(pixels.shape), align_corners=False)
     moved = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    return moved.permute(0, 2, 3, 1).reshape(images.shape).clamp(0, 1)
+    return to_rows(moved).reshape(images.shape).clamp(0, 1)
 
 
 AUGMENTATIONS = {"affine": random_affine}

@@ -116,10 +116,11 @@ class DPSinkhornGenerator(BaseEstimator):
         ended, at no further charge. The folder is for its owner's eyes only; the key goes when the fit is finished.
     verbose : int, default=0
         1 shows progress bars: of the steps, and of each pass over records that do not lie in memory. They hold nothing
-        that depends on the records.
+        that depends on the records but by what was released.
     callback : callable, default=None
         Called with a :class:`~sinkgen.FitProgress` when a stage of the fit, or a pass over records that do not lie in
-        memory, starts and after each of its steps, for a display of your own. Nothing in it depends on the records.
+        memory, starts and after each of its steps, for a display of your own. Nothing in it depends on the
+        records but by what was released.
 
     Attributes
     ----------

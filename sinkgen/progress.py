@@ -9,7 +9,9 @@ TICK = 1.0  # seconds between looks at a bar's clock
 
 
 class FitProgress(NamedTuple):
-    """How far a fit has come; public, for it depends on settings alone, never on the records.
+    """How far a fit has come; public, for it depends on settings and on what was released alone.
+
+    Which releases a table is asked for, and so which passes there are, may follow from the released number of records.
 
     Attributes
     ----------

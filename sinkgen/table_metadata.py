@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from sinkgen.data.schema import numbers_of
-from sinkgen.data.table import TableFormat, fine_edges, member_counts
+from sinkgen.data.table import TableFormat
+from sinkgen.data.table_columns import fine_edges, member_counts
 from sinkgen.frequencies import shrink_frequencies
 from sinkgen.queries import bounds_from_magnitudes
 from sinkgen.sampling import Records

@@ -7,6 +7,8 @@ How strong it is at each pixel is private, and is read off moments that are rele
 import torch
 from torch.nn import functional as F
 
+from sinkgen.pixels import to_pixels, to_rows
+
 DARKEST = 0.05  # mean brightness below which texture is not made stronger where an image is brighter than usual
 
 
@@ -51,7 +53,7 @@ class Texture:
     """
 
     def __init__(self, image_shape):
-        self._height, self._width, self._channels = (*image_shape, 1)[:3]
+        self.image_shape = tuple(image_shape)
 
     def draw(self, images, deviation, space, random):
         """Images (m, D) with texture of ``deviation`` (D,), orthogonal to the space's directions."""
@@ -65,6 +67,5 @@ class Texture:
         return self._around(images.clamp(0, 1)).sqrt() / usual
 
     def _around(self, images):
-        pixels = images.view(len(images), self._height, self._width, self._channels).permute(0, 3, 1, 2)
-        means = F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
-        return means.permute(0, 2, 3, 1).reshape(len(images), -1)
+        pixels = to_pixels(images, self.image_shape)
+        return to_rows(F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False))

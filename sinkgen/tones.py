@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen.frequencies import shrink_frequencies
+from sinkgen.pixels import to_pixels, to_rows
 
 N_BINS = 128
 N_KNOTS = 513
@@ -50,7 +51,7 @@ class Tones:
     n_histograms = 4
 
     def __init__(self, image_shape):
-        self._height, self._width, self._channels = (*image_shape, 1)[:3]
+        self.image_shape = tuple(image_shape)
         self._edges = [_detail_edges(), _detail_edges(), _pixel_edges(), _pixel_edges()]
 
     def details(self, images):
@@ -68,14 +69,14 @@ class Tones:
         return details, rest
 
     def _blur(self, images, scale):
-        pixels = images.view(len(images), self._height, self._width, self._channels).permute(0, 3, 1, 2)
+        pixels = to_pixels(images, self.image_shape)
         for sides in ((0, 0, scale, scale), (scale, scale, 0, 0)):
             padded = F.pad(pixels, sides, mode="replicate")
             axis = 2 if sides[2] else 3
             n = pixels.shape[axis]
             before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
             pixels = (before + after) / 4 + middle / 2
-        return pixels.permute(0, 2, 3, 1).reshape(len(images), -1)
+        return to_rows(pixels)
 
     def histograms(self, images):
         """Sum over images (m, D) of each one's frequencies, (4, N_BINS): details at two scales, the rest, brightness.

@@ -8,6 +8,8 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sinkgen.pixels import to_pixels, to_rows
+
 WAVES = 3
 
 
@@ -31,13 +33,13 @@ class Warps:
     """
 
     def __init__(self, image_shape, waves=WAVES):
-        self._height, self._width, self._channels = (*image_shape, 1)[:3]
-        rows, columns = (_waves(side, waves) for side in (self._height, self._width))
-        patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, self._height, self._width)
+        self.image_shape = tuple(image_shape)
+        height, width = self.image_shape[:2]
+        rows, columns = (_waves(side, waves) for side in (height, width))
+        patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, height, width)
         along = torch.eye(2) * 2 / 28  # grid_sample counts from -1 to 1
         self._fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
-        shape = [1, 1, self._height, self._width]
-        self._identity = F.affine_grid(torch.eye(2, 3)[None], shape, align_corners=False)
+        self._identity = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)
 
     @property
     def size(self):
@@ -49,11 +51,11 @@ class Warps:
 
         Interpolation may overshoot [0, 1] a little.
         """
-        pixels = images.view(len(images), self._height, self._width, self._channels).permute(0, 3, 1, 2)
+        pixels = to_pixels(images, self.image_shape)
         grid = self._identity + torch.einsum("mq,qyxk->myxk", amounts, self._fields)
         # Bicubic: what classifiers make of bilinear interpolation's blur costs more than the overshoot.
         moved = F.grid_sample(pixels, grid, mode="bicubic", padding_mode="border", align_corners=False)
-        return moved.permute(0, 2, 3, 1).reshape(len(images), -1)
+        return to_rows(moved)
 
     def tangents(self, images):
         """Derivatives (n, q, D) of the images (n, D) by each amount, at no deformation; central differences."""

@@ -12,7 +12,7 @@ PACKAGE = Path(sinkgen.__file__).parent
 SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"ledger.py", "storage.py", "journal.py"}]
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
-    {"exceptions", "_validation", "_version", "_durable", "streams", "frequencies"},
+    {"exceptions", "_validation", "_version", "_durable", "streams", "frequencies", "pixels"},
     {"accounting", "ot", "sampling", "journal", "space", "warps", "texture", "tones", "augment", "balance"},
     {"product"},
     {"mechanism", "ledger", "budget", "data", "progress"},

@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.balance import balanced_states, draw_labels
-from sinkgen.data.table import CategoryColumn, NumberColumn, TableFormat, fine_edges
+from sinkgen.data.table import TableFormat
+from sinkgen.data.table_columns import CategoryColumn, NumberColumn, fine_edges
 from sinkgen.frequencies import smooth_frequencies
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture

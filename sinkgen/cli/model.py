@@ -10,7 +10,8 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen.cli import images, tables
 from sinkgen.cli.console import Refused
 from sinkgen.data.schema import Column, Schema
-from sinkgen.data.table import NumberColumn, TableFormat
+from sinkgen.data.table import TableFormat
+from sinkgen.data.table_columns import NumberColumn
 
 LAYOUT = "table.json"  # beside the model: where the target stood among the columns
 

@@ -1,0 +1,362 @@
+"""Columns of tables: cells of one kind to the codes of a few states, and back.
+
+Every column has a public, finite set of states: bins of its numbers or its categories, one state for what is learned to
+be rare, one for missing cells. Bins are made of smaller cells; of other states each is one cell.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from sinkgen.data.schema import as_number, numbers_of
+
+OTHER = "other"  # what text of the reserved state reads when drawn
+FINE_CELLS = 128
+UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """Numbers or dates, in bins that are made of cells.
+
+    Attributes
+    ----------
+    name : str or int
+    dtype : str
+        Name of the pandas dtype.
+    kind : {"float", "integer", "datetime"}
+        Dates are counted in seconds since 1970.
+    nullable : bool
+        Whether a state for missing cells stands after the bins.
+    bounds : (low, high) or None
+        None as long as they are not known.
+    atoms : tuple of float
+        Numbers that get a cell of their own.
+    step : float or None
+        Numbers are rounded down to multiples of it.
+    edges : tuple of float or None
+        Ends of the cells (n_cells + 1,); a cell holds its left end. None as long as bins are not known.
+    bins : tuple of int
+        Bin of each cell, rising by 0 or 1.
+    weights : tuple of float
+        Weight of each cell within its bin, positive: what is known of them before they are counted within classes.
+    """
+
+    name: str | int
+    dtype: str
+    kind: str
+    nullable: bool
+    bounds: tuple | None = None
+    atoms: tuple = ()
+    step: float | None = None
+    edges: tuple | None = None
+    bins: tuple = ()
+    weights: tuple = ()
+
+    @property
+    def missing(self):
+        """Names of the releases that this column waits for."""
+        bounds = () if self.bounds else ("bounds",)
+        return bounds + (() if self.edges else ("bins",))
+
+    @property
+    def n_states(self):
+        """Bins, and the state for missing cells."""
+        return self.n_ordered + self.nullable
+
+    @property
+    def n_ordered(self):
+        """Bins."""
+        return self.bins[-1] + 1
+
+    @property
+    def optional(self):
+        """Which states may never occur."""
+        return (False,) * self.n_ordered + (True,) * self.nullable
+
+    @property
+    def cell_states(self):
+        """State of each cell; the last is for missing cells if the column is nullable."""
+        return (*self.bins, *[self.n_ordered] * self.nullable)
+
+    @property
+    def cell_weights(self):
+        """Weight of each cell within its state."""
+        return (*self.weights, *[1.0] * self.nullable)
+
+    @property
+    def is_fine(self):
+        """Whether its states are, or may be when they are learned, of several cells each."""
+        return not self.edges or len(self.bins) > self.n_ordered
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not."""
+        return None if self.bounds else "bounds"
+
+    def extremes(self, series):
+        """The least and the greatest cell."""
+        numbers = numbers_of(series)
+        places = np.flatnonzero(np.isfinite(numbers))
+        return series.iloc[places[[numbers[places].argmin(), numbers[places].argmax()]] if len(places) else []]
+
+    def observe(self, series):
+        """The column with bounds: its own, or those that its cells show."""
+        if self.bounds:
+            return self
+        numbers = numbers_of(series)
+        numbers = numbers[np.isfinite(numbers)]
+        return self.with_bounds((numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0))
+
+    def with_bounds(self, bounds):
+        """The column with bounds, at least 1 apart if they are the same."""
+        low, high = map(float, bounds)
+        return dataclasses.replace(self, bounds=(low, high if high > low else low + 1))
+
+    def with_cells(self, edges, bins=None, weights=None):
+        """The same column with cells; by default each is a bin of its own."""
+        n_cells = len(edges) - 1
+        bins = range(n_cells) if bins is None else bins
+        weights = [1.0] * n_cells if weights is None else weights
+        return dataclasses.replace(
+            self, edges=tuple(map(float, edges)), bins=tuple(map(int, bins)), weights=tuple(map(float, weights))
+        )
+
+    def with_bins(self, edges):
+        """The same column with declared bins, and cells in them, in which records lie evenly for all that is known."""
+        edges = np.unique(np.ceil(edges)) if self.kind == "integer" else np.asarray(edges)
+        fine = fine_edges(self)
+        ends = np.union1d(edges, fine[(fine > edges[0]) & (fine < edges[-1])])
+        bins = np.searchsorted(edges, ends[:-1], side="right") - 1
+        return self.with_cells(ends, bins, np.diff(ends))
+
+    def encode(self, series):
+        """Cells (m,) of a pandas column; -1 for missing ones of a column that has no state for them."""
+        numbers = numbers_of(series)
+        cells = np.clip(np.searchsorted(self.edges, numbers, side="right") - 1, 0, len(self.bins) - 1)
+        return np.where(np.isnan(numbers), len(self.bins) if self.nullable else -1, cells)
+
+    def decode(self, places):
+        """A pandas column of drawn places (m,), cell plus fraction."""
+        edges = np.asarray(self.edges)
+        cell = np.clip(np.floor(places).astype(int), 0, len(self.bins) - 1)
+        left, width = edges[cell], np.diff(edges)[cell]
+        is_atom = width <= 2 * np.abs(np.spacing(left))
+        numbers = np.where(is_atom, left, left + np.clip(places - cell, 0, 1) * width)
+        if self.kind == "integer":
+            numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
+        if self.step is not None:
+            numbers = np.maximum(np.floor(numbers / self.step) * self.step, self.bounds[0])
+        return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= len(self.bins))
+
+    def allowed(self, condition):
+        """Part of each cell that meets a condition: (n_cells, 2), from and to.
+
+        Parameters
+        ----------
+        condition : number, (low, high) or None
+            None asks for a missing cell.
+        """
+        out = np.zeros((len(self.cell_states), 2))
+        if condition is None:
+            out[len(self.bins) :, 1] = 1
+            return out
+        if isinstance(condition, (list, set)):
+            raise TypeError(
+                f"column {self.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
+            )
+        low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
+        grain = self.step or float(self.kind == "integer")
+        high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
+        cells = np.arange(len(self.bins))
+        start, stop = np.interp([low, high], self.edges, np.arange(len(self.edges)))
+        out[: len(cells)] = np.clip(np.stack([start - cells, stop - cells], 1), 0, 1)
+        return out
+
+    def _restore(self, numbers, is_missing):
+        import pandas as pd
+
+        if self.kind == "datetime":
+            return _dates(numbers, is_missing, self.dtype)
+        if is_missing.any():
+            numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
+            numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
+        return pd.Series(numbers, name=self.name).astype(self.dtype)
+
+
+def _dates(seconds, is_missing, dtype):
+    import pandas as pd
+
+    dates = np.floor(seconds).astype("int64").astype("datetime64[s]")
+    dates[is_missing] = np.datetime64("NaT")
+    series = pd.Series(dates)
+    return series.dt.tz_localize("UTC").astype(dtype) if "," in dtype else series.astype(dtype)
+
+
+@dataclass(frozen=True)
+class CategoryColumn:
+    """Categories, ordered or not, and booleans.
+
+    Attributes
+    ----------
+    name : str or int
+    dtype : str
+        Name of the pandas dtype; "category" for its categories.
+    kind : {"category", "ordinal", "boolean"}
+    nullable : bool
+        Whether the last state is for missing cells.
+    values : tuple or None
+        None as long as they are not known.
+    other : bool
+        Whether a state after the values holds all other categories: so where the values are learned.
+    """
+
+    name: str | int
+    dtype: str
+    kind: str
+    nullable: bool
+    values: tuple | None = None
+    other: bool = False
+
+    @property
+    def missing(self):
+        """Names of the releases that this column waits for."""
+        return () if self.values is not None else ("categories",)
+
+    @property
+    def n_states(self):
+        """Values, the state for others, the state for missing cells."""
+        return len(self.optional)
+
+    @property
+    def cell_states(self):
+        """State of each cell: they are the same."""
+        return tuple(range(self.n_states))
+
+    @property
+    def cell_weights(self):
+        """Weight of each cell within its state."""
+        return (1.0,) * self.n_states
+
+    is_fine = False
+
+    @property
+    def n_ordered(self):
+        """Values, where they have an order."""
+        return len(self.values) if self.kind == "ordinal" else 0
+
+    @property
+    def optional(self):
+        """Which states may never occur."""
+        return (False,) * len(self.values) + (True,) * (self.other + self.nullable)
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not."""
+        return None if self.values is not None else "values"
+
+    def extremes(self, series):
+        """Every category once."""
+        return series.drop_duplicates()
+
+    def observe(self, series):
+        """The column with values: its own, or all that occur."""
+        if self.values is not None:
+            return self
+        return dataclasses.replace(self, values=tuple(sorted(member_counts(series))), other=False)
+
+    def with_values(self, values):
+        """The column with values that were learned."""
+        return dataclasses.replace(self, values=tuple(values))
+
+    def encode(self, series):
+        """Codes (m,) of a pandas column; -1 for cells that no state holds."""
+        places, present = series.factorize()
+        codes = {value: code for code, value in enumerate(self.values)}
+        rest = len(self.values) if self.other else -1
+        found = [codes.get(value, rest) for value in python_values(present)]
+        return np.array([*found, self.n_states - 1 if self.nullable else -1])[places]
+
+    def decode(self, places):
+        """A pandas column of drawn places (m,), code plus fraction."""
+        import pandas as pd
+
+        is_text = not self.values or isinstance(self.values[0], str)
+        states = [*self.values, *[OTHER if is_text else None] * self.other, *[None] * self.nullable]
+        cells = np.empty(len(states), dtype=object)
+        cells[:] = states
+        cells = cells[np.floor(places).astype(int)]
+        if self.dtype == "category":
+            categories = [state for state in dict.fromkeys(states) if state is not None]
+            return pd.Series(pd.Categorical(cells, categories=categories, ordered=self.kind == "ordinal"))
+        return pd.Series(cells, dtype=object).astype(self.dtype)
+
+    def allowed(self, condition):
+        """Part of each cell that meets a condition: (n_cells, 2), from and to.
+
+        Parameters
+        ----------
+        condition : category, list of categories, or None
+            None asks for a missing cell.
+        """
+        out = np.zeros((self.n_states, 2))
+        if condition is None:
+            out[self.n_states - 1, 1] = float(self.nullable)
+            return out
+        wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
+        codes = {value: code for code, value in enumerate(self.values)}
+        if self.other:
+            codes.setdefault(OTHER, len(self.values))
+        for value in wanted:
+            if value not in codes:
+                raise ValueError(f"column {self.name!r} knows the categories {list(codes)}")
+            out[codes[value], 1] = 1
+        return out
+
+
+def member_counts(series):
+    """How often each cell of a pandas column that is not missing occurs: {Python scalar: count}."""
+    places, present = series.factorize()
+    counts = np.bincount(places[places >= 0], minlength=len(present)).tolist()
+    return {value: count for value, count in zip(python_values(present), counts, strict=True) if count}
+
+
+def python_values(values):
+    """Cells as Python scalars, so that they are found whatever dtype held them."""
+    return [value.item() if isinstance(value, np.generic) else value for value in values]
+
+
+def fine_edges(column):
+    """Ends of the cells in which a column's numbers are counted; public.
+
+    Whole numbers, and dates of whole steps, have a cell each within narrow bounds. Else cells are of equal width, and,
+    for numbers that may be skewed, also of equal ratio; the column's atoms have cells of their own.
+
+    Examples
+    --------
+    >>> fine_edges(NumberColumn("age", "int64", "integer", False, (0.0, 3.0))).tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    """
+    low, high = column.bounds
+    whole = column.kind == "integer"
+    grain = _whole_grain(column)
+    if grain and (high - low) / grain < UNIT_CELLS:
+        return np.arange(np.ceil(low / grain), np.floor(high / grain) + 2) * grain
+    edges = [np.linspace(low, high, FINE_CELLS + 1)]
+    if column.kind != "datetime":
+        sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
+        atoms = np.asarray(column.atoms)
+        edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
+    ends = np.concatenate(edges)
+    ends = np.unique(np.ceil(ends) if whole else ends)
+    last = np.floor(high) + 1 if whole else high
+    return np.append(ends[(ends >= low) & (ends < last)], last)
+
+
+def _whole_grain(column):
+    """Public distance of a column's numbers, if it is a whole number; else None."""
+    if column.kind == "float":
+        return None
+    grain = column.step or (1.0 if column.kind == "integer" else None)
+    return grain if grain and grain == np.floor(grain) else None
