@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from sinkgen import metadata as meta
 from sinkgen import plan as planning
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
-from sinkgen.accounting import ACCOUNTANTS, PrivacySpent
+from sinkgen.accounting import PrivacySpent
+from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.augment import AUGMENTATIONS, Augmented
 from sinkgen.bulk import Bulk, to_dask, to_parquet
 from sinkgen.data.check import check_labels

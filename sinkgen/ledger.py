@@ -16,15 +16,10 @@ from typing import NamedTuple
 
 from sinkgen._durable import HAS_LOCKS, append_durably, locked
 from sinkgen._validation import check_real
-from sinkgen.accounting import (
-    GaussianRelease,
-    PrivacySpent,
-    check_assumptions,
-    check_delta,
-    check_releases,
-    compose,
-    round_up,
-)
+from sinkgen.accounting import GaussianRelease, PrivacySpent, compose
+from sinkgen.accounting.gaussian import check_delta
+from sinkgen.accounting.releases import check_releases
+from sinkgen.accounting.statement import check_assumptions, round_up
 from sinkgen.exceptions import BudgetExceededError
 
 __all__ = ["LedgerEntry", "PrivacyLedger"]

@@ -14,16 +14,19 @@ from hypothesis import strategies as st
 from limits import time_limit
 
 import sinkgen
-from sinkgen import accounting
 from sinkgen.accounting import (
     GaussianRelease,
     PrivacySpent,
     calibrate,
     compose,
+    composition,
     epsilon_spent,
     gaussian_epsilon,
     gaussian_mu,
+    numerical,
 )
+from sinkgen.accounting.composition import ACCOUNTANTS
+from sinkgen.accounting.statement import round_up
 
 DELTA = 1e-5
 few = settings(max_examples=6, deadline=None, derandomize=True)
@@ -39,9 +42,9 @@ any_rows = st.one_of(sampled_rows, full_rows)
 
 @pytest.fixture
 def fresh_cache():
-    accounting._price_rows.cache_clear()
+    composition._price_rows.cache_clear()
     yield
-    accounting._price_rows.cache_clear()
+    composition._price_rows.cache_clear()
 
 
 # --- epsilon ---------------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def test_composition_costs_at_least_each_part_and_at_most_their_sum(one, other):
 def test_order_of_rows_does_not_matter(rows, random):
     shuffled = random.sample(rows, len(rows))
     assert compose(shuffled, DELTA, "rdp") == compose(rows, DELTA, "rdp")
-    assert accounting._merge(shuffled) == accounting._merge(rows)
+    assert composition.merge(shuffled) == composition.merge(rows)
 
 
 def test_rows_split_and_rows_together_cost_the_same():
@@ -102,7 +105,7 @@ def test_what_releases_nothing_costs_nothing():
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.5, 1e-6])
-@pytest.mark.parametrize("accountant", accounting.ACCOUNTANTS)
+@pytest.mark.parametrize("accountant", ACCOUNTANTS)
 def test_no_noise_is_infinite_never_nan(rate, accountant):
     assert epsilon_spent(0.0, rate, 3, DELTA, accountant) == math.inf
     with time_limit(60):
@@ -125,7 +128,7 @@ def test_sampling_never_costs():
 @few
 @given(sampled_rows)
 def test_auto_is_the_lowest_bound(row):
-    auto, prv, rdp = (compose([row], DELTA, name) for name in accounting.ACCOUNTANTS)
+    auto, prv, rdp = (compose([row], DELTA, name) for name in ACCOUNTANTS)
     assert auto <= min(prv, rdp)
     assert auto <= compose([GaussianRelease("", row.noise_multiplier, 1.0, row.steps)], DELTA)
 
@@ -135,7 +138,7 @@ def test_where_prv_fails_rdp_stands_in(monkeypatch, fresh_cache, failure):
     def fail(*_):
         raise failure("numerical trouble")
 
-    monkeypatch.setattr(accounting, "_compose_losses", fail)
+    monkeypatch.setattr(numerical, "_compose_losses", fail)
     row = GaussianRelease("points", 1.1, 0.01, 100)
     assert PrivacySpent.of([row], DELTA).accountant == "RDP"
     assert compose([row], DELTA, "prv") == compose([row], DELTA) == compose([row], DELTA, "rdp")
@@ -168,8 +171,8 @@ def test_warning_filters_and_numpy_state_are_left_alone():
 def test_opacus_is_imported_here_only_and_late():
     """Its import takes seconds, and releases of all records do not need it."""
     trees = {path.name: ast.parse(path.read_text()) for path in Path(sinkgen.__file__).parent.rglob("*.py")}
-    assert [name for name, tree in trees.items() if "opacus" in _imports(ast.walk(tree))] == ["accounting.py"]
-    assert "opacus" not in _imports(trees["accounting.py"].body)
+    assert [name for name, tree in trees.items() if "opacus" in _imports(ast.walk(tree))] == ["numerical.py"]
+    assert "opacus" not in _imports(trees["numerical.py"].body)
 
 
 def _imports(nodes):
@@ -213,7 +216,7 @@ def test_calibrated_noise_uses_up_the_budget(epsilon, rate, steps):
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.02])
-@pytest.mark.parametrize("accountant", accounting.ACCOUNTANTS)
+@pytest.mark.parametrize("accountant", ACCOUNTANTS)
 def test_calibration_leaves_room_for_what_was_spent(rate, accountant):
     spent = [
         GaussianRelease("bounds", 30.0),
@@ -343,10 +346,10 @@ def test_statement_says_all_that_a_reader_needs():
 
 
 def test_statement_never_promises_more_than_was_computed():
-    assert accounting.round_up(1.00001) == "1.001"
-    assert accounting.round_up(1.0) == "1"
-    assert accounting.round_up(123456.0) == "123500"
-    assert accounting.round_up(0.0) == "0"
+    assert round_up(1.00001) == "1.001"
+    assert round_up(1.0) == "1"
+    assert round_up(123456.0) == "123500"
+    assert round_up(0.0) == "0"
 
 
 def test_statement_without_noise_says_so():

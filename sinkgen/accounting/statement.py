@@ -1,0 +1,310 @@
+"""What a fit cost, in figures and in words."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from decimal import ROUND_CEILING, Context
+from functools import cached_property
+
+from sinkgen._validation import check_real
+from sinkgen.accounting.composition import compose, merge, price
+from sinkgen.accounting.gaussian import check_delta, gaussian_delta, gaussian_epsilon, gaussian_mu, unsampled_mu
+from sinkgen.accounting.releases import GaussianRelease, Row, check_fields, check_releases, from_json, to_json
+
+
+@dataclass(frozen=True)
+class PrivacySpent:
+    """What a fit, or all fits on a ledger, cost: ``print`` it for a statement that can stand in a paper.
+
+    Parameters
+    ----------
+    epsilon, delta : float
+        The guarantee; ``epsilon`` is inf where there was none.
+    neighbours : str
+        The neighbouring relation.
+    accountant : str
+        Name of the accountant that gave ``epsilon``.
+    releases : tuple of GaussianRelease
+        Everything that was released.
+    assumptions : tuple of str
+        What was taken as public, and so lies outside the guarantee.
+    reproducible_noise : bool
+        Whether the noise came from a fixed seed.
+    secure_noise : bool
+        Whether all noise came from a cipher, in sums of four normals.
+
+    Examples
+    --------
+    >>> rows = [GaussianRelease("class counts", 40.0), GaussianRelease("points", 20.0, steps=20)]
+    >>> print(PrivacySpent.of(rows, delta=1e-5, assumptions=["the range of each column"]))
+    Differential privacy: epsilon = 0.8254, delta = 1e-05.
+    Neighbouring data sets: add or remove one record.
+    Accountant: analytic Gaussian.
+    <BLANKLINE>
+    release       noise multiplier  sampling rate  steps   share
+    class counts                40              1      1   1.2 %
+    points                      20              1     20  98.8 %
+    <BLANKLINE>
+    Taken as public, outside the guarantee: the range of each column.
+    Noise: fresh, keyed by the operating system.
+    """
+
+    epsilon: float
+    delta: float
+    neighbours: str = "add or remove one record"
+    accountant: str = ""
+    releases: tuple[GaussianRelease, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    reproducible_noise: bool = False
+    secure_noise: bool = False
+
+    @classmethod
+    def of(cls, releases, delta, accountant="auto", assumptions=(), reproducible_noise=False, secure_noise=False):
+        """Return the statement of ``releases``, priced by :func:`compose`.
+
+        Parameters
+        ----------
+        releases : iterable of GaussianRelease
+        delta : float
+            Within (0, 1).
+        accountant : {"auto", "prv", "rdp"}
+            See :func:`compose`.
+        assumptions : iterable of str
+            What was taken as public.
+        reproducible_noise : bool
+            Whether the noise came from a fixed seed.
+        secure_noise : bool
+            Whether the noise came from a cipher.
+
+        Returns
+        -------
+        PrivacySpent
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is of the wrong type or out of range.
+
+        Examples
+        --------
+        >>> PrivacySpent.of([GaussianRelease("means", 1.0)], delta=1e-5).accountant
+        'analytic Gaussian'
+        """
+        releases, delta = check_releases(releases), check_delta(delta)
+        epsilon, name = price(releases, delta, accountant)
+        return cls(
+            epsilon=epsilon,
+            delta=delta,
+            accountant=name,
+            releases=releases,
+            assumptions=check_assumptions(assumptions),
+            reproducible_noise=bool(reproducible_noise),
+            secure_noise=bool(secure_noise),
+        )
+
+    @cached_property
+    def shares(self):
+        """Share of the budget that each release has, by its part of ``mu**2``; they sum to 1 if anything was spent.
+
+        A release of a sample counts with the ``mu`` of a Gaussian release of all records that has its price. Releases
+        without noise share all of it.
+
+        Examples
+        --------
+        >>> rows = [GaussianRelease("means", 3.0), GaussianRelease("points", 3.0, steps=3)]
+        >>> [round(share, 3) for share in PrivacySpent.of(rows, delta=1e-5).shares]
+        [0.25, 0.75]
+        """
+        mus = [_equivalent_mu(release, self.delta) for release in self.releases]
+        squares = [mu * mu for mu in mus]
+        if math.inf in squares:
+            squares = [float(square == math.inf) for square in squares]
+        total = math.fsum(squares)
+        return tuple(square / total if total else 0.0 for square in squares)
+
+    def best_guess(self):
+        """Return how often, at most, anyone guesses rightly whether a given record was among those fitted.
+
+        The record was there or not by the toss of a coin; the guess is made with all other records and all outcomes in
+        hand. Without any outcome it is right half of the time.
+
+        Returns
+        -------
+        float
+            From 0.5 to 1.
+
+        Notes
+        -----
+        (epsilon, delta) bounds it by ``(exp(epsilon) + delta) / (exp(epsilon) + 1)`` [1]_; Gaussian releases of all
+        records, of ``mu`` together, by ``Phi(mu / 2)``, with half of the releases' own deltas added. Sampling only
+        lowers it. The lower of the two is returned.
+
+        Raises
+        ------
+        ValueError
+            If a release of the statement is out of range.
+
+        References
+        ----------
+        .. [1] Kairouz, Oh, Viswanath, "The Composition Theorem for Differential Privacy", arXiv 1311.0776.
+        .. [2] Dong, Roth, Su, "Gaussian Differential Privacy", arXiv 1905.02383.
+
+        Examples
+        --------
+        >>> rows = [GaussianRelease("points", 20.0, steps=20)]
+        >>> round(PrivacySpent.of(rows, delta=1e-5).best_guess(), 3)
+        0.545
+        """
+        if self.epsilon == math.inf or self.reproducible_noise:
+            return 1.0
+        by_epsilon = (1 + self.delta * math.exp(-self.epsilon)) / (1 + math.exp(-self.epsilon))
+        own = math.fsum(release.delta for release in self.releases)
+        by_noise = 0.5 * (1 + gaussian_delta(0.0, unsampled_mu(merge(self.releases))) + own)
+        # A statement without releases says no more than its epsilon.
+        return min(1.0, by_epsilon, by_noise) if self.releases else by_epsilon
+
+    def epsilon_after(self, steps_done):
+        """Return about what the first steps of the releases cost, to be shown while a fit runs; no guarantee.
+
+        The steps count by their :attr:`shares`, as Gaussian releases of all records do exactly.
+
+        Parameters
+        ----------
+        steps_done : dict of str to int
+            Steps made of each release, by its name.
+
+        Returns
+        -------
+        float
+            From 0 to ``epsilon``.
+
+        Raises
+        ------
+        KeyError
+            If ``steps_done`` lacks a release.
+
+        Examples
+        --------
+        >>> spent = PrivacySpent.of([GaussianRelease("points", 20.0, steps=20)], delta=1e-5)
+        >>> [round(spent.epsilon_after({"points": steps}), 3) for steps in (0, 10, 20)]
+        [0.0, 0.561, 0.82]
+        """
+        rows = zip(self.releases, self.shares, strict=True)
+        done = math.fsum(share * steps_done[row.what] / row.steps for row, share in rows if row.steps)
+        if not done or not self.epsilon:
+            return 0.0
+        return min(self.epsilon, gaussian_epsilon(math.sqrt(done) * gaussian_mu(self.epsilon, self.delta), self.delta))
+
+    def to_dict(self):
+        """Return the statement as JSON values.
+
+        Returns
+        -------
+        dict
+            An infinite epsilon is the string ``"inf"`` in it.
+
+        Examples
+        --------
+        >>> PrivacySpent.of([], delta=1e-5).to_dict()["epsilon"]
+        0.0
+        """
+        return asdict(self) | {
+            "epsilon": to_json(self.epsilon),
+            "releases": [release.to_dict() for release in self.releases],
+            "assumptions": list(self.assumptions),
+        }
+
+    @classmethod
+    def from_dict(cls, content):
+        """Return the statement that :meth:`to_dict` wrote.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        PrivacySpent
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a field is missing, unknown or, within a release, out of range.
+
+        Examples
+        --------
+        >>> spent = PrivacySpent.of([GaussianRelease("means", 1.0)], delta=1e-5)
+        >>> PrivacySpent.from_dict(spent.to_dict()) == spent
+        True
+        """
+        content = {"secure_noise": False, **content}  # unknown to the first versions
+        check_fields(cls, content)
+        return cls(
+            **content
+            | {
+                "epsilon": check_real("epsilon", from_json(content["epsilon"]), low=0),
+                "delta": check_delta(content["delta"]),
+                "releases": tuple(GaussianRelease.from_dict(row) for row in content["releases"]),
+                "assumptions": check_assumptions(content["assumptions"]),
+            }
+        )
+
+    def __str__(self):
+        return "\n".join([*self._guarantee(), "", *self._table(), "", *self._circumstances()])
+
+    def _guarantee(self):
+        yield f"Differential privacy: epsilon = {round_up(self.epsilon)}, delta = {self.delta:g}."
+        if self.epsilon == math.inf:
+            yield "NOT PRIVATE: no finite epsilon holds at this delta; the records are not protected."
+        yield f"Neighbouring data sets: {self.neighbours}."
+        yield f"Accountant: {self.accountant}."
+
+    def _table(self):
+        rows = [["release", "noise multiplier", "sampling rate", "steps", "own delta", "share"]]
+        rows += [_cells(release, share) for release, share in zip(self.releases, self.shares, strict=True)]
+        if not any(release.delta for release in self.releases):
+            rows = [[*row[:4], row[5]] for row in rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for first, *rest in rows:
+            yield "  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])])
+
+    def _circumstances(self):
+        if self.assumptions:
+            yield f"Taken as public, outside the guarantee: {'; '.join(self.assumptions)}."
+        if not any(release.steps and 0 < release.noise_multiplier < math.inf for release in self.releases):
+            yield "Noise: none."
+        elif self.reproducible_noise:
+            yield "Noise: REPRODUCIBLE from a seed. The guarantee fails against whoever knows or guesses the seed."
+        elif self.secure_noise:
+            yield "Noise: fresh, of a cipher keyed by the operating system, in sums of four normals."
+        else:
+            yield "Noise: fresh, keyed by the operating system."
+
+
+def _cells(release, share):
+    noise = f"{release.noise_multiplier:.5g}" if release.noise_multiplier else "0 (none)"
+    rate, percent = f"{release.sampling_rate:.5g}", f"{100 * share:.1f} %"
+    return [release.what, noise, rate, str(release.steps), f"{release.delta:g}", percent]
+
+
+def _equivalent_mu(release, delta):
+    if release.sampling_rate == 1 or not release.noise_multiplier or not release.steps:
+        return unsampled_mu([Row(release.noise_multiplier, 1.0, release.steps)]) if release.steps else 0.0
+    return gaussian_mu(compose([release], delta), delta)
+
+
+def round_up(epsilon):
+    """Return ``epsilon`` as text of four digits, rounded up: a statement must not promise more than was computed."""
+    if not 0 < epsilon < math.inf:
+        return f"{epsilon:g}"
+    return f"{Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(epsilon).normalize():f}"
+
+
+def check_assumptions(assumptions):
+    """Return ``assumptions`` as a tuple of strings, or raise TypeError."""
+    if isinstance(assumptions, str) or not isinstance(assumptions, Iterable):
+        raise TypeError(f"assumptions must be an iterable of strings, got {type(assumptions).__name__}")
+    assumptions = tuple(assumptions)
+    if not all(isinstance(text, str) for text in assumptions):
+        raise TypeError("assumptions must hold strings only")
+    return assumptions
