@@ -1,7 +1,6 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
 import math
-import os
 import warnings
 from contextlib import nullcontext
 from numbers import Integral
@@ -13,19 +12,27 @@ from sklearn.utils.validation import check_is_fitted
 
 from sinkgen import metadata as meta
 from sinkgen import plan as planning
-from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
+from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
-from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.augment import AUGMENTATIONS, Augmented
 from sinkgen.bulk import Bulk, to_dask, to_parquet
 from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
 from sinkgen.data.table import Rows, TableFormat, table_format
 from sinkgen.exceptions import ReproducibleNoiseWarning
-from sinkgen.generators import FACTORIES, Network, Particles, make_network
+from sinkgen.generators import Network, Particles, make_network
 from sinkgen.journal import Unkept, kept_journal
 from sinkgen.mechanism import GaussianMechanism
-from sinkgen.ot import BACKENDS, resolve_cost
+from sinkgen.ot import resolve_cost
+from sinkgen.parameters import (
+    check_array_parameters,
+    check_parameters,
+    check_table_parameters,
+    draw_seed,
+    is_auto,
+    torch_device,
+    torch_stream,
+)
 from sinkgen.product import ProductMixture, stratified
 from sinkgen.progress import Progress
 from sinkgen.queries import CountQuery
@@ -33,7 +40,7 @@ from sinkgen.release import Release
 from sinkgen.sampling import Records
 from sinkgen.sources import check_source, open_records
 from sinkgen.storage import load_model, save_model
-from sinkgen.streams import new_key, require_secure
+from sinkgen.streams import new_key
 from sinkgen.training.batch import train_batch
 from sinkgen.training.distill import distill
 from sinkgen.training.semidual import train_semidual
@@ -241,7 +248,7 @@ class DPSinkhornGenerator(BaseEstimator):
         >>> [row.what for row in gen.privacy_spent().releases][:2]
         ['count', 'norms']
         """
-        given = self._check_parameters()
+        given = check_parameters(self)
         with Progress(self.verbose, self.callback) as progress:
             self._fit(X, y, given, progress)
         return self
@@ -250,10 +257,7 @@ class DPSinkhornGenerator(BaseEstimator):
         # With the schema of an array, a data frame is one, whose columns have names.
         data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
         facts = self._collect_facts(data, given)
-        is_table = isinstance(facts.form, TableFormat)
-        training = planning.TABULAR if is_table else self.mechanism
-        given = _table_facts(facts) if is_table else given
-        plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
+        training, plan = self._make_plan(facts, given)
         if self.noise_seed is not None:
             message = "noise_seed makes the noise reproducible, and so removable: for tests only"
             warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)
@@ -272,6 +276,38 @@ class DPSinkhornGenerator(BaseEstimator):
             self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent, progress))
             self._make_generator(random)
 
+    def _collect_facts(self, data, given):
+        """Public facts of the data, after a look at all of it for what cannot be encoded."""
+        values, labels = data.layout.values, data.layout.labels
+        if isinstance(values, Rows):
+            check_table_parameters(self, given)
+            form = table_format(values.frame, self.schema, data.layout.frame_kind)
+        else:
+            form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
+            check_array_parameters(self, form)
+        facts = meta.collect(form, labels, self.classes, self.metadata)
+        check_source(data.source, form)
+        return meta.trust(facts, data.source) if self.metadata == "trust" else facts
+
+    def _make_plan(self, facts, given):
+        """Who trains on the records, and the noise of all releases."""
+        training = self.mechanism
+        if isinstance(facts.form, TableFormat):
+            training, given = planning.TABULAR, _table_facts(facts)
+        plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
+        return training, plan
+
+    def _open_journal(self, plan, facts):
+        """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
+        key, seed = new_key(self.noise_seed), draw_seed(self.random_state)
+        if self.checkpoint_dir is None:
+            return nullcontext(Unkept(key, seed))
+        given = self.get_params(deep=False)
+        settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
+        settings["random_state"] = self.random_state if isinstance(self.random_state, Integral) else None
+        settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
+        return kept_journal(self.checkpoint_dir, settings, key=key, seed=seed)
+
     def _release(self, raw, facts, training, plan, mechanism, random, spent, progress):
         """Stage A: all that sees the records."""
         form = meta.learn_form(facts, raw, mechanism)
@@ -282,6 +318,62 @@ class DPSinkhornGenerator(BaseEstimator):
         train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
         drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress.steps)
         return Release(drawn, weights, form, labels, spent)
+
+    def _train_semidual(self, source, counts, form, mechanism, settings, random, progress):
+        mixture, space = train_semidual(
+            source, counts, form, mechanism, settings,
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
+        )  # fmt: skip
+        return Particles.of(mixture, space, form), mixture.class_weights
+
+    def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
+        weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
+        network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
+        network.to(self._working_device())
+        train_batch(
+            source, form.n_encoded, weights, network, mechanism, settings,
+            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
+        )  # fmt: skip
+        return network.cpu(), weights
+
+    def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
+        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
+        return mixture, mixture.class_weights
+
+    def _working_device(self):
+        """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
+        return torch.device("cpu") if isinstance(self.cost, torch.nn.Module) else torch_device(self.device)
+
+    def _adopt(self, release):
+        self.release_ = release
+        self.n_features_in_ = math.prod(release.form.record_shape)
+        for attribute in ("feature_names_in_", "classes_"):  # of an earlier fit
+            if hasattr(self, attribute):
+                delattr(self, attribute)
+        names = release.form.names
+        if names is not None and all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
+        if release.labels is not None:
+            self.classes_ = release.labels.decode(range(len(release.labels.classes)))
+
+    def _make_generator(self, random):
+        """Stage B: no record is at hand here."""
+        released = self.release_.generator
+        if isinstance(released, ProductMixture) and self.generator not in ("auto", "particles"):
+            raise ValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
+        if self.generator in ("auto", "particles") or not isinstance(released, Particles):
+            self.generator_ = released
+            return
+        weights = self.release_.class_weights
+        network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
+        network.to(torch_device(self.device))
+        progress = Progress(self.verbose, self.callback)
+        progress.follow(lambda: "nothing", lambda: self.release_.spent.epsilon)
+        distill(
+            network, released, weights,
+            random=random, backend=self.backend, progress=progress.steps("public steps"),
+        )  # fmt: skip
+        self.generator_ = network.cpu()
 
     def sample(self, n_samples=1, *, y=None, conditions=None, random_state=None):
         """Draw synthetic records.
@@ -321,7 +413,7 @@ class DPSinkhornGenerator(BaseEstimator):
         (3, 2)
         """
         check_is_fitted(self)
-        release, random = self.release_, _stream(random_state)
+        release, random = self.release_, torch_stream(random_state)
         generator, weights = self._varied_generator(), release.class_weights
         if conditions is not None:
             generator = self._condition(conditions)
@@ -336,6 +428,26 @@ class DPSinkhornGenerator(BaseEstimator):
         if isinstance(release.form, TableFormat) and release.form.frame_kind is not None:
             X = release.form.frame_kind.restore(X)
         return X if release.labels is None else (X, release.labels.decode(codes))
+
+    def _varied_generator(self):
+        if self.augment is None or is_auto(self.augment):
+            return self.generator_
+        augment = AUGMENTATIONS.get(self.augment, self.augment)
+        return Augmented(self.generator_, augment, self.release_.form.network_shape)
+
+    def _condition(self, conditions):
+        if not isinstance(self.generator_, ProductMixture):
+            raise ValueError("conditions need a generator that was fitted to a table")
+        return self.generator_.condition(self.release_.form.allowed(conditions))
+
+    def _codes(self, y):
+        labels = self.release_.labels
+        if labels is None:
+            raise ValueError("y was given, but the generator was fitted without labels")
+        codes = labels.encode(check_labels(y, len(y)))
+        if (codes < 0).any():
+            raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
+        return codes
 
     def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
         """Draw many synthetic records by Dask, in parallel, where they are wanted.
@@ -410,7 +522,7 @@ class DPSinkhornGenerator(BaseEstimator):
         check_is_fitted(self)
         n = check_integer("n_samples", n_samples, low=1)
         size = check_integer("partition_size", partition_size, low=1)
-        return Bulk(self._varied_generator(), self.release_, n, size, _stream(random_state).initial_seed(), label)
+        return Bulk(self._varied_generator(), self.release_, n, size, torch_stream(random_state).initial_seed(), label)
 
     def privacy_spent(self):
         """What the last fit cost: print it for a statement that can stand in a paper.
@@ -471,9 +583,9 @@ class DPSinkhornGenerator(BaseEstimator):
             release.spent.epsilon, release.spent.delta, generator=generator, backend=backend, augment=augment,
             random_state=random_state, verbose=verbose,
         )  # fmt: skip
-        made._check_parameters()
+        check_parameters(made)
         made._adopt(release)
-        made._make_generator(_stream(random_state))
+        made._make_generator(torch_stream(random_state))
         return made
 
     def save(self, path):
@@ -557,187 +669,6 @@ class DPSinkhornGenerator(BaseEstimator):
         tags.input_tags.three_d_array = True  # images
         return tags
 
-    # --- What fit is made of -----------------------------------------------------------------------------------------
-
-    def _check_parameters(self):
-        """Check all parameters; return the settings that are not left to "auto"."""
-        check_real("epsilon", self.epsilon, low=0, include_low=False)
-        check_real("delta", self.delta, low=0, high=1, include_low=False, include_high=False)
-        check_choice("mechanism", self.mechanism, planning.MECHANISMS)
-        check_choice("backend", self.backend, BACKENDS)
-        check_choice("metadata", self.metadata, meta.POLICIES)
-        check_choice("accountant", self.accountant, ACCOUNTANTS)
-        if not callable(self.generator):
-            check_choice("generator", self.generator, ["auto", "particles", *FACTORIES])
-        if self.mechanism == "batch" and self.generator == "particles":
-            raise ValueError(
-                "generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own"
-            )
-        if not (self.callback is None or callable(self.callback)):
-            raise TypeError(f"callback must be callable or None, got {type(self.callback).__name__}")
-        if not (self.augment is None or callable(self.augment)):
-            check_choice("augment", self.augment, ["auto", *AUGMENTATIONS, None])
-        resolve_cost(self.cost)
-        if not isinstance(self.verbose, (bool, np.bool_)):
-            check_integer("verbose", self.verbose, low=0)
-        if self.noise_seed is not None:
-            check_integer("noise_seed", self.noise_seed, low=0)
-        if check_boolean("secure_noise", self.secure_noise):
-            require_secure()
-        if not (self.ledger is None or hasattr(self.ledger, "charge")):
-            raise TypeError(f"ledger must be a PrivacyLedger or None, got {type(self.ledger).__name__}")
-        if not (self.checkpoint_dir is None or isinstance(self.checkpoint_dir, (str, os.PathLike))):
-            raise TypeError(f"checkpoint_dir must be a path or None, got {type(self.checkpoint_dir).__name__}")
-        _device(self.device)
-        _check_random_state(self.random_state)
-        return self._check_settings()
-
-    def _open_journal(self, plan, facts):
-        """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
-        key, seed = new_key(self.noise_seed), _seed(self.random_state)
-        if self.checkpoint_dir is None:
-            return nullcontext(Unkept(key, seed))
-        given = self.get_params(deep=False)
-        settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
-        settings["random_state"] = self.random_state if isinstance(self.random_state, Integral) else None
-        settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
-        return kept_journal(self.checkpoint_dir, settings, key=key, seed=seed)
-
-    def _check_settings(self):
-        given = {}
-        if not _is_auto(self.steps):
-            given["steps"] = check_integer("steps", self.steps, low=1)
-        if not _is_auto(self.sampling_rate):
-            given["sampling_rate"] = check_real("sampling_rate", self.sampling_rate, low=0, high=1, include_low=False)
-        if not _is_auto(self.clip):
-            given["clip"] = _positive("clip", self.clip)
-        if not _is_auto(self.debias):
-            given["debias"] = self._check_debias()
-        if not _is_auto(self.reg):
-            given["reg"] = self._check_reg()
-        if self.augment is None and self.mechanism == "semidual":
-            given["deform"] = False
-        return given
-
-    def _check_debias(self):
-        debias = None if self.debias is None else check_real("debias", self.debias, low=0, high=1)
-        if self.mechanism == "batch":
-            return debias
-        if debias:
-            raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
-        return debias is not None
-
-    def _check_reg(self):
-        pair = tuple(self.reg) if isinstance(self.reg, (tuple, list)) else (self.reg, self.reg)
-        if len(pair) != 2:
-            raise ValueError("reg must be a number, a pair of numbers or 'auto'")
-        pair = tuple(_positive("reg", value) for value in pair)
-        if self.mechanism == "batch" and pair[0] != pair[1]:
-            raise ValueError("reg must be one number for mechanism='batch'")
-        return pair if self.mechanism == "semidual" else pair[0]
-
-    def _collect_facts(self, data, given):
-        """Public facts of the data, after a look at all of it for what cannot be encoded."""
-        values, labels = data.layout.values, data.layout.labels
-        if isinstance(values, Rows):
-            self._check_table_parameters(given)
-            form = table_format(values.frame, self.schema, data.layout.frame_kind)
-        else:
-            form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
-            if len(form.network_shape) < 2 and not (self.augment is None or _is_auto(self.augment)):
-                raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")
-        facts = meta.collect(form, labels, self.classes, self.metadata)
-        if self.generator == "conv" and len(form.network_shape) < 2:
-            raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
-        if callable(self.generator):  # a factory that does not work must fail before the budget is spent
-            make_network(self.generator, form.network_shape, 2, _stream(0))
-        check_source(data.source, form)
-        return meta.trust(facts, data.source) if self.metadata == "trust" else facts
-
-    def _check_table_parameters(self, given):
-        if self.mechanism != "semidual" or self.generator not in ("auto", "particles"):
-            raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
-        if given or self.image_shape is not None or self.cost != "sqeuclidean":
-            raise ValueError(
-                "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
-            )
-
-    def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
-        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
-        return mixture, mixture.class_weights
-
-    def _train_semidual(self, source, counts, form, mechanism, settings, random, progress):
-        mixture, space = train_semidual(
-            source, counts, form, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
-        )  # fmt: skip
-        return Particles.of(mixture, space, form), mixture.class_weights
-
-    def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
-        weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
-        network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
-        network.to(self._working_device())
-        train_batch(
-            source, form.n_encoded, weights, network, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
-        )  # fmt: skip
-        return network.cpu(), weights
-
-    def _working_device(self):
-        """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
-        return torch.device("cpu") if isinstance(self.cost, torch.nn.Module) else _device(self.device)
-
-    def _adopt(self, release):
-        self.release_ = release
-        self.n_features_in_ = math.prod(release.form.record_shape)
-        for attribute in ("feature_names_in_", "classes_"):  # of an earlier fit
-            if hasattr(self, attribute):
-                delattr(self, attribute)
-        names = release.form.names
-        if names is not None and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.array(names, dtype=object)
-        if release.labels is not None:
-            self.classes_ = release.labels.decode(range(len(release.labels.classes)))
-
-    def _make_generator(self, random):
-        """Stage B: no record is at hand here."""
-        released = self.release_.generator
-        if isinstance(released, ProductMixture) and self.generator not in ("auto", "particles"):
-            raise ValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
-        if self.generator in ("auto", "particles") or not isinstance(released, Particles):
-            self.generator_ = released
-            return
-        weights = self.release_.class_weights
-        network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
-        network.to(_device(self.device))
-        progress = Progress(self.verbose, self.callback)
-        progress.follow(lambda: "nothing", lambda: self.release_.spent.epsilon)
-        distill(
-            network, released, weights,
-            random=random, backend=self.backend, progress=progress.steps("public steps"),
-        )  # fmt: skip
-        self.generator_ = network.cpu()
-
-    def _varied_generator(self):
-        if self.augment is None or _is_auto(self.augment):
-            return self.generator_
-        augment = AUGMENTATIONS.get(self.augment, self.augment)
-        return Augmented(self.generator_, augment, self.release_.form.network_shape)
-
-    def _condition(self, conditions):
-        if not isinstance(self.generator_, ProductMixture):
-            raise ValueError("conditions need a generator that was fitted to a table")
-        return self.generator_.condition(self.release_.form.allowed(conditions))
-
-    def _codes(self, y):
-        labels = self.release_.labels
-        if labels is None:
-            raise ValueError("y was given, but the generator was fitted without labels")
-        codes = labels.encode(check_labels(y, len(y)))
-        if (codes < 0).any():
-            raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
-        return codes
-
 
 class _Encoder:
     """Raw records to encoded ones, each on its own."""
@@ -759,27 +690,10 @@ def _table_facts(facts):
     return {"n_columns": form.n_encoded, "has_cells": bool(form.fine), "has_labels": facts.y_dtype is not None}
 
 
-def _is_auto(value):
-    return isinstance(value, str) and value == "auto"
-
-
-def _positive(name, value):
-    return check_real(name, value, low=0, high=math.inf, include_low=False, include_high=False)
-
-
 def _network_name(generator, form):
     if generator != "auto":
         return generator
     return "conv" if len(form.network_shape) > 1 else "mlp"
-
-
-def _device(device):
-    if isinstance(device, str) and device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.device(device)
-    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
 
 
 def _describe(value):
@@ -788,27 +702,3 @@ def _describe(value):
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
-
-
-def _check_random_state(random_state):
-    if isinstance(random_state, Integral):
-        check_integer("random_state", random_state, low=0, high=2**64 - 1)
-    elif not (random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator))):
-        raise TypeError(
-            f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"
-        )
-
-
-def _seed(random_state):
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
-    if isinstance(random_state, Integral):
-        return int(random_state)
-    draw = random_state.integers if isinstance(random_state, np.random.Generator) else random_state.randint
-    return int(draw(2**31))
-
-
-def _stream(random_state):
-    """A torch stream of its own; no global one is read, set or moved."""
-    _check_random_state(random_state)
-    return torch.Generator().manual_seed(_seed(random_state))

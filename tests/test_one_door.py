@@ -25,7 +25,7 @@ LAYERS = [
     {"cluster"},
     {"partitions"},
     {"distributed", "bulk"},
-    {"sources"},
+    {"sources", "parameters"},
     {"estimator"},
     {"columns", "tstr"},
     {"report", "charts"},

@@ -1,0 +1,174 @@
+"""Parameters of the estimator: what each may be, which go together, and what random states and devices stand for.
+
+What is wrong with them is told here, before anything is spent.
+"""
+
+import math
+import os
+from numbers import Integral
+
+import numpy as np
+import torch
+
+from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
+from sinkgen.accounting.composition import ACCOUNTANTS
+from sinkgen.augment import AUGMENTATIONS
+from sinkgen.generators import FACTORIES, make_network
+from sinkgen.metadata import POLICIES
+from sinkgen.ot import BACKENDS, resolve_cost
+from sinkgen.plan import MECHANISMS
+from sinkgen.streams import require_secure
+
+
+def check_parameters(estimator):
+    """Check all parameters, so far as no data are needed for it.
+
+    Parameters
+    ----------
+    estimator : DPSinkhornGenerator
+        Only its parameters are looked at.
+
+    Returns
+    -------
+    dict
+        The settings that are not left to "auto".
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the parameter.
+    ImportError
+        If ``secure_noise`` needs a package that is not there.
+    """
+    check_real("epsilon", estimator.epsilon, low=0, include_low=False)
+    check_real("delta", estimator.delta, low=0, high=1, include_low=False, include_high=False)
+    check_choice("mechanism", estimator.mechanism, MECHANISMS)
+    check_choice("backend", estimator.backend, BACKENDS)
+    check_choice("metadata", estimator.metadata, POLICIES)
+    check_choice("accountant", estimator.accountant, ACCOUNTANTS)
+    if not callable(estimator.generator):
+        check_choice("generator", estimator.generator, ["auto", "particles", *FACTORIES])
+    if estimator.mechanism == "batch" and estimator.generator == "particles":
+        raise ValueError("generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own")
+    _check_optional("callback", estimator.callback, "callable", callable)
+    if not (estimator.augment is None or callable(estimator.augment)):
+        check_choice("augment", estimator.augment, ["auto", *AUGMENTATIONS, None])
+    resolve_cost(estimator.cost)
+    if not isinstance(estimator.verbose, (bool, np.bool_)):
+        check_integer("verbose", estimator.verbose, low=0)
+    if estimator.noise_seed is not None:
+        check_integer("noise_seed", estimator.noise_seed, low=0)
+    if check_boolean("secure_noise", estimator.secure_noise):
+        require_secure()
+    _check_optional("ledger", estimator.ledger, "a PrivacyLedger", lambda ledger: hasattr(ledger, "charge"))
+    _check_optional("checkpoint_dir", estimator.checkpoint_dir, "a path", lambda it: isinstance(it, (str, os.PathLike)))
+    torch_device(estimator.device)
+    _check_random_state(estimator.random_state)
+    return _check_settings(estimator)
+
+
+def _check_optional(name, value, what, is_one):
+    if not (value is None or is_one(value)):
+        raise TypeError(f"{name} must be {what} or None, got {type(value).__name__}")
+
+
+def _check_settings(estimator):
+    given = {}
+    if not is_auto(estimator.steps):
+        given["steps"] = check_integer("steps", estimator.steps, low=1)
+    if not is_auto(estimator.sampling_rate):
+        rate = check_real("sampling_rate", estimator.sampling_rate, low=0, high=1, include_low=False)
+        given["sampling_rate"] = rate
+    if not is_auto(estimator.clip):
+        given["clip"] = _positive("clip", estimator.clip)
+    if not is_auto(estimator.debias):
+        given["debias"] = _check_debias(estimator.debias, estimator.mechanism)
+    if not is_auto(estimator.reg):
+        given["reg"] = _check_reg(estimator.reg, estimator.mechanism)
+    if estimator.augment is None and estimator.mechanism == "semidual":
+        given["deform"] = False
+    return given
+
+
+def _check_debias(debias, mechanism):
+    debias = None if debias is None else check_real("debias", debias, low=0, high=1)
+    if mechanism == "batch":
+        return debias
+    if debias:
+        raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
+    return debias is not None
+
+
+def _check_reg(reg, mechanism):
+    pair = tuple(reg) if isinstance(reg, (tuple, list)) else (reg, reg)
+    if len(pair) != 2:
+        raise ValueError("reg must be a number, a pair of numbers or 'auto'")
+    pair = tuple(_positive("reg", value) for value in pair)
+    if mechanism == "batch" and pair[0] != pair[1]:
+        raise ValueError("reg must be one number for mechanism='batch'")
+    return pair if mechanism == "semidual" else pair[0]
+
+
+def _positive(name, value):
+    return check_real(name, value, low=0, high=math.inf, include_low=False, include_high=False)
+
+
+def check_table_parameters(estimator, given):
+    """Raise ValueError if a parameter, or one of the settings that :func:`check_parameters` gave, is not for tables."""
+    if estimator.mechanism != "semidual" or estimator.generator not in ("auto", "particles"):
+        raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
+    if given or estimator.image_shape is not None or estimator.cost != "sqeuclidean":
+        raise ValueError(
+            "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
+        )
+
+
+def check_array_parameters(estimator, form):
+    """Raise an error if a parameter does not go with arrays of this format, or is a factory that does not work."""
+    is_image = len(form.network_shape) > 1
+    if not (is_image or estimator.augment is None or is_auto(estimator.augment)):
+        raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")
+    if not is_image and estimator.generator == "conv":
+        raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
+    if callable(estimator.generator):
+        make_network(estimator.generator, form.network_shape, 2, torch_stream(0))
+
+
+def is_auto(value):
+    """Whether a parameter is "auto"; it may be an array or anything else."""
+    return isinstance(value, str) and value == "auto"
+
+
+def torch_device(device):
+    """Return the torch device that ``device`` names; "auto" is CUDA where there is one."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
+
+
+def torch_stream(random_state):
+    """Return a torch stream of its own; no global one is read, set or moved."""
+    _check_random_state(random_state)
+    return torch.Generator().manual_seed(draw_seed(random_state))
+
+
+def draw_seed(random_state):
+    """Return the seed that a checked random state gives; one that is a generator moves on."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    draw = random_state.integers if isinstance(random_state, np.random.Generator) else random_state.randint
+    return int(draw(2**31))
+
+
+def _check_random_state(random_state):
+    if isinstance(random_state, Integral):
+        check_integer("random_state", random_state, low=0, high=2**64 - 1)
+    elif not (random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator))):
+        raise TypeError(
+            f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"
+        )
