@@ -7,11 +7,10 @@ Every row in the folder is used; published values stand beside them as they were
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
+from summaries import epsilon_axis, read_rows, show
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = ["lr", "mlp", "cnn", "fd_cnn", "coverage", "nn_ratio", "fit_seconds"]
@@ -33,14 +32,6 @@ PUBLISHED = {
 COLOURS = dict(zip(PUBLISHED["mnist"], ["tab:red", "tab:purple", "tab:brown", "tab:pink"], strict=True))
 OWN_COLOURS = {"auto": "tab:blue", "affine": "tab:cyan", "none": "tab:gray"}
 LABELS = {"semidual": "sinkgen", "batch": "sinkgen, the paper's mechanism"}
-
-
-def read(folder):
-    """All rows, one a run."""
-    rows = pd.DataFrame([json.loads(path.read_text()) for path in sorted(folder.glob("*-seed*.json"))])
-    if rows.empty:
-        raise SystemExit(f"no rows of benchmarks/images.py in {folder}")
-    return rows
 
 
 def summary(rows):
@@ -66,10 +57,8 @@ def draw(rows, path):
             panel.plot(
                 list(points), list(points.values()), "--", color=COLOURS[label], marker="s", label=label, lw=1, ms=4
             )
-        panel.set(xscale="log", xlabel="epsilon (delta = 1e-5)", title=name.replace("_", "-").upper())
-        panel.set_xticks([0.1, 0.2, 0.5, 1, 3, 10], ["0.1", "0.2", "0.5", "1", "3", "10"])
-        panel.minorticks_off()
-        panel.grid(alpha=0.3)
+        epsilon_axis(panel, [0.1, 0.2, 0.5, 1, 3, 10])
+        panel.set_title(name.replace("_", "-").upper())
     panels[0, 0].set_ylabel("accuracy on real test images, %, of a CNN\ntrained on synthetic ones")
     panels[0, 0].legend(fontsize=8)
     figure.savefig(path, dpi=120)
@@ -99,9 +88,8 @@ def main():
     parser.add_argument("--figure", type=Path, help="where to draw accuracy against epsilon")
     parser.add_argument("--samples", type=Path, help="where to draw samples at epsilon 10, 1 and 0.2")
     args = parser.parse_args()
-    rows = read(args.rows)
-    with pd.option_context("display.width", 200, "display.max_columns", None):
-        print(summary(rows))
+    rows = read_rows(sorted(args.rows.glob("*-seed*.json")))
+    show(summary(rows))
     if args.figure:
         draw(rows, args.figure)
     if args.samples:

@@ -5,11 +5,10 @@ python benchmarks/tables_summary.py rows.jsonl --figure docs/tables.png
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import pandas as pd
+from summaries import epsilon_axis, read_rows, show
 
 MODELS = ["logistic regression", "random forest", "boosted trees"]
 DISTANCES = ["one-way", "two-way"]
@@ -19,7 +18,7 @@ AIM = {1: ([0.890, 0.901, 0.899], [0.014, 0.040]), 10: ([0.894, 0.905, 0.905], [
 
 def read(path):
     """One row a run; lists are spread over columns."""
-    rows = pd.DataFrame(map(json.loads, path.read_text().splitlines()))
+    rows = read_rows([path])
     rows[[f"AUC {model}" for model in MODELS]] = rows["auc"].tolist()
     rows["accuracy"] = rows["accuracy"].str[-1]
     rows[[f"TVD {kind}" for kind in DISTANCES]] = rows["tvd"].tolist()
@@ -45,10 +44,7 @@ def draw(rows, path):
             panel.plot(
                 list(AIM), [scores[place][i] for scores in AIM.values()], "s--", mfc="none", color=line.get_color()
             )
-        panel.set(xscale="log", xlabel="epsilon (delta = 1e-5)")
-        panel.set_xticks(list(means.index), [f"{epsilon:g}" for epsilon in means.index])
-        panel.minorticks_off()
-        panel.grid(alpha=0.3)
+        epsilon_axis(panel, list(means.index))
         panel.legend(title="dashed: AIM")
     panels[0].set_ylabel("AUC on real rows,\ntrained on synthetic ones")
     panels[1].set_ylabel("total variation distance of marginals")
@@ -63,8 +59,7 @@ def main():
     parser.add_argument("--figure", type=Path, help="where to draw utility against epsilon")
     args = parser.parse_args()
     rows = read(args.rows)
-    with pd.option_context("display.width", 250, "display.max_columns", None):
-        print(summary(rows))
+    show(summary(rows))
     if args.figure:
         draw(rows, args.figure)
 
