@@ -89,7 +89,7 @@ def trust(metadata, source):
     if not taken:
         return metadata
     message = f"taken from the data as public, outside the privacy budget: {', '.join(taken)}"
-    warnings.warn(message, PrivacyLeakWarning, stacklevel=4)
+    warnings.warn(message, PrivacyLeakWarning, stacklevel=5)  # the caller of fit
     form = metadata.form
     extremes = source.reduce(partial(_extremes, form), partial(_join_extremes, form))
     labels = metadata.labels

@@ -117,7 +117,8 @@ def check_table_parameters(estimator, given):
     """Raise ValueError if a parameter, or one of the settings that :func:`check_parameters` gave, is not for tables."""
     if estimator.mechanism != "semidual" or estimator.generator not in ("auto", "particles"):
         raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
-    if given or estimator.image_shape is not None or estimator.cost != "sqeuclidean":
+    is_plain = estimator.augment is None or is_auto(estimator.augment)
+    if given or not is_plain or estimator.image_shape is not None or estimator.cost != "sqeuclidean":
         raise ValueError(
             "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
         )

@@ -218,8 +218,9 @@ def test_one_extreme_or_rare_record_changes_no_public_fact():
 
 
 def test_trusted_metadata_warn_and_are_told(blobs):
-    with pytest.warns(PrivacyLeakWarning, match="schema .* classes"):
+    with pytest.warns(PrivacyLeakWarning, match="schema .* classes") as seen:
         gen = DPSinkhornGenerator(5, metadata="trust").fit(*blobs)
+    assert seen[0].filename == __file__
     assert any("classes" in line for line in gen.privacy_spent().assumptions)
     assert "bounds" not in [row.what for row in gen.privacy_spent().releases]
 

@@ -243,6 +243,7 @@ def test_bad_cells_name_the_column_before_anything_is_spent(name):
         (pd.DataFrame({"a": [1, 2]}), {"mechanism": "batch"}, "semidual"),
         (pd.DataFrame({"a": [1, 2]}), {"generator": "mlp"}, "particles"),
         (pd.DataFrame({"a": [1, 2]}), {"steps": 7}, "steps"),
+        (pd.DataFrame({"a": [1, 2]}), {"augment": "affine"}, "augment"),
     ],
 )
 def test_bad_tables(frame, parameters, message):
