@@ -92,3 +92,10 @@ def smooth_frequencies(noisy, noise_scale):
 def _squared_differences(n):
     differences = torch.eye(n, dtype=torch.float64).diff(n=2, dim=0)
     return differences.T @ differences
+
+def interpolate(x, knots, heights):
+    """Piecewise linear, constant beyond the ends; knots (k,) rise, and may repeat."""
+    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
+    low, high = knots[right - 1], knots[right]
+    share = ((x - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
+    return torch.lerp(heights[right - 1], heights[right], share)

@@ -12,6 +12,8 @@ import torch
 
 from sinkgen.mechanism import ROUNDING_MARGIN, SumQuery, clip_factors, clip_rows
 from sinkgen.ot import entropic_cost, with_labels
+from sinkgen.radii import N_BINS as N_RADII
+from sinkgen.radii import radius_bins
 from sinkgen.tones import N_BINS
 
 # A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
@@ -165,6 +167,35 @@ class NormQuery(SumQuery):
         share = value.clamp_min(0).cumsum(0)
         bin_ = int(torch.searchsorted(share, 0.5 * share[-1:]).clamp_max(self.N_BINS - 1))
         return self.largest * self.RATIO ** -(bin_ + 0.5)
+
+
+class RadiusQuery(SumQuery):
+    """Histograms, by class, of the lengths of rows that records give, on a logarithmic scale. Sensitivity 1.
+
+    Parameters
+    ----------
+    largest : float
+        Public; what is longer counts as this.
+    n_classes : int
+    rows : callable
+        Maps records to rows (m, d), each from its own record alone.
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, largest, n_classes, rows):
+        self.largest, self.n_classes, self.rows = largest, n_classes, rows
+        self.size = n_classes * N_RADII
+
+    def contribution(self, records):
+        """Counts of one chunk; a record of no class counts nowhere."""
+        bins = radius_bins(self.rows(records).norm(dim=1).nan_to_num(0.0), self.largest)
+        own = records.labels >= 0
+        return torch.bincount(bins[own] + N_RADII * records.labels[own], minlength=self.size)
+
+    def read(self, value):
+        """Counts, (n_classes, N_BINS)."""
+        return value.view(self.n_classes, N_RADII)
 
 
 class MeanQuery(SumQuery):

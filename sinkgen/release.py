@@ -12,6 +12,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet
 from sinkgen.queries import class_slices
+from sinkgen.radii import draw_radii
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ class Mixture:
     mass : Tensor of shape (n,)
         Non-negative weight of each point within its class.
     factors : Tensor of shape (n_classes, d, d)
-        Variation around a point of class c is ``factors[c] @ standard normal``.
+        The direction of a draw's offset from its point, of class c, is that of ``factors[c] @ standard normal``.
+    radii : Tensor of shape (n_classes, k)
+        Quantiles, at even ranks, of its length; with k = 0 it is that of the normal one.
     warp_factors : Tensor of shape (n_classes, q, q)
         Likewise the amounts by which images of class c are deformed; q = 0 where records are no images.
     texture : Tensor of shape (D,)
@@ -76,6 +79,7 @@ class Mixture:
     classes: torch.Tensor
     mass: torch.Tensor
     factors: torch.Tensor
+    radii: torch.Tensor
     warp_factors: torch.Tensor
     texture: torch.Tensor
     class_weights: torch.Tensor
@@ -89,7 +93,11 @@ class Mixture:
             rows = torch.nonzero(labels == c).flatten()
             chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=generator)
             normal = torch.randn(len(rows), out.shape[1], generator=generator).to(out)
-            out[rows] = self.points[slices[c]][chosen] + normal @ self.factors[c].T
+            offsets = normal @ self.factors[c].T
+            if self.radii.shape[1]:
+                lengths = draw_radii(self.radii[c].expand(len(rows), -1), generator).to(out)
+                offsets *= (lengths / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
+            out[rows] = self.points[slices[c]][chosen] + offsets
         return out
 
 
@@ -147,19 +155,50 @@ def covariance_factors(moments, counts, noise_scale):
     -------
     Tensor of shape (n_classes, d, d)
     """
-    d = moments.shape[-1]
-    n_classes = len(moments)
+    factors = []
+    for blend, scale in _blends(moments, counts, noise_scale):
+        values, vectors = torch.linalg.eigh(blend)
+        factors.append((vectors * spectrum(values, scale * math.sqrt(2 * len(blend))).sqrt()).float())
+    return torch.stack(factors)
+
+
+def shape_factors(moments, counts, noise_scale, prior):
+    """Like :func:`covariance_factors`, but what noise hides of the trace has the shape of the prior; post-processing.
+
+    Parameters
+    ----------
+    moments, counts, noise_scale
+        As there.
+    prior : Tensor of shape (d,)
+        Variances that are expected of the coordinates, up to a factor.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, d, d)
+    """
+    factors = []
+    for blend, scale in _blends(moments, counts, noise_scale):
+        values, vectors = torch.linalg.eigh(blend)
+        kept = spectrum(values, scale * math.sqrt(2 * len(blend)))
+        hidden = vectors[:, kept == 0]
+        inside = hidden.T * prior @ hidden
+        missing = (blend.trace() - kept.sum()).clamp_min(0)
+        expected, within = torch.linalg.eigh(inside)
+        filled = (missing * expected / expected.sum().clamp_min(1e-30)).clamp_min(0)
+        known = vectors[:, kept > 0] * kept[kept > 0].sqrt()
+        factors.append(torch.cat([known, hidden @ within * filled.sqrt()], 1).float())
+    return torch.stack(factors)
+
+
+def _blends(moments, counts, noise_scale):
+    """Each class's mean moment, shrunk towards the one pooled over classes, and the noise of its diagonal entries."""
+    d, n_classes = moments.shape[-1], len(moments)
     pooled = moments.sum(0) / counts.sum()
     pooled_noise = math.sqrt(n_classes) * noise_scale / counts.sum()
-    factors = []
     for moment, count in zip(moments / counts[:, None, None], counts, strict=True):
         own_noise = noise_scale / count
         excess = (moment - pooled).square().sum()
         noise_energy = own_noise**2 * d * (d + 1) / 2
         own = (1 - noise_energy / excess.clamp_min(1e-30)).clamp(0, 1)
-        blend = own * moment + (1 - own) * pooled
         scale = torch.hypot(own * own_noise, (1 - own) * pooled_noise)
-        values, vectors = torch.linalg.eigh(blend.double())
-        edge = scale * math.sqrt(2 * d)
-        factors.append((vectors * spectrum(values, edge).sqrt()).float())
-    return torch.stack(factors)
+        yield (own * moment + (1 - own) * pooled).double(), scale

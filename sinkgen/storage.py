@@ -22,7 +22,7 @@ from sinkgen.space import Space
 from sinkgen.tones import NO_CURVES
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins.
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -141,6 +141,7 @@ def _upgrade(tensors):
     if "factors" not in tensors:
         return tensors
     added = {
+        "radii": torch.zeros(len(tensors["factors"]), 0),
         "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
         "texture": torch.zeros(len(tensors["centre"])),
         "tones": NO_CURVES,

@@ -10,7 +10,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from sinkgen.frequencies import shrink_frequencies
+from sinkgen.frequencies import interpolate, shrink_frequencies
 from sinkgen.pixels import to_pixels, to_rows
 
 N_BINS = 128
@@ -126,7 +126,7 @@ class Tones:
 
         def follow(part, i):
             curves.append(_curve(part, wanted[i], self._edges[i]))
-            return _interpolate(part, *curves[-1])
+            return interpolate(part, *curves[-1])
 
         images = follow(draws, 3)
         for _ in range(ROUNDS):
@@ -136,11 +136,11 @@ class Tones:
 
     def apply(self, images, curves):
         """Images (m, D) in [0, 1] after the curves of :meth:`fit_curves`."""
-        images = _interpolate(images, *curves[0])
+        images = interpolate(images, *curves[0])
         for details, finer, rest, brightness in curves[1:].split(4):
             parts = self._parts(images)[:3]
-            parts = [_interpolate(part, *curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
-            images = _interpolate(sum(parts), *brightness)
+            parts = [interpolate(part, *curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
+            images = interpolate(sum(parts), *brightness)
         return images
 
 
@@ -154,17 +154,9 @@ def _curve(values, frequencies, edges):
     ordered = values.flatten().sort().values
     before = ordered[(ranks * (len(ordered) - 1)).long()]
     reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])
-    after = _interpolate(ranks, reached, edges.double())
+    after = interpolate(ranks, reached, edges.double())
     _, group = torch.unique_consecutive(before, return_inverse=True)  # values that occur often go to their mean
     means = torch.zeros(int(group[-1]) + 1, dtype=torch.float64).scatter_reduce(
         0, group, after, "mean", include_self=False
     )
     return torch.stack([before, means[group].float()])
-
-
-def _interpolate(x, knots, heights):
-    """Piecewise linear, constant beyond the ends; knots (k,) rise, and may repeat."""
-    right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)
-    low, high = knots[right - 1], knots[right]
-    share = ((x - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
-    return torch.lerp(heights[right - 1], heights[right], share)

@@ -17,6 +17,7 @@ from sinkgen.queries import (
     MeanQuery,
     MomentQuery,
     NormQuery,
+    RadiusQuery,
     ToneQuery,
     TransportQuery,
     bounds_from_magnitudes,
@@ -54,6 +55,7 @@ def cross_gradient(cost):
 SUMS = {
     "count": lambda: CountQuery(N_CLASSES),
     "norm": lambda: NormQuery(torch.zeros(D), 10.0),
+    "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.values - 1),
     "tones": lambda: ToneQuery(Tones((1, D))),
     "mean": lambda: MeanQuery(torch.full((D,), 0.5), 2.0),
     "moment": lambda: MomentQuery(D, 1.5),
@@ -192,6 +194,15 @@ def test_median_norm_is_found_within_a_bin(radius):
     query = NormQuery(torch.zeros(D), 10.0)
     found = query.read(query.evaluate([Records(radius * directions)]))
     assert radius / 1.2 <= found <= radius * 1.2
+
+
+def test_radii_are_counted_by_class_and_what_is_not_finite_somewhere():
+    query = RadiusQuery(1.0, 2, lambda r: r.values)
+    values = torch.tensor([[0.9, 0.0], [5.0, 0.0], [0.7, 0.0], [0.0, 0.0], [torch.inf, 0.0], [torch.nan, 0.0]])
+    counts = query.read(query.evaluate([Records(values, torch.tensor([0, 0, 1, 1, 1, -1]))]))
+    assert counts[:, -1].tolist() == [2, 1]
+    assert counts[1, -2] == counts[1, 0] == 1
+    assert counts.sum() == 5
 
 
 # --- learned bounds --------------------------------------------------------------------------------------------------

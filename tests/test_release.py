@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sinkgen.release import Mixture, covariance_factors, shrink_points
+from sinkgen.release import Mixture, covariance_factors, shape_factors, shrink_points
 from sinkgen.space import Space, cosine_basis, principal_directions
 from sinkgen.tones import NO_CURVES
 
@@ -78,12 +78,38 @@ def test_pure_noise_gives_no_variation(random):
     assert float(factors.abs().max()) < 1e-3 or float((factors != 0).any(1).sum()) <= 3
 
 
+def test_what_noise_hides_of_a_covariance_has_the_shape_of_the_prior(random):
+    true = torch.diag(torch.tensor([4.0, 0.2, 0.2, 0.05, 0.05]))
+    moments = 1000 * true[None] + symmetric_noise(5, 80.0, random).float()
+    (factor,) = shape_factors(moments, torch.tensor([1000.0]), 80.0, torch.tensor([9.0, 4, 4, 1, 1]).double())
+    found = factor @ factor.T
+    assert float(found.trace()) == pytest.approx(float(moments[0].trace()) / 1000, rel=0.1)
+    assert float(found[0, 0]) == pytest.approx(4, rel=0.1)
+    assert float(found[1, 1] + found[2, 2]) == pytest.approx(4 * float(found[3, 3] + found[4, 4]), rel=0.3)
+    exact = shape_factors(1000 * true[None], torch.tensor([1000.0]), 1e-6, torch.ones(5).double())[0]
+    torch.testing.assert_close(exact @ exact.T, true, rtol=0.01, atol=0.01)
+
+
+def test_mixture_draws_offsets_of_the_released_lengths(random):
+    mixture = Mixture(
+        points=torch.zeros(1, 2), classes=torch.tensor([0]), mass=torch.ones(1), factors=torch.eye(2)[None],
+        radii=torch.linspace(1, 3, 65)[None], warp_factors=torch.zeros(1, 0, 0), texture=torch.zeros(2),
+        class_weights=torch.ones(1), tones=NO_CURVES,
+    )  # fmt: skip
+    lengths = mixture.draw(torch.zeros(4000, dtype=torch.long), random).norm(dim=1)
+    assert float(lengths.min()) > 0.99
+    assert float(lengths.max()) < 3.01
+    assert float(lengths.mean()) == pytest.approx(2, abs=0.05)
+    assert float(lengths.std()) == pytest.approx(2 / 12**0.5, abs=0.03)
+
+
 def test_mixture_draws_points_by_mass_with_their_class_variation(random):
     mixture = Mixture(
         points=torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 50.0]]),
         classes=torch.tensor([0, 0, 1]),
         mass=torch.tensor([1.0, 3.0, 1.0]),
         factors=torch.stack([0.1 * torch.eye(2), torch.diag(torch.tensor([0.0, 2.0]))]),
+        radii=torch.zeros(2, 0),
         warp_factors=torch.zeros(2, 0, 0),
         texture=torch.zeros(2),
         class_weights=torch.tensor([0.5, 0.5]),

@@ -32,7 +32,7 @@ def ring(n, seed=0):
 
 def semidual(source, counts, noise=0.0, seed=0, **given):
     settings = SemidualSettings(**{"steps": 15, **given})
-    rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "residuals")]
+    rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "radii", "residuals")]
     rows += [GaussianRelease("norms", noise, 1.0, NORM_STEPS), GaussianRelease("points", noise, 1.0, settings.steps)]
     mechanism = GaussianMechanism(rows, noise_seed=seed)
     return train_semidual(
@@ -185,7 +185,7 @@ def test_a_network_learns_the_released_mixture(monkeypatch):
     monkeypatch.setattr("sinkgen.training.distill.STEPS", 300)
     mixture = Mixture(
         torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]), torch.ones(3),
-        torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0, 0), torch.zeros(2), torch.tensor([0.7, 0.3]),
+        torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0), torch.zeros(2, 0, 0), torch.zeros(2), torch.tensor([0.7, 0.3]),
         NO_CURVES,
     )  # fmt: skip
     particles = Particles(mixture, Space(torch.full((2,), 0.5), torch.full((2,), 6.0), torch.eye(2)), *[None] * 3)

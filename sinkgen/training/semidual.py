@@ -17,11 +17,11 @@ from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
 from sinkgen.tones import NO_CURVES
-from sinkgen.training.variation import Offsets, find_factors, find_warp_factors, fit_warps
+from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps
 from sinkgen.training.views import cost_scale, make_view
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
-SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.71, "residuals": 0.14}
+SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.70, "radii": 0.01, "residuals": 0.14}
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02
 TONE_DRAWS = 2048
@@ -139,9 +139,9 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     offsets = Offsets(points, classes, view, moved.potentials, space)
     warps = fit_warps(form.warps() if settings.deform else None, points, space, variances)
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
-    factors = find_factors(source, counts, offsets, warps, variances, mechanism)
+    variation = find_variation(source, counts, offsets, warps, variances, mechanism, random)
     weights = (counts / counts.sum()).float()
-    mixture = Mixture(points, classes, moved.mass, factors, warp_factors, texture, weights, NO_CURVES)
+    mixture = Mixture(points, classes, moved.mass, *variation, warp_factors, texture, weights, NO_CURVES)
     return replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random)), space
 
 

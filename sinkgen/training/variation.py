@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.queries import MomentQuery, class_slices
-from sinkgen.release import covariance_factors
+from sinkgen.queries import MomentQuery, RadiusQuery, class_slices
+from sinkgen.radii import fit_radii
+from sinkgen.release import covariance_factors, shape_factors
 
-RESIDUAL_CLIP = 0.7  # as a share of the records' root mean square distance to the centre
+LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
+CLIP_RANK = 0.5  # share of the records whose remainder is not clipped
 RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
 WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
 
@@ -94,13 +96,37 @@ def find_warp_factors(source, counts, offsets, warps, mechanism):
     return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
 
 
-def find_factors(source, counts, offsets, warps, variances, mechanism):
-    """Factors (n_classes, d, d) of the covariance of what is left of the records' offsets."""
+class Variation(NamedTuple):
+    """Offsets from the points that nothing else explains: factors (n_classes, d, d) of the covariance of their
+    directions, and quantiles (n_classes, k) of their lengths."""
+
+    factors: torch.Tensor
+    radii: torch.Tensor
+
+
+def find_variation(source, counts, offsets, warps, variances, mechanism, random):
+    """What deformations leave of the records' offsets: first how long that is, then its directions.
+
+    A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
+    """
 
     def remainders(records):
         serving, rows = offsets(records)
         return rows if warps is None else warps.remainders(serving, rows)
 
-    query = MomentQuery(len(variances), RESIDUAL_CLIP * math.sqrt(float(variances.sum())), len(counts), remainders)
+    expected = (_gaussian(512, RESIDUAL_VARIANCE * variances, random)).norm(dim=1)
+    query = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
+    noisy = mechanism.release("radii", query, source)
+    radii = fit_radii(noisy, expected, query.largest, mechanism.noise_multiplier("radii"))
+    clips = radii[:, round(CLIP_RANK * (radii.shape[1] - 1))].clamp_min(1e-12)
+
+    def scaled(records):
+        return remainders(records) / clips.to(records.values)[records.labels][:, None]
+
+    query = MomentQuery(len(variances), 1.0, len(counts), scaled)
     moments = mechanism.release("residuals", query, source).float()
-    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("residuals") * query.sensitivity)
+    return Variation(shape_factors(moments, counts.float(), mechanism.noise_multiplier("residuals"), variances.double()), radii)
+
+
+def _gaussian(n, variances, random):
+    return torch.randn(n, len(variances), generator=random) * variances.sqrt()

@@ -1,0 +1,60 @@
+"""How far records lie from the points that serve them: of most a little, of some a lot.
+
+One Gaussian a class would put all draws at about the same, average distance. Its covariance gives the direction of a
+draw's offset instead, and the released distribution of the records' distances its length: an elliptical distribution.
+"""
+
+import torch
+
+from sinkgen.frequencies import interpolate, shrink_frequencies
+
+RATIO, N_BINS = 1.2, 24
+N_QUANTILES = 65
+
+
+def radius_bins(lengths, largest):
+    """Bin (m,) of each length (m,): the last ends at ``largest``, each begins at 1 / 1.2 of its end, the first at 0."""
+    above = torch.log(lengths.clamp_min(1e-30) / largest) / torch.log(torch.tensor(RATIO)) + N_BINS
+    return above.floor().clamp(0, N_BINS - 1).long()
+
+
+def fit_radii(counts, expected, largest, noise_scale):
+    """Quantiles of the lengths of offsets, by class; post-processing.
+
+    A class's frequencies are shrunk to those of all classes, and these to the expected ones.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n_classes, N_BINS)
+        Noisy number of records of each class in each bin.
+    expected : Tensor of shape (m,)
+        Lengths as they would be expected without a record.
+    largest : float
+    noise_scale : float
+        Standard deviation of the noise of a count.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, N_QUANTILES)
+        At even ranks from 0 to 1.
+    """
+    prior = torch.bincount(radius_bins(expected, largest), minlength=N_BINS).double() / len(expected)
+    sizes = counts.sum(1).clamp_min(1.0)
+    pooled = shrink_frequencies(counts.sum(0) / sizes.sum(), prior, noise_scale * len(counts) ** 0.5 / float(sizes.sum()))
+    edges = largest * RATIO ** torch.arange(-N_BINS, 1, dtype=torch.float64)
+    edges[0] = 0
+    ranks = torch.linspace(0, 1, N_QUANTILES, dtype=torch.float64)
+    rows = []
+    for count, size in zip(counts, sizes, strict=True):
+        own = shrink_frequencies(count / size, pooled, noise_scale / float(size))
+        reached = torch.cat([torch.zeros(1, dtype=torch.float64), own.cumsum(0)])
+        rows.append(interpolate(ranks * reached[-1], reached, edges))
+    return torch.stack(rows).float()
+
+
+def draw_radii(quantiles, random):
+    """One length (m,) from each row of quantiles (m, N_QUANTILES)."""
+    rank = torch.rand(len(quantiles), generator=random).to(quantiles) * (quantiles.shape[1] - 1)
+    low = rank.long().clamp_max(quantiles.shape[1] - 2)[:, None]
+    ends = quantiles.gather(1, torch.cat([low, low + 1], 1))
+    return torch.lerp(ends[:, 0], ends[:, 1], rank - low[:, 0])
