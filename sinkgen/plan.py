@@ -60,7 +60,8 @@ def make_plan(training, epsilon, delta, form, missing, given, accountant):
         main, steps = "gradients", {"gradients": settings.steps}
     else:
         mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
-        settings = semidual.SemidualSettings(**{"steps": semidual.auto_steps(mu), **given})
+        auto = {"steps": semidual.auto_steps(mu), "moments": semidual.auto_moments(mu)}
+        settings = semidual.SemidualSettings(**auto | given)
         shares = semidual.shares(form, settings)
         main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}
     releases = split_budget(

@@ -32,6 +32,9 @@ class Space(NamedTuple):
         return self.centre + (coordinates @ self.basis.T) / self.weights
 
 
+STANDS_OUT = 3.0  # standard deviations of its noise that a coordinate's variance must exceed
+
+
 class Directions(NamedTuple):
     """Orthonormal directions (D, d) as columns, by falling variance, and their variances (d,)."""
 
@@ -66,7 +69,7 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     .. [1] Anderson, Guionnet, Zeitouni, "An Introduction to Random Matrices", 2010, theorem 2.1.22.
     """
     variances = moment.diagonal()
-    kept = torch.nonzero(variances > 1.5 * noise_scale).flatten()
+    kept = torch.nonzero(variances > STANDS_OUT * noise_scale).flatten()
     if not len(kept):
         kept = variances.argmax()[None]
     values, vectors = torch.linalg.eigh(moment[kept][:, kept].double())

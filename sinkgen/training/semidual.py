@@ -21,7 +21,8 @@ from sinkgen.training.variation import Offsets, find_variation, find_warp_factor
 from sinkgen.training.views import cost_scale, make_view
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
-SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.06, "points": 0.70, "radii": 0.01, "residuals": 0.14}
+SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
+MOMENTS_AND_POINTS = 0.76
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02
 TONE_DRAWS = 2048
@@ -29,7 +30,7 @@ NORM_STEPS = 2
 MOST_DIRECTIONS = 80
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
-EDGE_SHARE = 0.8
+EDGE_SHARE = 0.5
 TEXTURE_FROM = 0.7  # share of the variance that the directions must hold: what is left is then texture, not shape
 
 
@@ -61,6 +62,8 @@ class SemidualSettings:
         Least mass, as a share of the mean, that a point's displacement is divided by.
     deform : bool
         Whether deformations of images are learned.
+    moments : float
+        Share of the budget of the second moments that show the directions.
     """
 
     steps: int
@@ -73,6 +76,7 @@ class SemidualSettings:
     relaxation: float = 0.5
     floor: float = 0.2
     deform: bool = True
+    moments: float = 0.1
 
     def reg_at(self, step):
         """Regularisation of a step, as a share of the mean cost."""
@@ -93,12 +97,18 @@ def shares(form, settings):
     """Share of the budget of each release, for records of this format; they need not sum to 1."""
     warps = {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else {}
     tones = {"tones": TONES_SHARE} if form.tones() is not None else {}
-    return SHARES | warps | tones
+    main = {"moments": settings.moments, "points": MOMENTS_AND_POINTS - settings.moments}
+    return SHARES | main | warps | tones
 
 
 def auto_steps(mu):
     """Number of releases of the points, from the budget's Gaussian-DP parameter: little budget, few steps."""
     return round(min(25.0, max(3.0, 15 * mu**0.4)))
+
+
+def auto_moments(mu):
+    """Share of the budget of the second moments: little budget, more, for directions that are not found are lost."""
+    return min(0.3, 0.1 / mu ** (1 / 3))
 
 
 def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):

@@ -10,7 +10,7 @@ from sinkgen.radii import fit_radii
 from sinkgen.release import covariance_factors, shape_factors
 
 LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
-CLIP_RANK = 0.5  # share of the records whose remainder is not clipped
+CLIP_RANK = 0.3  # share of the records whose remainder is not clipped
 RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
 WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
 
