@@ -93,6 +93,7 @@ def _squared_differences(n):
     differences = torch.eye(n, dtype=torch.float64).diff(n=2, dim=0)
     return differences.T @ differences
 
+
 def interpolate(x, knots, heights):
     """Piecewise linear, constant beyond the ends; knots (k,) rise, and may repeat."""
     right = torch.searchsorted(knots, x.contiguous()).clamp(1, len(knots) - 1)

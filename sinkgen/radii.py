@@ -4,6 +4,8 @@ One Gaussian a class would put all draws at about the same, average distance. It
 draw's offset instead, and the released distribution of the records' distances its length: an elliptical distribution.
 """
 
+import math
+
 import torch
 
 from sinkgen.frequencies import interpolate, shrink_frequencies
@@ -14,7 +16,7 @@ N_QUANTILES = 65
 
 def radius_bins(lengths, largest):
     """Bin (m,) of each length (m,): the last ends at ``largest``, each begins at 1 / 1.2 of its end, the first at 0."""
-    above = torch.log(lengths.clamp_min(1e-30) / largest) / torch.log(torch.tensor(RATIO)) + N_BINS
+    above = torch.log(lengths.clamp_min(1e-30) / largest) / math.log(RATIO) + N_BINS
     return above.floor().clamp(0, N_BINS - 1).long()
 
 
@@ -40,7 +42,8 @@ def fit_radii(counts, expected, largest, noise_scale):
     """
     prior = torch.bincount(radius_bins(expected, largest), minlength=N_BINS).double() / len(expected)
     sizes = counts.sum(1).clamp_min(1.0)
-    pooled = shrink_frequencies(counts.sum(0) / sizes.sum(), prior, noise_scale * len(counts) ** 0.5 / float(sizes.sum()))
+    total = float(sizes.sum())
+    pooled = shrink_frequencies(counts.sum(0) / total, prior, noise_scale * math.sqrt(len(counts)) / total)
     edges = largest * RATIO ** torch.arange(-N_BINS, 1, dtype=torch.float64)
     edges[0] = 0
     ranks = torch.linspace(0, 1, N_QUANTILES, dtype=torch.float64)

@@ -13,6 +13,9 @@ from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet
 from sinkgen.queries import class_slices
 from sinkgen.radii import draw_radii
+from sinkgen.space import unlifted
+
+TINY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,8 @@ def shrink_points(points, classes, noise):
 
 
 def spectrum(values, edge):
-    """Eigenvalues without what symmetric noise of spectral edge ``edge`` has lifted them by; 0 for those within it.
-
-    An eigenvalue v > edge / 2 shows as v + edge^2 / 4 v (Baik, Ben Arous, Peche 2005); this inverts that.
-    """
-    lifted = values.clamp_min(edge)
-    return torch.where(values > edge, (lifted + (lifted.square() - edge**2).clamp_min(0).sqrt()) / 2, 0.0)
+    """Eigenvalues without what symmetric noise of spectral edge ``edge`` has lifted them by; 0 for those within it."""
+    return torch.where(values > edge, unlifted(values.clamp_min(edge), edge), 0.0)
 
 
 def covariance_factors(moments, counts, noise_scale):
@@ -165,6 +164,8 @@ def covariance_factors(moments, counts, noise_scale):
 def shape_factors(moments, counts, noise_scale, prior):
     """Like :func:`covariance_factors`, but what noise hides of the trace has the shape of the prior; post-processing.
 
+    For directions alone: how large a covariance is, does not matter.
+
     Parameters
     ----------
     moments, counts, noise_scale
@@ -182,7 +183,7 @@ def shape_factors(moments, counts, noise_scale, prior):
         kept = spectrum(values, scale * math.sqrt(2 * len(blend)))
         hidden = vectors[:, kept == 0]
         inside = hidden.T * prior @ hidden
-        missing = (blend.trace() - kept.sum()).clamp_min(0)
+        missing = (blend.trace() - kept.sum()).clamp_min(TINY)  # where all is noise, the prior is all there is
         expected, within = torch.linalg.eigh(inside)
         filled = (missing * expected / expected.sum().clamp_min(1e-30)).clamp_min(0)
         known = vectors[:, kept > 0] * kept[kept > 0].sqrt()

@@ -97,8 +97,15 @@ def find_warp_factors(source, counts, offsets, warps, mechanism):
 
 
 class Variation(NamedTuple):
-    """Offsets from the points that nothing else explains: factors (n_classes, d, d) of the covariance of their
-    directions, and quantiles (n_classes, k) of their lengths."""
+    """Offsets from the points that nothing else explains.
+
+    Attributes
+    ----------
+    factors : Tensor of shape (n_classes, d, d)
+        Of the covariance of their directions.
+    radii : Tensor of shape (n_classes, k)
+        Quantiles, at even ranks, of their lengths.
+    """
 
     factors: torch.Tensor
     radii: torch.Tensor
@@ -114,7 +121,7 @@ def find_variation(source, counts, offsets, warps, variances, mechanism, random)
         serving, rows = offsets(records)
         return rows if warps is None else warps.remainders(serving, rows)
 
-    expected = (_gaussian(512, RESIDUAL_VARIANCE * variances, random)).norm(dim=1)
+    expected = _gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
     query = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", query, source)
     radii = fit_radii(noisy, expected, query.largest, mechanism.noise_multiplier("radii"))
@@ -125,7 +132,8 @@ def find_variation(source, counts, offsets, warps, variances, mechanism, random)
 
     query = MomentQuery(len(variances), 1.0, len(counts), scaled)
     moments = mechanism.release("residuals", query, source).float()
-    return Variation(shape_factors(moments, counts.float(), mechanism.noise_multiplier("residuals"), variances.double()), radii)
+    noise = mechanism.noise_multiplier("residuals") * query.sensitivity
+    return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
 
 
 def _gaussian(n, variances, random):
