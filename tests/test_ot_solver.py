@@ -217,6 +217,16 @@ def test_an_overflow_is_undone(monkeypatch):
     assert bool(result.f.isfinite().all() and result.g.isfinite().all())
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("solve", [sinkhorn, sinkhorn_symmetric])
+def test_one_cost_that_is_not_finite_is_refused(solve, value, backend):
+    C = costs(0, 9, 9)
+    C[3, 5] = value
+    with pytest.raises(ValueError, match="C must be finite"):
+        solve(C, 0.5, backend=backend)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("distance", [30.0, 1e4])
 @pytest.mark.parametrize("side", [0, 1])
