@@ -144,7 +144,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.summary:
         rows = [json.loads(line) for path in arguments.summary for line in path.read_text().splitlines()]
-        with pd.option_context("display.width", 250, "display.max_colwidth", None, "display.max_rows", None):
+        with pd.option_context("display.width", 400, "display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None):
             print(summary(rows))
         return
     if not arguments.protocol:
