@@ -4,10 +4,10 @@
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables wine classes7-5000 --seeds 5
     python benchmarks/tables_against_naive_bayes.py --summary rows.jsonl
 
-Tables come with scikit-learn or are made up; seven tenths are fitted, and the rest is the test table (2,000 rows at most). Both
-methods get the same declared schema: twelve even bins a number, all categories, the classes. One JSON row a fit goes
-to stdout. The summary has means over seeds; a score is behind where its mean is below naive Bayes' by more than
-the standard deviation of their difference, seed by seed.
+Tables come with scikit-learn or are made up; seven tenths are fitted, and the rest (2,000 rows at most) is the test
+table. Both methods get the same declared schema: twelve even bins a number, all categories, the classes. One JSON row a
+fit goes to stdout. The summary has means over seeds; a score is behind where its mean is below naive Bayes' by more
+than the standard deviation of their difference, seed by seed.
 """
 
 import argparse
@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
+from tables import made_up, naive_bayes
 
 from sinkgen import Column, DPSinkhornGenerator
-from tables import made_up, naive_bayes
 
 N_BINS, MOST_TEST_ROWS = 12, 2000
 SCORES = {"lr": 1, "rf": 1, "gb": 1, "tvd1": -1, "tvd2": -1}  # and whether more is better
@@ -67,7 +67,8 @@ def many_kinds(n):
     """The made-up table of ``benchmarks/tables.py``, its dates as days and without missing cells."""
     X, y = made_up(n, 0)
     X["date"] = (X["date"] - X["date"].min()).dt.days
-    return X.fillna(0).astype({name: str for name in X.columns[X.dtypes == "category"]} | {"boolean": str}), pd.Series(y)
+    as_text = ["boolean", *X.columns[X.dtypes == "category"]]
+    return X.fillna({"nullable": 0}).astype(dict.fromkeys(as_text, str)), pd.Series(y)
 
 
 TABLES = {name: (bundled, name) for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")}
@@ -144,8 +145,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.summary:
         rows = [json.loads(line) for path in arguments.summary for line in path.read_text().splitlines()]
-        with pd.option_context("display.width", 400, "display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None):
-            print(summary(rows))
+        print(summary(rows).to_string())
         return
     if not arguments.protocol:
         parser.error("give --protocol or --summary")

@@ -32,10 +32,6 @@ class States(NamedTuple):
     ordered: tuple
     optional: tuple
 
-    def with_label(self, n_classes):
-        """With one more column, the label."""
-        return States((*self.widths, n_classes), (*self.ordered, 0), (*self.optional, *[False] * n_classes))
-
 
 class OneWay(NamedTuple):
     """Noisy one-way marginals of each class.
@@ -62,7 +58,7 @@ class Marginals(NamedTuple):
     Attributes
     ----------
     one_way : Tensor of shape (n_classes, D)
-    two_way : Tensor of shape (n_classes, D, D)
+    two_way : Tensor of shape (n_classes, D, D), or (1, D, D)
     one_way_weight, two_way_weight : Tensor of the same shapes
         Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
     unit : float
@@ -87,7 +83,7 @@ def drowned(n_records, states, n_classes, cell_counts, n_pools, shares, mechanis
     n_records : float
     states : States
     n_classes : int
-        Classes that get marginals of their own.
+        Classes that get two-way marginals of their own.
     cell_counts : sequence of int
         Number of cells of each column whose cells are counted.
     n_pools : int
@@ -139,7 +135,7 @@ def smoothed(shares, states, noise):
 
 
 def measure_pairs(one_way, source, total, states, n_classes, mechanism, relative):
-    """Release the two-way marginals of each class, and put them beside the one-way ones.
+    """Release the two-way marginals, of each class or of all together, and put them beside the one-way ones.
 
     Parameters
     ----------
@@ -178,7 +174,7 @@ def measure_pairs(one_way, source, total, states, n_classes, mechanism, relative
 
 
 def _without_labels(records):
-    return Records(records.values, torch.zeros_like(records.labels))
+    return Records(records.values, records.labels.clamp_max(0))  # -1 stays: a record without a class counts nowhere
 
 
 def naive_bayes(one_way, states):

@@ -22,12 +22,11 @@ from sinkgen.training.cells import learn_cells
 from sinkgen.training.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.marginals import States, drowned, measure_one_way, measure_pairs, naive_bayes
 
-MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
+MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
-import os
-OWN_CLASS = float(os.environ.get('OWN', '2'))
 
 
 @dataclass(frozen=True)
