@@ -128,8 +128,8 @@ def clip_factors(norms, bound):
     >>> clip_factors(torch.tensor([1.0, 4.0, torch.inf]), 2.0)
     tensor([1.0000, 0.5000, 0.0000])
     """
-    factors = (ROUNDING_MARGIN * bound / norms.clamp_min(torch.finfo(norms.dtype).tiny)).clamp_max(1)
-    return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
+    factors = ROUNDING_MARGIN * bound / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+    return factors.clamp_max_(1).nan_to_num_(0.0)
 
 
 def clip_rows(rows, bound):

@@ -110,7 +110,7 @@ class ProductMixture(nn.Module):
                 excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
                 chosen = stratified((excess - excess.max()).exp(), n, generator)
                 codes, logits = codes[chosen], logits[chosen]
-            drawn = draw_labels(logits, wanted, generator)
+            drawn = draw_labels(logits, self.state_numbers(codes), wanted, self.n_states, generator)
         else:
             drawn = torch.zeros(n, dtype=torch.long)
         rows = (drawn + _fraction(n, generator)).argsort()

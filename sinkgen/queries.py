@@ -307,7 +307,7 @@ class TransportQuery(SumQuery):
     """
 
     # A block of records and its plan stay in the processor's cache from one product to the next.
-    BLOCK_RECORDS, BLOCK_ENTRIES = 1024, 2**18
+    LEAST_RECORDS, MOST_RECORDS, BLOCK_ENTRIES = 128, 4096, 2**18
 
     def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
         self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
@@ -319,33 +319,33 @@ class TransportQuery(SumQuery):
     def contribution(self, records):
         """Clipped sums of one chunk: n masses, then n * d displacements."""
         mass = self.points.new_zeros(len(self.points))
-        displacement = torch.zeros_like(self.points)
+        gradient = torch.zeros_like(self.points)
         for c, own in split_by_class(records):
             if c in self._slices:
                 rows = self._slices[c]
                 for block in own.split(self._block_size(rows)):
-                    block_mass, block_displacement = self._transport(block, rows)
+                    block_mass, block_gradient = self._transport(block, rows)
                     mass[rows] += block_mass
-                    displacement[rows] += block_displacement
-        return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, displacement.flatten()])
+                    gradient[rows] += block_gradient
+        return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, -0.5 * gradient.flatten()])
 
     def _block_size(self, rows):
         n_points = rows.stop - rows.start
-        return min(self.BLOCK_RECORDS, max(self.BLOCK_RECORDS // 8, self.BLOCK_ENTRIES // n_points))
+        return min(self.MOST_RECORDS, max(self.LEAST_RECORDS, self.BLOCK_ENTRIES // n_points))
 
     def _transport(self, y, rows):
-        """What a block of records sends to the points of their class: one row of the plan for each record."""
+        """What a block of records sends to the points of their class: mass, and -2 times the displacement."""
         x = self.points[rows]
         cost = self.cost.matrix(y, x)
         plan = torch.softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg), 1)
         squared_norms = self.cost.squared_gradient_norms(y, x, cost).mul_(plan).mul_(plan)
-        norms = squared_norms.sum(1).sqrt_() / 2
-        lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
-        if lost.any():
+        norms = squared_norms.sum(1).sqrt_()  # of twice the displacement
+        if not math.isfinite(float(norms.sum())):
+            lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
             y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill_(lost[:, None], 0)
         mass = plan.sum(0)
-        plan *= clip_factors(norms, self.clip)[:, None]
-        return mass, -0.5 * self.cost.weighted_gradient(plan.t(), x, y)
+        plan *= clip_factors(norms, 2 * self.clip)[:, None]
+        return mass, self.cost.weighted_gradient(plan.t(), x, y)
 
     def read(self, value):
         """The release, in :class:`Transported`."""

@@ -68,28 +68,21 @@ class MarginalQuery(SumQuery):
 class PairQuery(SumQuery):
     """Counts of the pairs of states of any two columns, within each class.
 
-    A record counts once in each pair of columns, in its own class, pairs with the last column ``scale`` times: the
-    sensitivity is the root of the sum of the squares of these over the pairs. Only one of (a, b) and (b, a) is
-    released. A code of -1 counts nowhere.
+    A record counts once in each pair of columns, in its own class: the sensitivity is the square root of the number of
+    pairs. Only one of (a, b) and (b, a) is released. A code of -1 counts nowhere.
 
     Parameters
     ----------
     widths : sequence of int
         Number of states of each column; at least two columns.
     n_classes : int
-    scale : float
-        How much less noise, against 1 for other pairs, those with the last column get; a multiple of 1/8, so that sums
-        are exact.
     """
 
-    def __init__(self, widths, n_classes=1, scale=1.0):
+    def __init__(self, widths, n_classes=1):
         self.widths, self.n_classes = tuple(widths), n_classes
-        self.scales = torch.ones(sum(widths), sum(widths), dtype=torch.float64)
-        self.scales[:, -self.widths[-1] :] = self.scales[-self.widths[-1] :] = scale
         self._above = pair_mask(widths).triu()
         self.size = n_classes * int(self._above.sum())
-        n_last = len(self.widths) - 1
-        self.sensitivity = math.sqrt(math.comb(n_last, 2) + n_last * scale**2)
+        self.sensitivity = math.sqrt(math.comb(len(self.widths), 2))
 
     def contribution(self, records):
         """Counts of one chunk."""
@@ -102,12 +95,12 @@ class PairQuery(SumQuery):
             places = (labels * shape[1] + columns[a]) * shape[2] + columns[b]
             block = counts[:, starts[a] : starts[a] + width_a, starts[b] : starts[b] + width_b]
             block += torch.bincount(places, minlength=math.prod(shape)).view(shape)[:, 1:, 1:]
-        return (counts * self.scales)[:, self._above].flatten()
+        return counts[:, self._above].flatten()
 
     def read(self, value):
         """Symmetric counts (n_classes, D, D) of the D states of all columns; 0 within a column."""
         out = torch.zeros(self.n_classes, *self._above.shape, dtype=value.dtype)
-        out[:, self._above] = value.view(self.n_classes, -1) / self.scales[self._above]
+        out[:, self._above] = value.view(self.n_classes, -1)
         return out + out.transpose(1, 2)
 
 

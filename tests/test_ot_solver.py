@@ -208,13 +208,38 @@ def test_an_overflow_is_undone(monkeypatch):
     """Weights over 37 decades, beyond what scalings of float32 can hold."""
     retreats = []
     retreat = _Scalings.retreat
-    monkeypatch.setattr(_Scalings, "retreat", lambda self: (retreats.append(1), retreat(self)))
+    monkeypatch.setattr(_Scalings, "retreat", lambda self: retreats.append(1) or retreat(self))
     C = costs(0, 60, 80, dtype=torch.float32)
     a, b = (torch.logspace(-37, 0, 60), torch.logspace(0, -37, 80))
     result = sinkhorn(C, 1e-3, a / a.sum(), b / b.sum(), tol=1e-2)
     assert retreats
     assert result.error <= 1e-2
     assert bool(result.f.isfinite().all() and result.g.isfinite().all())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("solve", [sinkhorn, sinkhorn_symmetric])
+def test_one_cost_that_is_not_finite_is_refused(solve, value, backend):
+    C = costs(0, 9, 9)
+    C[3, 5] = value
+    with pytest.raises(ValueError, match="C must be finite"):
+        solve(C, 0.5, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("distance", [30.0, 1e4])
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_point_far_from_all_others_is_served_as_it_should_be(side, distance, dtype):
+    """All its entries in the first kernel are smaller than the numbers hold: cut off there, they look alike."""
+    points_of = [points(0, 40, 2), points(1, 50, 2)]
+    points_of[side][0] = distance
+    C = resolve_cost("sqeuclidean").matrix(*points_of)
+    reg = float(C.mean()) / 40
+    result, exact = sinkhorn(C.to(dtype), reg), sinkhorn(C, reg, tol=1e-9, max_iter=20000, backend="pot")
+    assert result.status == "converged"
+    torch.testing.assert_close(result.value.double(), exact.value, rtol=1e-4, atol=0)
+    assert float((result.plan - exact.plan).abs().sum()) <= 1e-2
 
 
 def test_a_scaling_that_vanishes_at_the_end_leaves_no_infinite_potential(monkeypatch):

@@ -112,7 +112,7 @@ def test_blocks_do_not_matter(name, monkeypatch):
     random = np.random.default_rng(0)
     rows = [(random.normal(size=D).tolist(), int(random.integers(-1, 2))) for _ in range(40)]
     whole = SUMS[name]().evaluate([records(rows)])
-    monkeypatch.setattr(TransportQuery, "BLOCK_RECORDS", 8)
+    monkeypatch.setattr(TransportQuery, "LEAST_RECORDS", 1)
     monkeypatch.setattr(TransportQuery, "BLOCK_ENTRIES", 9)
     torch.testing.assert_close(SUMS[name]().evaluate([records(rows)]), whole, rtol=1e-4, atol=1e-5)
 

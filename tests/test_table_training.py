@@ -54,7 +54,6 @@ def labelled_mixture():
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
-    "pairs, scaled": PairQuery(WIDTHS, N_CLASSES, 2.5),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
     "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
@@ -77,9 +76,8 @@ def test_one_record_moves_magnitudes_by_their_sensitivity_at_most(row):
     assert query.contribution(Records(np.array([row]))).double().norm() <= query.sensitivity
 
 
-@pytest.mark.parametrize("scale", [1.0, 2.5])
-def test_pairs_are_counted(scale):
-    query = PairQuery((2, 3), scale=scale)
+def test_pairs_are_counted():
+    query = PairQuery((2, 3))
     rows = Records(torch.tensor([[0, 2], [0, 2], [1, 0], [-1, 1]]), torch.zeros(4, dtype=torch.long))
     (table,) = query.read(query.evaluate([rows]))
     assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]
@@ -233,15 +231,34 @@ def test_labels_are_as_likely_as_their_probabilities_say_and_their_number_is_exa
     random = torch.Generator().manual_seed(0)
     logits = torch.randn(3000, 3, generator=random).log_softmax(1)
     wanted = torch.tensor([1000, 1200, 800])
-    labels = draw_labels(logits, wanted, random)
+    states = torch.arange(3000)[:, None]
+    labels = draw_labels(logits, states, wanted, 3000, random)
     assert torch.equal(torch.bincount(labels), wanted)
     likely = logits.exp().square().sum(1).mean()
     assert logits.exp().gather(1, labels[:, None]).mean() == pytest.approx(float(likely), abs=0.02)
 
 
 def test_only_wanted_classes_are_drawn():
-    labels = draw_labels(torch.zeros(7, 3), torch.tensor([0, 7, 0]), torch.Generator().manual_seed(0))
+    states = torch.zeros(7, 1, dtype=torch.long)
+    labels = draw_labels(torch.zeros(7, 3), states, torch.tensor([0, 7, 0]), 1, torch.Generator().manual_seed(0))
     assert labels.tolist() == [1] * 7
+
+
+@pytest.mark.parametrize("n", [300, 4000])
+def test_states_have_each_class_about_as_often_as_expected(n):
+    random = torch.Generator().manual_seed(0)
+    states = torch.randint(5, (n, 4), generator=random) + 5 * torch.arange(4)
+    logits = torch.randn(20, 3, generator=random)[states].sum(1).log_softmax(1)
+    chances = logits.exp().double()
+    wanted = chances.sum(0).round().long()
+    wanted[0] += n - wanted.sum()
+    labels = draw_labels(logits, states, wanted, 20, random)
+    one_hot = torch.nn.functional.one_hot(labels, 3).double()
+    errors, variances = (
+        torch.zeros(20, 3).double().index_add_(0, states.flatten(), part.repeat_interleave(4, 0))
+        for part in (one_hot - chances, chances * (1 - chances))
+    )
+    assert errors.square().mean() < 0.4 * variances.mean()  # independent ones: about 1 times
 
 
 # --- Labels ----------------------------------------------------------------------------------------------------------
@@ -320,6 +337,25 @@ def test_the_mixture_has_the_two_way_marginals(refinements, noise_multiplier):
         joint = (mixture.weights[:, c, None] * mixture.frequencies[:, 3 * a : 3 * a + 3]).T
         made = joint @ mixture.frequencies[:, 3 * b : 3 * b + 3]
         assert 0.5 * np.abs(truth / len(codes) - made.numpy()).sum() < 0.02
+
+
+def test_of_many_classes_naive_bayes_is_what_is_left_in_noise():
+    random = np.random.default_rng(0)
+    labels = random.integers(6, size=6000)
+    codes = (labels[:, None] // [1, 2, 3] + (random.random((6000, 3)) < 0.2)) % 3
+    chosen = TabularSettings(3, prior=3.0, **QUICK)
+    releases = [GaussianRelease("one-way", 5.0, 1.0), GaussianRelease("two-way", 500.0, 1.0)]
+    source, counts = (
+        ArraySource(torch.from_numpy(codes), torch.from_numpy(labels)),
+        torch.bincount(torch.from_numpy(labels)),
+    )
+    mixture = train_tabular(
+        source, counts.double(), FORM, GaussianMechanism(releases, noise_seed=0), chosen,
+        random=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    joint = mixture.weights.T @ mixture.frequencies
+    truth = np.stack([np.bincount(codes[labels == c, j], minlength=3) for c in range(6) for j in range(3)]) / 6000
+    assert np.abs(joint.numpy().reshape(18, 3) - truth).max() < 0.01
 
 
 def test_public_settings_of_the_budget():

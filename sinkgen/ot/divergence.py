@@ -61,10 +61,9 @@ def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
-    _check_finite(C=C)
     reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
     a, b = _check_weights("a", a, C, -2), _check_weights("b", b, C, -1)
-    return backend.solve(C, reg, a, b, tol, max_iter)
+    return _solved(backend, backend.solve, C, reg, a, b, tol, max_iter)
 
 
 def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torch"):
@@ -109,11 +108,10 @@ def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torc
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
-    _check_finite(C=C)
     if C.shape[-1] != C.shape[-2]:
         raise ValueError(f"C must be square, got {tuple(C.shape)}")
     reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
-    return backend.solve_symmetric(C, reg, _check_weights("a", a, C, -1), tol, max_iter)
+    return _solved(backend, backend.solve_symmetric, C, reg, _check_weights("a", a, C, -1), tol, max_iter)
 
 
 def entropic_cost(
@@ -401,6 +399,16 @@ class _StreamedValue(torch.autograd.Function):
         cloud = streamed.PointCloud(x, y, ctx.problem.cost, ctx.rows)
         gradients = streamed.gradients(cloud, ctx.problem.reg, *solution, *ctx.needs_input_grad[:2])
         return *(None if part is None else grad_value * part for part in gradients), None, None, None, None
+
+
+def _solved(backend, solve, C, *problem):
+    """Return the result for costs given by the caller."""
+    if backend is not solver:
+        _check_finite(C=C)
+    try:
+        return solve(C, *problem)
+    except solver.CostsNotFinite:  # it is told without a pass over the costs
+        raise ValueError("C must be finite") from None
 
 
 def _backend(name):

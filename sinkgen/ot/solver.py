@@ -16,6 +16,8 @@ CHECK_EVERY = 5
 FIRST_CHECKS = {0: 2, 2: 3}  # easy problems are solved at once
 # The product of two such scalings is still far inside float32.
 LARGEST_LOG_SCALING = 25.0
+# Sums of a column of K that are smaller may be of entries that were cut off.
+FAR_COLUMN = 1e-26
 # Smaller weights, zero above all, are taken as this: too small to be felt, and large enough to be divided by.
 NO_WEIGHT = 1e-20
 
@@ -116,12 +118,10 @@ class _Scalings:
 
     @classmethod
     def start(cls, C, a, b):
-        """Start where K lies in [0, 1] with a 1 in every row and column: nothing can overflow or vanish."""
+        """Start where K lies in [0, 1] with a 1 in every row: nothing can overflow, and a row cannot vanish."""
         if min(float(a.amin()), float(b.amin())) <= NO_WEIGHT:
             return cls._start_padded(C, a, b, (a <= NO_WEIGHT).unsqueeze(-1), (b <= NO_WEIGHT).unsqueeze(-2))
-        f = C.amin(-1)
-        kernel = C - f.unsqueeze(-1)  # of which only the memory is used again
-        return cls(C, a, b, f, kernel.amin(-2), padded=False, kernel=kernel)
+        return cls(C, a, b, C.amin(-1), torch.zeros_like(b), padded=False)
 
     @classmethod
     def _start_padded(cls, C, a, b, no_a, no_b):
@@ -153,13 +153,20 @@ class _Scalings:
         return FIRST_CHECKS.get(n_iter, expected)
 
     def iterate(self, omega, count):
-        """Take ``count`` steps; return the error of the columns were the rows exact."""
+        """Take ``count`` steps; return :meth:`column_error`."""
         for _ in range(count):
             self.left = relaxed_step(self.left, self.a, self.row_sums, omega)
             self.right = relaxed_step(self.right, self.b, _product(self.transposed, self.left), omega)
             self.row_sums = _product(self.kernel, self.right)
-        # Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
-        return float(marginal_error(self.b, self.right, _product(self.transposed, self.a / self.row_sums)))
+        return self.column_error()
+
+    def column_error(self):
+        """Return the error of the columns were the rows exact, infinite where it cannot be told.
+
+        Relaxed scalings are off by far more than the next plain step: measured there, errors compare across omega.
+        """
+        sums = _product(self.transposed, self.a / self.row_sums)
+        return float(marginal_error(self.b, self.right, sums)) if float(sums.amin()) > FAR_COLUMN else math.inf
 
     def extent(self):
         """Return the largest absolute logarithm of the scalings; infinite where one is zero or not finite."""
@@ -173,12 +180,13 @@ class _Scalings:
         return 2.0 * float(marginal_error(self.a, self.right, self.row_sums))
 
     def retreat(self):
-        """Undo what overflowed: go back to the potentials absorbed last, and take one step that cannot."""
+        """Undo what overflowed: from the potentials absorbed last, take one step that cannot; return its error."""
         f, C, reg = self.f.unsqueeze(-1), self.C, self.reg
         self.g = (f - C).div_(reg).add_(self.a.log().unsqueeze(-1)).logsumexp(-2).mul_(-reg)
         g = self.g.unsqueeze(-2)
         self.f = (g - C).div_(reg).add_(self.b.log().unsqueeze(-2)).logsumexp(-1).mul_(-reg)
         self.take_kernel(reg)
+        return self.column_error()
 
     def finish(self):
         """Make the rows exact."""
@@ -216,8 +224,7 @@ def _converge(scalings, target, floor, max_iter):
         n_iter += count
         extent = 0.0 if error <= target else scalings.extent()
         if not math.isfinite(error + extent):
-            scalings.retreat()
-            relaxation, error = _Relaxation(floor), math.inf
+            relaxation, error = _Relaxation(floor), scalings.retreat()
             continue
         relaxation.observe(error, count)
         if extent > LARGEST_LOG_SCALING:

@@ -157,8 +157,9 @@ class _Sweeps:
         return 2.0 * float(marginal_error(self.a, self.a, sums))
 
     def retreat(self):
-        """Start anew after an overflow."""
+        """Start anew after an overflow; return the error, which is not known yet."""
         self.f, self.next_g = torch.zeros_like(self.f), torch.zeros_like(self.g)
+        return math.inf
 
     def finish(self):
         """Make the rows exact."""

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from sinkgen.frequencies import project_simplex, smooth_frequencies
+from sinkgen.sampling import Records
 from sinkgen.table_queries import MarginalQuery, PairQuery, pair_mask
 
 # How large an average count has to be, in standard deviations of its noise, for a release to be worth its share.
@@ -30,10 +31,6 @@ class States(NamedTuple):
     widths: tuple
     ordered: tuple
     optional: tuple
-
-    def with_label(self, n_classes):
-        """With one more column, the label."""
-        return States((*self.widths, n_classes), (*self.ordered, 0), (*self.optional, *[False] * n_classes))
 
 
 class OneWay(NamedTuple):
@@ -61,7 +58,7 @@ class Marginals(NamedTuple):
     Attributes
     ----------
     one_way : Tensor of shape (n_classes, D)
-    two_way : Tensor of shape (n_classes, D, D)
+    two_way : Tensor of shape (n_classes, D, D), or (1, D, D)
     one_way_weight, two_way_weight : Tensor of the same shapes
         Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
     unit : float
@@ -86,7 +83,7 @@ def drowned(n_records, states, n_classes, cell_counts, n_pools, shares, mechanis
     n_records : float
     states : States
     n_classes : int
-        Classes that get marginals of their own.
+        Classes that get two-way marginals of their own.
     cell_counts : sequence of int
         Number of cells of each column whose cells are counted.
     n_pools : int
@@ -137,8 +134,8 @@ def smoothed(shares, states, noise):
     return out
 
 
-def measure_pairs(one_way, source, total, states, scale, mechanism, relative):
-    """Release the two-way marginals of each class, and put them beside the one-way ones.
+def measure_pairs(one_way, source, total, states, n_classes, mechanism, relative):
+    """Release the two-way marginals, of each class or of all together, and put them beside the one-way ones.
 
     Parameters
     ----------
@@ -147,8 +144,8 @@ def measure_pairs(one_way, source, total, states, scale, mechanism, relative):
     total : float
         Number of records.
     states : States
-    scale : float
-        See :class:`~sinkgen.table_queries.PairQuery`.
+    n_classes : int
+        1 for pairs over all classes.
     mechanism : GaussianMechanism
         Charged with "two-way", if there are two columns.
     relative : float
@@ -159,14 +156,15 @@ def measure_pairs(one_way, source, total, states, scale, mechanism, relative):
     Marginals
     """
     shares, noise = one_way
-    n_classes, widths = len(shares), states.widths
+    widths = states.widths
     one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
     two_way = weight = torch.zeros(n_classes, sum(widths), sum(widths))
     if len(widths) > 1:
-        query = PairQuery(widths, n_classes, scale)
-        two_way = mechanism.release("two-way", query, source).float() / total
-        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total / query.scales.float()
-        own = shares.clamp_min(0)
+        query = PairQuery(widths, n_classes)
+        taken = source if n_classes > 1 else source.map(_without_labels)
+        two_way = mechanism.release("two-way", query, taken).float() / total
+        pair_noise = mechanism.noise_multiplier("two-way") * query.sensitivity / total
+        own = (shares if n_classes > 1 else shares.sum(0, keepdim=True)).clamp_min(0)
         of_class = (own.sum(1) / len(widths)).clamp_min(TINY)
         expected = own[:, :, None] * own[:, None, :] / of_class[:, None, None]
         # Half: each pair of columns stands twice in the symmetric matrix.
@@ -175,15 +173,8 @@ def measure_pairs(one_way, source, total, states, scale, mechanism, relative):
     return Marginals(shares, two_way, unit / one_way_variance, unit * weight, float(unit))
 
 
-def label_scale(n_columns):
-    """How much less noise pairs with the label get than others: they take half of the squared sensitivity.
-
-    Examples
-    --------
-    >>> label_scale(2), label_scale(9)
-    (1.0, 2.0)
-    """
-    return max(1.0, math.floor(8 * math.sqrt((n_columns - 1) / 2)) / 8)
+def _without_labels(records):
+    return Records(records.values, records.labels.clamp_max(0))  # -1 stays: a record without a class counts nowhere
 
 
 def naive_bayes(one_way, states):

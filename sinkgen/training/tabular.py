@@ -20,11 +20,12 @@ from sinkgen.table_queries import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.cells import learn_cells
 from sinkgen.training.labelling import POOLS, learn_labelling, pool_labelling
-from sinkgen.training.marginals import States, drowned, label_scale, measure_one_way, measure_pairs, naive_bayes
+from sinkgen.training.marginals import States, drowned, measure_one_way, measure_pairs, naive_bayes
 
-MOST_CLASSES = 4  # so many get two-way marginals each; beyond, the label is one more column
+MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
 
 
@@ -156,10 +157,9 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     """
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     states = States(form.widths, form.ordered, form.optional)
-    is_split = n_classes <= MOST_CLASSES or len(form.columns) == 1
-    n_split, coded_states = (n_classes, states) if is_split else (1, states.with_label(n_classes))
+    n_split = n_classes if n_classes <= MOST_CLASSES else 1
     n_fine = [form.cell_counts[j] for j in form.fine]
-    unasked = drowned(total, coded_states, n_split, n_fine, len(POOLS), settings.shares, mechanism)
+    unasked = drowned(total, states, n_split, n_fine, len(POOLS), settings.shares, mechanism)
     asked = settings.shares.keys() - unasked
     cell_shares = form.cell_shares
     if "cells" in asked:
@@ -168,20 +168,15 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     source = source.map(partial(_as_states, form))
     steps = {"refinements": settings.refinements}
     one_way_rows = ["one-way", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
+    one_way = measure_one_way(source, total, states, n_classes, one_way_rows, mechanism)
+    simple = Mixture(*naive_bayes(one_way, states))
     if "two-way" in unasked:
-        one_way = measure_one_way(source, total, states, n_classes, one_way_rows, mechanism)
-        weights, frequencies = naive_bayes(one_way, states)
-        return ProductMixture(weights, frequencies, form.widths, *cells)
-    coded = source if is_split else source.map(_label_as_column)
-    one_way = measure_one_way(coded, total, coded_states, n_split, one_way_rows, mechanism)
-    scale = 1.0 if is_split else label_scale(len(form.columns))
-    marginals = measure_pairs(one_way, coded, total, coded_states, scale, mechanism, settings.relative)
-    fit = Fit(marginals, coded_states.widths, smoother(coded_states, settings), settings.prior)
-    mixture = fit_members(fit, base_logits(one_way, coded_states), settings, random, progress("public fits"))
+        return ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
+    marginals = measure_pairs(one_way, source, total, states, n_split, mechanism, settings.relative)
+    fit = Fit(marginals, form.widths, smoother(states, settings), settings.prior)
+    mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements)):
-        mixture = refine(mixture, fit, coded, total, coded_states.widths, mechanism, settings)
-    if not is_split:
-        mixture = _column_as_label(mixture, n_classes)
+        mixture = refine(mixture, fit, source, total, form.widths, mechanism, settings)
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
     labelled = learn_labelling(made, settings.own_share, random)
     return pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
@@ -198,23 +193,7 @@ def _as_states(form, records):
     return Records(form.states(records.values), records.labels)
 
 
-def _label_as_column(records):
-    codes = torch.cat([records.values, records.labels[:, None].to(records.values)], 1)
-    return Records(codes, torch.zeros_like(records.labels))
-
-
-def _column_as_label(mixture, n_classes):
-    weights = mixture.weights * mixture.frequencies[:, -n_classes:]
-    return Mixture(weights / weights.sum(), mixture.frequencies[:, :-n_classes])
-
-
 # --- What is released ------------------------------------------------------------------------------------------------
-
-
-def base_logits(one_way, states):
-    """Logits (D,) of the one-way marginals. States for missing or other cells that do not stand out are never drawn."""
-    shares = one_way.shares.sum(0)
-    return torch.where(one_way.absent(states), torch.full_like(shares, -60.0), shares.clamp_min(1e-4).log())
 
 
 def refine(mixture, fit, source, total, widths, mechanism, settings):
@@ -328,14 +307,15 @@ class Fit:
 
     def _slopes(self, frequencies, weights):
         """Gradient of the weighted squares in frequencies and weights."""
-        in_frequencies, in_weights = torch.zeros_like(frequencies), torch.zeros_like(weights)
-        for c, (one_way, two_way, one_way_weight, two_way_weight) in enumerate(zip(*self.marginals[:4], strict=True)):
-            own = weights[:, c, None]
-            one = one_way_weight * (own.T @ frequencies - one_way)
-            two = torch.addmm(two_way, (own * frequencies).T, frequencies, beta=-1).mul_(two_way_weight)
-            moved = frequencies @ two
-            in_frequencies += 2 * own * (one + 2 * moved)
-            in_weights[:, c] = 2 * ((one + moved) * frequencies).sum(1)
+        one_way, two_way, one_way_weight, two_way_weight, _ = self.marginals
+        one = one_way_weight * (weights.T @ frequencies - one_way)
+        in_frequencies, in_weights = 2 * weights @ one, 2 * frequencies @ one.T
+        for c, (pairs, weight) in enumerate(zip(two_way, two_way_weight, strict=True)):
+            classes = slice(c, c + 1) if len(two_way) > 1 else slice(None)
+            own = weights[:, classes].sum(1, keepdim=True)
+            moved = frequencies @ torch.addmm(pairs, (own * frequencies).T, frequencies, beta=-1).mul_(weight)
+            in_frequencies += 4 * own * moved
+            in_weights[:, classes] += 2 * (moved * frequencies).sum(1, keepdim=True)
         return in_frequencies, in_weights
 
 
@@ -347,18 +327,38 @@ def _add_served(slopes, frequencies, weights, served):
     return in_frequencies, slopes[1] + 2 * (states * frequencies).sum(1, keepdim=True) + 2 * classes
 
 
-def fit_members(fit, base, settings, random, progress):
-    """Mixtures from starts of their own, together: a mixture of ``members * components`` components."""
+def fit_members(fit, simple, absent, settings, random, progress):
+    """Mixtures from starts of their own, together: a mixture of ``members * components`` components.
+
+    Every component belongs to a class at first, and starts, and is held by the prior, near naive Bayes' frequencies of
+    that class: the less is known of pairs of columns, the more of naive Bayes is left.
+
+    Parameters
+    ----------
+    fit : Fit
+    simple : Mixture
+        Naive Bayes: one component a class.
+    absent : Tensor of shape (D,)
+        States that are never drawn.
+    settings : TabularSettings
+    random : torch.Generator
+    progress : callable
+    """
     cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
     n = max(1, min(settings.members, int(EFFORT / cost)))
-    members = [_member(fit, base, settings, random) for _ in progress(range(n))]
+    members = [_member(fit, simple, absent, settings, random) for _ in progress(range(n))]
     weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
     return Mixture(weights / weights.sum(), frequencies)
 
 
-def _member(fit, base, settings, random):
-    shape = (settings.components, len(base))
-    classes = fit.marginals.one_way.sum(1).clamp_min(1e-4).log()
-    offsets = settings.spread * torch.randn(shape, generator=random)
-    class_logits = classes + torch.randn(settings.components, len(classes), generator=random)
+def _member(fit, simple, absent, settings, random):
+    shares, k = simple.weights.sum(0).clamp_min(1e-4), settings.components
+    n_classes = len(shares)
+    places = (torch.arange(max(0, k - n_classes)) + 0.5) / max(1, k - n_classes)
+    more = torch.searchsorted(shares.cumsum(0) / shares.sum(), places).clamp_max(n_classes - 1)
+    own = torch.cat([torch.arange(n_classes), more])
+    base = torch.where(absent, -60.0, simple.frequencies[own].clamp_min(1e-4).log())
+    offsets = settings.spread * torch.randn(base.shape, generator=random)
+    elsewhere = 1 - F.one_hot(own, n_classes).float()
+    class_logits = shares.log() - OWN_CLASS * elsewhere + torch.randn(elsewhere.shape, generator=random)
     return fit.run(base, offsets, class_logits, settings.steps, settings.learning_rate)

@@ -1,0 +1,161 @@
+"""Many public tables, ours beside noisy naive Bayes: where is it ahead, beyond the spread of seeds?
+
+    python benchmarks/tables_against_naive_bayes.py --protocol tabular.py >> rows.jsonl
+    python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables wine classes7-5000 --seeds 5
+    python benchmarks/tables_against_naive_bayes.py --summary rows.jsonl
+
+Tables come with scikit-learn or are made up; seven tenths are fitted, and the rest (2,000 rows at most) is the test
+table. Both methods get the same declared schema: twelve even bins a number, all categories, the classes. One JSON row a
+fit goes to stdout. The summary has means over seeds; a score is behind where its mean is below naive Bayes' by more
+than the standard deviation of their difference, seed by seed.
+"""
+
+import argparse
+import json
+import runpy
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn import datasets
+from sklearn.model_selection import train_test_split
+from tables import made_up, naive_bayes
+
+from sinkgen import Column, DPSinkhornGenerator
+
+N_BINS, MOST_TEST_ROWS = 12, 2000
+SCORES = {"lr": 1, "rf": 1, "gb": 1, "tvd1": -1, "tvd2": -1}  # and whether more is better
+
+
+def bundled(name):
+    """A table of scikit-learn; targets that are numbers are cut into four classes, digits are 16 columns."""
+    data = getattr(datasets, f"load_{name}")(as_frame=name != "digits")
+    X, y = data.data, data.target
+    if name == "digits":
+        means = data.images.reshape(-1, 4, 2, 4, 2).mean((2, 4)).reshape(len(y), -1)
+        X, y = pd.DataFrame(means), pd.Series(y)
+    if name == "diabetes":
+        y = pd.qcut(y, 4, labels=False)
+    return X.rename(columns=lambda column: f"x{column}"), "c" + y.astype(str)
+
+
+def classes(n_classes, n):
+    """Clusters of ``n_classes`` classes in ten columns, every second one cut into six categories."""
+    X, y = datasets.make_classification(
+        n, 10, n_informative=6, n_redundant=2, n_classes=n_classes, n_clusters_per_class=2, random_state=n_classes
+    )
+    X = pd.DataFrame(X).rename(columns=lambda column: f"x{column}")
+    for column in X.columns[::2]:
+        X[column] = "v" + pd.qcut(X[column], 6, labels=False).astype(str)
+    return X, pd.Series(y).map("c{}".format)
+
+
+def independent(n_classes, n):
+    """Columns that are independent within each class, as naive Bayes has it: eight of five categories."""
+    random = np.random.default_rng(n_classes)
+    y = random.choice(n_classes, n, p=random.dirichlet(np.full(n_classes, 3.0)))
+    columns = {}
+    for j in range(8):
+        ends = random.dirichlet(np.full(5, 2.0), n_classes).cumsum(1)[y, :-1]
+        columns[f"x{j}"] = [f"v{state}" for state in (random.random(n)[:, None] > ends).sum(1)]
+    return pd.DataFrame(columns), pd.Series(y).map("c{}".format)
+
+
+def many_kinds(n):
+    """The made-up table of ``benchmarks/tables.py``, its dates as days and without missing cells."""
+    X, y = made_up(n, 0)
+    X["date"] = (X["date"] - X["date"].min()).dt.days
+    as_text = ["boolean", *X.columns[X.dtypes == "category"]]
+    return X.fillna({"nullable": 0}).astype(dict.fromkeys(as_text, str)), pd.Series(y)
+
+
+TABLES = {name: (bundled, name) for name in ("iris", "wine", "breast_cancer", "digits", "diabetes")}
+TABLES |= {f"classes{k}-{n}": (classes, k, n) for n in (500, 5000, 50_000) for k in (3, 7, 15)}
+TABLES |= {f"independent{k}-{n}": (independent, k, n) for n in (500, 5000, 50_000) for k in (2, 7)}
+TABLES |= {f"kinds-{n}": (many_kinds, n) for n in (500, 5000, 50_000)}
+
+
+def declared(X):
+    """A schema of everything, as if the table were public; it is."""
+    schema = {}
+    for name, column in X.items():
+        if column.dtype.kind in "iuf":
+            ends = np.linspace(column.min(), column.max() + (column.dtype.kind != "f"), N_BINS + 1)
+            ends = np.unique(ends.round()) if column.dtype.kind != "f" else ends
+            schema[name] = Column(bounds=(column.min(), column.max()), edges=tuple(ends.tolist()))
+        else:
+            schema[name] = sorted(column.unique())
+    return schema
+
+
+def run(name, epsilon, seed, methods, evaluate):
+    """Rows of one table, split, and budget."""
+    make, *given = TABLES[name]
+    X, y = make(*given)
+    schema, labels = declared(X), sorted(y.unique())
+    X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
+    X_test, y_test = X_test[:MOST_TEST_ROWS], y_test[:MOST_TEST_ROWS]
+    for method in methods:
+        start = time.process_time()
+        if method == "naive-bayes":
+            gen = naive_bayes(X, y, schema, labels, epsilon, 1e-5)
+        else:
+            gen = DPSinkhornGenerator(epsilon, 1e-5, schema=schema, classes=labels, random_state=seed).fit(X, y)
+        seconds = time.process_time() - start
+        X_new, y_new = gen.sample(len(X), random_state=seed)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [str(Path(folder) / f"{part}.csv") for part in ("train", "test", "synthetic")]
+            for path, rows, of_rows in zip(paths, (X, X_test, X_new), (y, y_test, y_new), strict=True):
+                rows.assign(label=np.asarray(of_rows)).to_csv(path, index=False)
+            found = evaluate(*paths, "label")
+        scores = {model: float(found[model]["auc"]) for model in ("lr", "rf", "gb")}
+        scores |= {f"tvd{k}": float(found[f"tvd{k}_mean"]) for k in (1, 2)}
+        scores = {what: round(score, 4) for what, score in scores.items()}
+        yield {"table": name, "epsilon": epsilon, "seed": seed, "method": method, **scores, "cpu": round(seconds, 1)}
+
+
+def summary(rows):
+    """Means of each table and budget, and the scores in which naive Bayes is ahead beyond the spread."""
+    rows = pd.DataFrame(rows).drop_duplicates(["table", "epsilon", "seed", "method"], keep="last")
+    wide = rows.set_index(["table", "epsilon", "seed", "method"])[[*SCORES, "cpu"]].unstack("method")
+    ours, other = (wide.xs(method, axis=1, level="method") for method in ("sinkgen", "naive-bayes"))
+    groups, scores, ahead = ["table", "epsilon"], list(SCORES), (other - ours)[list(SCORES)] * pd.Series(SCORES)
+    mean, spread = ahead.groupby(groups).mean(), ahead.groupby(groups).std()
+    behind = (mean > spread.fillna(0)) & (mean > 0)
+    text = [part[scores].groupby(groups).mean().map("{:.3f}".format).agg(" ".join, axis=1) for part in (ours, other)]
+    table = pd.concat(text, axis=1, keys=["ours", "naive Bayes"])
+    table["behind in"] = [
+        ", ".join(f"{what} {mean.loc[at, what]:.3f} ({spread.loc[at, what]:.3f})" for what in scores if row[what])
+        for at, row in behind.iterrows()
+    ]
+    return table.assign(seeds=ahead.groupby(groups).size(), cpu=ours["cpu"].groupby(groups).mean().round(1))
+
+
+def main():
+    """Parse; fit and score, or sum up."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--protocol", help="script of the common protocol")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--epsilons", nargs="+", type=float, default=[0.1, 1.0, 10.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=["sinkgen", "naive-bayes"], default=["sinkgen", "naive-bayes"])
+    parser.add_argument("--summary", nargs="+", type=Path, help="files of rows; fits nothing, later rows count")
+    arguments = parser.parse_args()
+    if arguments.summary:
+        rows = [json.loads(line) for path in arguments.summary for line in path.read_text().splitlines()]
+        print(summary(rows).to_string())
+        return
+    if not arguments.protocol:
+        parser.error("give --protocol or --summary")
+    evaluate = runpy.run_path(arguments.protocol)["evaluate"]
+    for name in arguments.tables:
+        for epsilon in arguments.epsilons:
+            for seed in range(arguments.seeds):
+                for row in run(name, epsilon, seed, arguments.methods, evaluate):
+                    print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
