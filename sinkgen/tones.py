@@ -15,6 +15,7 @@ from sinkgen.pixels import to_pixels, to_rows
 
 N_BINS = 128
 N_KNOTS = 513
+N_CELLS = 4096
 ROUNDS = 3
 LARGEST_NOISE = 0.05  # norm of a histogram's noise from which on its curves would follow it
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
@@ -126,7 +127,7 @@ class Tones:
 
         def follow(part, i):
             curves.append(_curve(part, wanted[i], self._edges[i]))
-            return interpolate(part, *curves[-1])
+            return _follow(part, curves[-1])
 
         images = follow(draws, 3)
         for _ in range(ROUNDS):
@@ -136,12 +137,23 @@ class Tones:
 
     def apply(self, images, curves):
         """Images (m, D) in [0, 1] after the curves of :meth:`fit_curves`."""
-        images = interpolate(images, *curves[0])
+        images = _follow(images, curves[0])
         for details, finer, rest, brightness in curves[1:].split(4):
             parts = self._parts(images)[:3]
-            parts = [interpolate(part, *curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
-            images = interpolate(sum(parts), *brightness)
+            parts = [_follow(part, curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
+            images = _follow(sum(parts), brightness)
         return images
+
+
+def _follow(values, curve):
+    """The curve's heights at values of any shape; constant beyond its ends."""
+    # On an even grid a place is found by a multiplication, ten times as fast as by a search among the knots.
+    low, high = float(curve[0, 0]), float(curve[0, -1])
+    heights = interpolate(torch.linspace(low, high, N_CELLS + 1), *curve)
+    place = (values - low).mul_(N_CELLS / max(high - low, 1e-12)).clamp_(0, N_CELLS * (1 - 2.0**-20))
+    cell = place.int()
+    start, rise = (part.index_select(0, cell.flatten()).view_as(values) for part in (heights, heights.diff()))
+    return start.addcmul_(rise, place - cell)
 
 
 def _bins(values, edges):
