@@ -108,7 +108,7 @@ def auto_steps(mu):
 
 def auto_moments(mu):
     """Share of the budget of the second moments: little budget, more, for directions that are not found are lost."""
-    return min(0.3, 0.1 / mu ** (1 / 3))
+    return min(0.3, max(0.06, 0.1 / mu ** (1 / 3)))
 
 
 def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
