@@ -12,6 +12,7 @@ from sinkgen.frequencies import interpolate, shrink_frequencies
 
 RATIO, N_BINS = 1.2, 24
 N_QUANTILES = 65
+STANDS_OUT = 2.0  # standard deviations of its noise that a frequency over all classes must exceed
 
 
 def radius_bins(lengths, largest):
@@ -23,7 +24,8 @@ def radius_bins(lengths, largest):
 def fit_radii(counts, expected, largest, noise_scale):
     """Quantiles of the lengths of offsets, by class; post-processing.
 
-    A class's frequencies are shrunk to those of all classes, and these to the expected ones.
+    A class's frequencies are shrunk to those of all classes, and these to the expected ones. A class that has none of
+    the lengths that stand out over all has those of all.
 
     Parameters
     ----------
@@ -43,13 +45,18 @@ def fit_radii(counts, expected, largest, noise_scale):
     prior = torch.bincount(radius_bins(expected, largest), minlength=N_BINS).double() / len(expected)
     sizes = counts.sum(1).clamp_min(1.0)
     total = float(sizes.sum())
-    pooled = shrink_frequencies(counts.sum(0) / total, prior, noise_scale * math.sqrt(len(counts)) / total)
+    pooled_noise = noise_scale * math.sqrt(len(counts)) / total
+    pooled = shrink_frequencies(counts.sum(0) / total, prior, pooled_noise)
+    # A length that does not stand out over all classes is drawn in none: what noise leaves of far bins shows.
+    seen = pooled > STANDS_OUT * pooled_noise
+    seen = seen if seen.any() else prior > 0
     edges = largest * RATIO ** torch.arange(-N_BINS, 1, dtype=torch.float64)
     edges[0] = 0
-    ranks = torch.linspace(0, 1, N_QUANTILES, dtype=torch.float64)
+    ranks = torch.linspace(1e-9, 1, N_QUANTILES, dtype=torch.float64)  # rank 0 would be below empty bins
     rows = []
     for count, size in zip(counts, sizes, strict=True):
-        own = shrink_frequencies(count / size, pooled, noise_scale / float(size))
+        own = shrink_frequencies(count / size, pooled, noise_scale / float(size)) * seen
+        own = own if own.sum() > 0 else pooled
         reached = torch.cat([torch.zeros(1, dtype=torch.float64), own.cumsum(0)])
         rows.append(interpolate(ranks * reached[-1], reached, edges))
     return torch.stack(rows).float()

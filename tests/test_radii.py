@@ -38,3 +38,11 @@ def test_draws_have_the_quantiles(random):
     drawn = draw_radii(quantiles.expand(20000, -1), random)
     ranks = torch.tensor([0.1, 0.5, 0.9])
     torch.testing.assert_close(drawn.quantile(ranks), ranks.square(), rtol=0.05, atol=0.01)
+
+
+def test_noise_in_far_bins_is_not_drawn(random):
+    counts = torch.stack([counted(1 + torch.rand(5000, generator=random)) for _ in range(5)])
+    noise = 60 * torch.randn(5, N_BINS, generator=random, dtype=torch.float64)
+    radii = fit_radii(counts + noise, torch.rand(500, generator=random), 10.0, 60.0)
+    assert float(radii.max()) < 2.5
+    assert float(radii.min()) > 0.5
