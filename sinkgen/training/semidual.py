@@ -149,9 +149,9 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     offsets = Offsets(points, classes, view, moved.potentials, space)
     warps = fit_warps(form.warps() if settings.deform else None, points, space, variances)
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
-    variation = find_variation(source, counts, offsets, warps, variances, mechanism, random)
+    factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
     weights = (counts / counts.sum()).float()
-    mixture = Mixture(points, classes, moved.mass, *variation, warp_factors, texture, weights, NO_CURVES)
+    mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights, NO_CURVES)
     return replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random)), space
 
 

@@ -122,9 +122,9 @@ def find_variation(source, counts, offsets, warps, variances, mechanism, random)
         return rows if warps is None else warps.remainders(serving, rows)
 
     expected = _gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
-    query = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
-    noisy = mechanism.release("radii", query, source)
-    radii = fit_radii(noisy, expected, query.largest, mechanism.noise_multiplier("radii"))
+    lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
+    noisy = mechanism.release("radii", lengths, source)
+    radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)
     clips = radii[:, round(CLIP_RANK * (radii.shape[1] - 1))].clamp_min(1e-12)
 
     def scaled(records):
