@@ -154,11 +154,8 @@ def covariance_factors(moments, counts, noise_scale):
     -------
     Tensor of shape (n_classes, d, d)
     """
-    factors = []
-    for blend, scale in _blends(moments, counts, noise_scale):
-        values, vectors = torch.linalg.eigh(blend)
-        factors.append((vectors * spectrum(values, scale * math.sqrt(2 * len(blend))).sqrt()).float())
-    return torch.stack(factors)
+    spectra = _spectra(moments, counts, noise_scale)
+    return torch.stack([(vectors * kept.sqrt()).float() for _, kept, vectors in spectra])
 
 
 def shape_factors(moments, counts, noise_scale, prior):
@@ -178,12 +175,10 @@ def shape_factors(moments, counts, noise_scale, prior):
     Tensor of shape (n_classes, d, d)
     """
     factors = []
-    for blend, scale in _blends(moments, counts, noise_scale):
-        values, vectors = torch.linalg.eigh(blend)
-        kept = spectrum(values, scale * math.sqrt(2 * len(blend)))
+    for trace, kept, vectors in _spectra(moments, counts, noise_scale):
         hidden = vectors[:, kept == 0]
         inside = hidden.T * prior @ hidden
-        missing = (blend.trace() - kept.sum()).clamp_min(TINY)  # where all is noise, the prior is all there is
+        missing = (trace - kept.sum()).clamp_min(TINY)  # where all is noise, the prior is all there is
         expected, within = torch.linalg.eigh(inside)
         filled = (missing * expected / expected.sum().clamp_min(1e-30)).clamp_min(0)
         known = vectors[:, kept > 0] * kept[kept > 0].sqrt()
@@ -191,8 +186,8 @@ def shape_factors(moments, counts, noise_scale, prior):
     return torch.stack(factors)
 
 
-def _blends(moments, counts, noise_scale):
-    """Each class's mean moment, shrunk towards the one pooled over classes, and the noise of its diagonal entries."""
+def _spectra(moments, counts, noise_scale):
+    """Of each class's mean moment, shrunk towards the pooled one: trace, eigenvalues less their noise, eigenvectors."""
     d, n_classes = moments.shape[-1], len(moments)
     pooled = moments.sum(0) / counts.sum()
     pooled_noise = math.sqrt(n_classes) * noise_scale / counts.sum()
@@ -202,4 +197,6 @@ def _blends(moments, counts, noise_scale):
         noise_energy = own_noise**2 * d * (d + 1) / 2
         own = (1 - noise_energy / excess.clamp_min(1e-30)).clamp(0, 1)
         scale = torch.hypot(own * own_noise, (1 - own) * pooled_noise)
-        yield (own * moment + (1 - own) * pooled).double(), scale
+        blend = (own * moment + (1 - own) * pooled).double()
+        values, vectors = torch.linalg.eigh(blend)
+        yield blend.trace(), spectrum(values, scale * math.sqrt(2 * d)), vectors

@@ -17,7 +17,7 @@ from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
 from sinkgen.tones import NO_CURVES
-from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps
+from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian
 from sinkgen.training.views import cost_scale, make_view
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
@@ -141,9 +141,9 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     counts = counts.clamp_min(1.0)
     space, variances, texture = find_space(source, float(counts.sum()), form, mechanism)
     classes = allot_points(counts, space, mechanism, settings)
-    start = _gaussian(len(classes), variances, random)
+    start = gaussian(len(classes), variances, random)
     view = make_view(cost, space, 0.5 * start)
-    scale = cost_scale(view, *space.lift(_gaussian(512, variances, random)).split(256))
+    scale = cost_scale(view, *space.lift(gaussian(512, variances, random)).split(256))
     moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
     points = shrink_points(view.coordinates(), classes, moved.noise)
     offsets = Offsets(points, classes, view, moved.potentials, space)
@@ -153,10 +153,6 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     weights = (counts / counts.sum()).float()
     mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights, NO_CURVES)
     return replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random)), space
-
-
-def _gaussian(n, variances, random):
-    return torch.randn(n, len(variances), generator=random) * variances.sqrt()
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------

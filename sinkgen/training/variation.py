@@ -121,7 +121,7 @@ def find_variation(source, counts, offsets, warps, variances, mechanism, random)
         serving, rows = offsets(records)
         return rows if warps is None else warps.remainders(serving, rows)
 
-    expected = _gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
+    expected = gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
     lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", lengths, source)
     radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)
@@ -136,5 +136,6 @@ def find_variation(source, counts, offsets, warps, variances, mechanism, random)
     return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
 
 
-def _gaussian(n, variances, random):
+def gaussian(n, variances, random):
+    """Normal draws (n, d) with the given variances (d,); public."""
     return torch.randn(n, len(variances), generator=random) * variances.sqrt()
