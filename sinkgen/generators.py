@@ -12,12 +12,16 @@ from torch import nn
 from torch.nn import functional as F
 
 from sinkgen._validation import check_choice
+from sinkgen.tilt import POOL, Features, keep_one
 
 LATENT_DIM = 32
+BLOCK = 4096  # draws at once
 
 
 class Particles(nn.Module):
     """Draws from a released mixture: a point by its mass, its variation; of images deformation, texture and tones.
+
+    Where the mixture is tilted, one of several such draws.
 
     Parameters
     ----------
@@ -41,7 +45,15 @@ class Particles(nn.Module):
 
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
-        return torch.cat([self._draw(part, generator) for part in labels.split(4096)])
+        if not self.mixture.tilts.shape[1]:
+            return torch.cat([self._draw(part, generator) for part in labels.split(BLOCK)])
+        return torch.cat([self._draw_tilted(part, generator) for part in labels.split(BLOCK // POOL)])
+
+    def _draw_tilted(self, labels, generator):
+        pools = self._draw(labels.repeat_interleave(POOL), generator)
+        features = Features(self.mixture.waves)(self.space.project(pools)).view(len(labels), POOL, -1)
+        odds = torch.einsum("mkq,mq->mk", features, self.mixture.tilts[labels])
+        return pools.view(len(labels), POOL, -1)[torch.arange(len(labels)), keep_one(odds, generator)]
 
     def _draw(self, labels, generator):
         records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)

@@ -60,7 +60,11 @@ def make_plan(training, epsilon, delta, form, missing, given, accountant):
         main, steps = "gradients", {"gradients": settings.steps}
     else:
         mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
-        auto = {"steps": semidual.auto_steps(mu), "moments": semidual.auto_moments(mu)}
+        auto = {
+            "steps": semidual.auto_steps(mu),
+            "moments": semidual.auto_moments(mu),
+            "features": semidual.auto_features(mu),
+        }
         settings = semidual.SemidualSettings(**auto | given)
         shares = semidual.shares(form, settings)
         main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}

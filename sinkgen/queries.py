@@ -198,6 +198,40 @@ class RadiusQuery(SumQuery):
         return value.view(self.n_classes, N_RADII)
 
 
+class FeatureQuery(SumQuery):
+    """Sums, by class, of features of norm 1. Sensitivity 1.
+
+    Parameters
+    ----------
+    features : sinkgen.tilt.Features
+    n_classes : int
+    rows : callable
+        Maps records to the coordinates (m, d) that features are of, each from its own record alone.
+    """
+
+    BLOCK = 4096  # records whose features are held at once
+
+    sensitivity = 1.0
+
+    def __init__(self, features, n_classes, rows):
+        self.features, self.n_classes, self.rows = features, n_classes, rows
+        self.size = n_classes * features.size
+
+    def contribution(self, records):
+        """Clipped sums of one chunk; a record of no class counts nowhere."""
+        sums = torch.zeros(self.n_classes, self.features.size, dtype=torch.float64, device=records.values.device)
+        for start in range(0, len(records), self.BLOCK):
+            block = records.take(slice(start, start + self.BLOCK))
+            features = clip_rows(self.features(self.rows(block)), 1.0).double()
+            own = block.labels >= 0
+            sums.index_add_(0, block.labels[own], features[own])
+        return sums.flatten()
+
+    def read(self, value):
+        """Sums, (n_classes, 2 q)."""
+        return value.view(self.n_classes, -1)
+
+
 class MeanQuery(SumQuery):
     """Sum of the records' differences to a point, each clipped. Sensitivity ``clip``.
 

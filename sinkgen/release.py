@@ -76,6 +76,10 @@ class Mixture:
     tones : Tensor of shape (n_curves, 2, k)
         Curves that bring the draws to the records' tones, see :class:`sinkgen.tones.Tones`; none where records are no
         images.
+    waves : Tensor of shape (d, q)
+        Of the features that choose among draws, see :class:`sinkgen.tilt.Features`; q = 0 where nothing does.
+    tilts : Tensor of shape (n_classes, 2 q)
+        Of draws of class c, the odds to be kept are ``exp(tilts[c] @ features)``.
     """
 
     points: torch.Tensor
@@ -87,6 +91,8 @@ class Mixture:
     texture: torch.Tensor
     class_weights: torch.Tensor
     tones: torch.Tensor
+    waves: torch.Tensor
+    tilts: torch.Tensor
 
     def draw(self, labels, generator):
         """One draw for each label: Tensor of shape (len(labels), d)."""

@@ -21,8 +21,9 @@ from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
 from sinkgen.tones import NO_CURVES
 
-# Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins.
-FORMAT_VERSION = 5
+# Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
+# version 5 no tilts.
+FORMAT_VERSION = 6
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -141,6 +142,8 @@ def _upgrade(tensors):
     if "factors" not in tensors:
         return tensors
     added = {
+        "waves": torch.zeros(tensors["points"].shape[1], 0),
+        "tilts": torch.zeros(len(tensors["factors"]), 0),
         "radii": torch.zeros(len(tensors["factors"]), 0),
         "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
         "texture": torch.zeros(len(tensors["centre"])),

@@ -11,11 +11,21 @@ import torch
 
 from sinkgen.generators import Particles
 from sinkgen.ot import sinkhorn_symmetric
-from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, ToneQuery, TransportQuery, class_slices, sort_by_class
+from sinkgen.queries import (
+    FeatureQuery,
+    MeanQuery,
+    MomentQuery,
+    NormQuery,
+    ToneQuery,
+    TransportQuery,
+    class_slices,
+    sort_by_class,
+)
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
+from sinkgen.tilt import WORTH, fit_tilt, make_features
 from sinkgen.tones import NO_CURVES
 from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian
 from sinkgen.training.views import cost_scale, make_view
@@ -26,6 +36,8 @@ MOMENTS_AND_POINTS = 0.76
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02
 TONE_DRAWS = 2048
+FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
+TILT_DRAWS, LEAST_TILT_DRAWS = 40_960, 1024  # over all classes, and of each
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
 MOST_POINTS = 100
@@ -64,6 +76,8 @@ class SemidualSettings:
         Whether deformations of images are learned.
     moments : float
         Share of the budget of the second moments that show the directions.
+    features : float
+        Share of the budget, beside the others', of the mean features that tilt the mixture; 0 for none.
     """
 
     steps: int
@@ -77,6 +91,7 @@ class SemidualSettings:
     floor: float = 0.2
     deform: bool = True
     moments: float = 0.1
+    features: float = 0.0
 
     def reg_at(self, step):
         """Regularisation of a step, as a share of the mean cost."""
@@ -98,7 +113,9 @@ def shares(form, settings):
     warps = {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else {}
     tones = {"tones": TONES_SHARE} if form.tones() is not None else {}
     main = {"moments": settings.moments, "points": MOMENTS_AND_POINTS - settings.moments}
-    return SHARES | main | warps | tones
+    # Where records are no images the mixture has what it needs: tilts gained nothing there.
+    features = {"features": settings.features} if settings.features and form.tones() is not None else {}
+    return SHARES | main | warps | tones | features
 
 
 def auto_steps(mu):
@@ -109,6 +126,11 @@ def auto_steps(mu):
 def auto_moments(mu):
     """Share of the budget of the second moments: little budget, more, for directions that are not found are lost."""
     return min(0.3, max(0.06, 0.1 / mu ** (1 / 3)))
+
+
+def auto_features(mu):
+    """Share of the budget of the mean features: none where noise would drown them."""
+    return FEATURES_SHARE if mu >= FEATURES_FROM else 0.0
 
 
 def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
@@ -151,8 +173,12 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
     weights = (counts / counts.sum()).float()
-    mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights, NO_CURVES)
-    return replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random)), space
+    untilted = {"waves": torch.zeros(points.shape[1], 0), "tilts": torch.zeros(len(counts), 0)}
+    mixture = Mixture(
+        points, classes, moved.mass, factors, radii, warp_factors, texture, weights, NO_CURVES, **untilted
+    )
+    mixture = replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random))
+    return find_tilts(source, counts, mixture, space, form, mechanism, settings, random), space
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------
@@ -209,6 +235,29 @@ def find_tones(source, counts, mixture, space, form, mechanism, random):
     labels = torch.multinomial(mixture.class_weights, TONE_DRAWS, replacement=True, generator=random)
     draws = Particles.of(mixture, space, form).draw(labels, random)
     return tones.fit_curves(frequencies, draws, mechanism.noise_multiplier("tones") * query.sensitivity / count)
+
+
+def find_tilts(source, counts, mixture, space, form, mechanism, settings, random):
+    """The mixture, tilted towards the mean features of each class's records."""
+    if "features" not in shares(form, settings):
+        return mixture
+    particles = Particles.of(mixture, space, form)
+
+    def draw(labels):
+        return space.project(particles.draw(labels, random))
+
+    features = make_features(draw(torch.multinomial(mixture.class_weights, 1024, True, generator=random)), random)
+    query = FeatureQuery(features, len(counts), lambda records: space.project(records.values))
+    means = mechanism.release("features", query, source) / counts[:, None]
+    noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
+    n = max(LEAST_TILT_DRAWS, TILT_DRAWS // len(counts))
+    tilts = [
+        fit_tilt(means[c], features(draw(torch.full((n,), c))), float(noise[c]), float(counts[c]))
+        for c in range(len(counts))
+    ]
+    if min(tilt.worth for tilt in tilts) > WORTH:
+        return mixture
+    return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
 
 
 # --- The algorithm ---------------------------------------------------------------------------------------------------

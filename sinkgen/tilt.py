@@ -1,0 +1,133 @@
+"""Of several draws one is kept, so that the draws' mean features agree with the records'.
+
+A mixture's draws differ from the records in ways that none of its numbers can express. The means of many bounded
+features tell where: they are released once, by class, and the mixture is tilted towards them, as little as explains
+them.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+N_WAVES = 1024
+WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distance between draws
+POOL = 4  # draws of which one is kept
+STEPS = 50
+WORTH = 0.97  # share of draws of equal weight that a tilt is worth, from which on it is not worth making
+
+
+class Features(NamedTuple):
+    """Random Fourier features: all of norm 1, and their means tell distributions apart.
+
+    Attributes
+    ----------
+    waves : Tensor of shape (d, q)
+        Frequencies; there are 2 q features.
+
+    References
+    ----------
+    .. [1] Rahimi, Recht, "Random Features for Large-Scale Kernel Machines", 2007.
+    .. [2] Harder, Adamczewski, Park, "DP-MERF: Differentially Private Mean Embeddings with Random Features for
+       Practical Privacy-Preserving Data Generation", AISTATS 2021: they train a network on such means.
+
+    Examples
+    --------
+    >>> features = Features(torch.ones(3, 5))
+    >>> bool(torch.allclose(features(torch.randn(7, 3)).norm(dim=1), torch.ones(7))), features.size
+    (True, 10)
+    """
+
+    waves: torch.Tensor
+
+    @property
+    def size(self):
+        """Number of features, 2 q."""
+        return 2 * self.waves.shape[1]
+
+    def __call__(self, coordinates):
+        """Features (m, 2 q) of coordinates (m, d)."""
+        phases = coordinates @ self.waves.to(coordinates)
+        return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(self.waves.shape[1])
+
+
+def make_features(draws, random):
+    """Features whose kernels are as wide as the distances between draws (m, d) suggest; public."""
+    distance = torch.cdist(*draws.chunk(2)).median().clamp_min(1e-12)
+    widths = distance * torch.tensor(WIDTHS).repeat_interleave(N_WAVES // len(WIDTHS))
+    return Features(torch.randn(draws.shape[1], N_WAVES, generator=random) / widths)
+
+
+class Tilt(NamedTuple):
+    """Exponential weights of draws.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (2 q,)
+        A draw with features phi has the odds ``exp(weights @ phi)``.
+    worth : float
+        Effective share of the draws under these odds, 1 where all are equal.
+    """
+
+    weights: torch.Tensor
+    worth: float
+
+
+def fit_tilt(mean, draws, noise_scale, count):
+    """The tilt of a class's draws towards its records' mean features; post-processing.
+
+    The posterior mode: as far from the draws, in relative entropy, as a mean that is off by its noise and by the
+    records' and draws' own randomness is worth. Its dual is convex.
+
+    Parameters
+    ----------
+    mean : Tensor of shape (2 q,)
+        Noisy.
+    draws : Tensor of shape (m, 2 q)
+        Features of draws.
+    noise_scale : float
+        Standard deviation of the noise of each entry of the mean.
+    count : float
+        Noisy number of records.
+
+    Returns
+    -------
+    Tilt
+
+    References
+    ----------
+    .. [1] Altun, Smola, "Unifying Divergence Minimization and Statistical Inference via Convex Duality", COLT 2006.
+
+    Examples
+    --------
+    >>> draws = torch.eye(2).repeat(500, 1)
+    >>> odds = draws[:2] @ fit_tilt(torch.tensor([0.7, 0.3]), draws, 0.0, 1e9).weights
+    >>> torch.softmax(odds, 0)
+    tensor([0.5993, 0.4007])
+    """
+    worth = 1 / (1 / count + 1 / len(draws))  # records and draws, as if they were one sample
+    ridge = worth * noise_scale**2 + 1 / draws.shape[1]
+    wanted = mean.double().numpy()
+
+    def dual(weights):
+        odds = draws @ torch.from_numpy(weights).float()
+        reached = torch.softmax(odds, 0) @ draws
+        value = float(torch.logsumexp(odds.double(), 0)) - wanted @ weights + 0.5 * ridge * (weights @ weights)
+        return value, reached.double().numpy() - wanted + ridge * weights
+
+    found = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    weights = torch.from_numpy(found.x).float()
+    return Tilt(weights, float(1 / (torch.softmax(draws @ weights, 0).square().sum() * len(draws))))
+
+
+def keep_one(odds, random):
+    """Which draw of each pool is kept, (m,), by odds (m, k) in the logarithmic domain.
+
+    Examples
+    --------
+    >>> keep_one(torch.tensor([[0.0, 50.0], [50.0, 0.0]]), torch.Generator().manual_seed(0))
+    tensor([1, 0])
+    """
+    return torch.multinomial(torch.softmax(odds, 1), 1, generator=random)[:, 0]
