@@ -13,7 +13,7 @@ SILENT = [path for path in sorted(PACKAGE.rglob("*.py")) if path.name not in {"l
 # Layers, from the bottom; a module imports from its own layer's siblings listed here or from below only.
 LAYERS = [
     {"exceptions", "_validation", "_version", "_durable", "streams", "frequencies", "pixels"},
-    {"accounting", "ot", "sampling", "journal", "space", "warps", "texture", "tones", "augment", "balance"},
+    {"accounting", "ot", "sampling", "journal", "space", "warps", "texture", "tones", "tilt", "augment", "balance"},
     {"product"},
     {"mechanism", "ledger", "budget", "data", "progress"},
     {"queries", "generators"},

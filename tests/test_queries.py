@@ -12,6 +12,7 @@ from sinkgen.ot import MixedCost, resolve_cost
 from sinkgen.queries import (
     CountQuery,
     CrossGradientQuery,
+    FeatureQuery,
     LabelledCost,
     MagnitudeQuery,
     MeanQuery,
@@ -25,6 +26,7 @@ from sinkgen.queries import (
     sort_by_class,
 )
 from sinkgen.sampling import Records
+from sinkgen.tilt import Features
 from sinkgen.tones import Tones
 
 D, N_CLASSES = 3, 2
@@ -56,6 +58,7 @@ SUMS = {
     "count": lambda: CountQuery(N_CLASSES),
     "norm": lambda: NormQuery(torch.zeros(D), 10.0),
     "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.values - 1),
+    "features": lambda: FeatureQuery(Features(torch.eye(D)), N_CLASSES, lambda r: 2 * r.values - 1),
     "tones": lambda: ToneQuery(Tones((1, D))),
     "mean": lambda: MeanQuery(torch.full((D,), 0.5), 2.0),
     "moment": lambda: MomentQuery(D, 1.5),
