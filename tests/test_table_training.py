@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
-from sinkgen.balance import balanced_states, draw_labels
+from sinkgen.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn, NumberColumn, fine_edges
 from sinkgen.frequencies import smooth_frequencies
@@ -259,6 +259,15 @@ def test_only_wanted_classes_are_drawn():
     states = torch.zeros(7, 1, dtype=torch.long)
     labels = draw_labels(torch.zeros(7, 3), states, torch.tensor([0, 7, 0]), 1, torch.Generator().manual_seed(0))
     assert labels.tolist() == [1] * 7
+
+
+def test_of_many_records_labels_are_independent_and_as_many_as_are_wanted():
+    random, n = torch.Generator().manual_seed(0), MOST_BALANCED + 1
+    states, wanted = torch.zeros(n, 1, dtype=torch.long), torch.tensor([n // 3, n - n // 3])
+    logits = torch.randn(n, 2, generator=random)
+    labels = draw_labels(logits, states, wanted, 1, random)
+    assert torch.equal(torch.bincount(labels), wanted)
+    assert (labels == 1)[logits[:, 1] > logits[:, 0]].double().mean() > 0.75
 
 
 @pytest.mark.parametrize("n", [300, 4000])
