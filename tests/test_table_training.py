@@ -32,6 +32,7 @@ from sinkgen.training.marginals import (
     measure_marginals,
     naive_bayes,
     share_of_one_way,
+    smoothed,
 )
 from sinkgen.training.tabular import TabularSettings, auto_settings, prior_of, smoother, train_tabular
 
@@ -489,6 +490,24 @@ def test_one_component_a_class_has_its_marginals():
     assert (weights.diagonal() > 0).all()
     assert frequencies[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0], abs=1e-5)
     assert frequencies[2].tolist() == pytest.approx([0.3, 0.7, 1.0, 0.0], abs=1e-5)  # nothing known of it: as all
+
+
+def test_cells_that_count_nowhere_do_not_bend_the_others_of_their_column():
+    counted = torch.tensor([[0.05, 0.15, 0.3, 0.1], [0.1, 0.2, 0.0, 0.6]])  # half of the first column's cells are
+    _, frequencies = naive_bayes(OneWay(counted, 1e-6), States((2, 2), (0, 0), (False,) * 4))
+    assert frequencies[0, :2].diff() == pytest.approx(0.5, abs=0.02)
+    assert frequencies[1].tolist() == pytest.approx([1 / 3, 2 / 3, 0, 1], abs=0.02)
+
+
+def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
+    random = torch.Generator().manual_seed(0)
+    hill = torch.exp(-0.5 * ((torch.arange(20.0) - 10) / 4).square()) / 100
+    shares = torch.stack([hill, hill * torch.linspace(0.5, 1.5, 20), 2 * hill]).double()
+    noisy = shares + 0.005 * torch.randn(3, 20, generator=random).double()
+    found = smoothed(noisy, States((20,), (20,), (False,) * 20), 0.005)
+    assert (found - shares).norm() < 0.5 * (noisy - shares).norm()
+    exact = smoothed(shares, States((20,), (20,), (False,) * 20), 0.0)
+    assert torch.allclose(exact, shares, atol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
