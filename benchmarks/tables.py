@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.model_selection import train_test_split
 
 from sinkgen import DPSinkhornGenerator, Schema
@@ -27,13 +28,12 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.budget import split_budget
 from sinkgen.data.labels import declared_labels
 from sinkgen.data.table import Rows, table_format
+from sinkgen.frequencies import project_simplex
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.release import Release
 from sinkgen.sampling import ArraySource
 from sinkgen.table_queries import MarginalQuery
-from sinkgen.training import marginals
-from sinkgen.training.marginals import OneWay, States
 
 
 def made_up(n, seed):
@@ -65,12 +65,17 @@ def naive_bayes(X, y, schema, classes, epsilon, delta):
     source = ArraySource(form.states(form.encode(Rows(X))), labels.encode(y))
     query = MarginalQuery(form.widths, len(labels.classes))
     counts = GaussianMechanism(releases, delta).release("one-way", query, source)
-    one_way = OneWay(counts / counts.sum() * len(form.widths), 0.0)
-    weights, frequencies = marginals.naive_bayes(one_way, States(form.widths, form.ordered, form.optional))
+    weights = torch.diag(project_simplex(counts.sum(1) / counts.sum()))
+    frequencies = torch.cat([_frequencies(part) for part in counts.split(form.widths, 1)], 1)
     cells = (form.cell_states, form.cell_shares.expand(len(weights), -1))
     mixture = ProductMixture(weights, frequencies, form.widths, *cells)
     spent = PrivacySpent.of(releases, delta, "auto", form.assumptions)
     return DPSinkhornGenerator.from_release(Release(mixture, mixture.class_weights, form, labels, spent))
+
+
+def _frequencies(counts):
+    totals = counts.sum(1, keepdim=True)
+    return torch.stack([project_simplex(row) for row in torch.where(totals > 0, counts / totals, 0.0)])
 
 
 def score(protocol, train, test, synthetic, label):

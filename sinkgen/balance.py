@@ -5,6 +5,7 @@ import torch
 
 BLOCKS = 1024  # of records whose labels are drawn at once
 SWEEPS = 2
+MOST_BALANCED = 100_000  # records; of more, independent labels are as good
 PULL = 0.5  # logits by which a count that is off by one pulls labels back, a record at a time
 
 
@@ -73,7 +74,7 @@ def draw_labels(logits, states, wanted, n_states, generator):
     Labels are not independent: those draws are likelier in which each state has each class as often as expected, as
     if ``exp(-PULL / 2 * squared errors of these counts)`` were a factor of their probability. Gibbs sampling [1]_, a
     block of records at a time. So the randomness of a few hundred labels hardly shows in the counts that a classifier
-    learns from.
+    learns from. Of many records it would not anyway: they are independent, but for how many there are of each class.
 
     Parameters
     ----------
@@ -101,7 +102,10 @@ def draw_labels(logits, states, wanted, n_states, generator):
     [4, 2]
     """
     logits = _to_class_counts(logits.double(), wanted)
-    labels = torch.from_numpy(_balanced(logits, states.numpy(), n_states, generator))
+    if len(logits) > MOST_BALANCED:
+        labels = (logits - torch.empty_like(logits).exponential_(generator=generator).log_()).argmax(1)
+    else:
+        labels = torch.from_numpy(_balanced(logits, states.numpy(), n_states, generator))
     return _exact(labels, logits, wanted, generator)
 
 

@@ -47,6 +47,7 @@ class MarginalQuery(SumQuery):
     widths : sequence of int
         Number of states of each column.
     n_classes : int
+        1 for counts over all classes.
     """
 
     def __init__(self, widths, n_classes=1):
@@ -76,6 +77,7 @@ class PairQuery(SumQuery):
     widths : sequence of int
         Number of states of each column; at least two columns.
     n_classes : int
+        1 for counts over all classes.
     """
 
     def __init__(self, widths, n_classes=1):
@@ -104,6 +106,39 @@ class PairQuery(SumQuery):
         return out + out.transpose(1, 2)
 
 
+class JointQuery(SumQuery):
+    """Several queries on the same records in one release, each with its share of the squared sensitivity.
+
+    A record moves the value of query i by at most its sensitivity, and so ``sqrt(share_i) / sensitivity_i`` times that
+    value by at most ``sqrt(share_i)``; shares sum to 1: the sensitivity is 1. The noise of query i's value is then
+    ``sensitivity_i / sqrt(share_i)`` times the release's.
+
+    Parameters
+    ----------
+    queries : sequence of SumQuery
+    shares : sequence of float
+        Positive, sum 1.
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, queries, shares):
+        self.queries = tuple(queries)
+        self.scales = [math.sqrt(share) / query.sensitivity for query, share in zip(queries, shares, strict=True)]
+        self.size = sum(query.size for query in queries)
+
+    def contribution(self, records):
+        """Scaled sums of one chunk."""
+        queries = [query._at(records.values.device) for query in self.queries]
+        parts = zip(queries, self.scales, strict=True)
+        return ROUNDING_MARGIN * torch.cat([scale * query.contribution(records).double() for query, scale in parts])
+
+    def read(self, value):
+        """What each query reads."""
+        parts = zip(self.queries, self.scales, value.split([query.size for query in self.queries]), strict=True)
+        return tuple(query.read(part / scale) for query, scale, part in parts)
+
+
 def pair_mask(widths):
     """Which entries (D, D) belong to two different columns.
 
@@ -122,9 +157,10 @@ def _starts(widths):
 
 
 def _known_classes(records, n_classes):
-    """Codes (m, n_columns) and labels (m,) of the records that have a class."""
-    known = (records.labels >= 0) & (records.labels < n_classes)
-    return records.values[known].long(), records.labels[known].long()
+    """Codes (m, n_columns) and labels (m,) of the records that have a class; one class is all of them together."""
+    labels = records.labels if n_classes > 1 else records.labels.clamp_max(0)
+    known = (labels >= 0) & (labels < n_classes)
+    return records.values[known].long(), labels[known].long()
 
 
 def _one_hot_by_class(records, widths, n_classes):

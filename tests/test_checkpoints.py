@@ -52,7 +52,7 @@ def quick_tables(patch):
     patch.setattr(
         "sinkgen.training.tabular.auto_settings",
         lambda mu, n_columns, **facts: TabularSettings(
-            n_columns, cell_share=0.05, label_share=0.02, refinement_share=0.3, **settings
+            cell_share=0.05, label_share=0.02, refinement_share=0.3, **settings
         ),
     )
 

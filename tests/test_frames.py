@@ -18,7 +18,7 @@ DAY = datetime.datetime(2024, 1, 1)
 def quick_fit(monkeypatch):
     quick = {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
     made = tabular.TabularSettings
-    monkeypatch.setattr(tabular, "TabularSettings", lambda n, **given: made(n, **{**given, **quick}))
+    monkeypatch.setattr(tabular, "TabularSettings", lambda **given: made(**{**given, **quick}))
 
 
 @pytest.fixture(params=["polars", "pyarrow"])

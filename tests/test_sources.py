@@ -223,7 +223,7 @@ def watched_fit(X, y=None, **given):
 def test_passes_over_files_are_told_file_by_file(folder):
     told, seen = watched_fit(folder, "answer", epsilon=0.2)
     passes = list(dict.fromkeys(what for what, _, _ in told if what.startswith("pass: ")))
-    releases = ("bounds", "categories", "bins", "labels", "cells", "one-way", "two-way", "labelling")
+    releases = ("bounds", "categories", "bins", "labels", "cells", "marginals", "labelling")
     assert passes[:5] == [f"pass: {what}" for what in ("check", *releases[:4])]
     assert sorted(passes[5:]) == sorted(f"pass: {what}" for what in releases[4:])  # in which order, the noise decides
     for what in passes:

@@ -17,7 +17,7 @@ from sinkgen.training import tabular
 @pytest.fixture(autouse=True)
 def quick_fit(monkeypatch):
     quick = {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
-    monkeypatch.setattr(tabular, "TabularSettings", lambda n, **given: SETTINGS(n, **{**given, **quick}))
+    monkeypatch.setattr(tabular, "TabularSettings", lambda **given: SETTINGS(**{**given, **quick}))
 
 
 SETTINGS = tabular.TabularSettings

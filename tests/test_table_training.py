@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
-from sinkgen.balance import balanced_states, draw_labels
+from sinkgen.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn, NumberColumn, fine_edges
 from sinkgen.frequencies import smooth_frequencies
@@ -21,11 +21,20 @@ from sinkgen.mechanism import GaussianMechanism
 from sinkgen.product import ProductMixture
 from sinkgen.sampling import ArraySource, Records
 from sinkgen.table_metadata import merge_cells
-from sinkgen.table_queries import CellMagnitudeQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
+from sinkgen.table_queries import CellMagnitudeQuery, JointQuery, LabelGainQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.training.cells import shares_within
 from sinkgen.training.labelling import learn_labelling
-from sinkgen.training.marginals import OneWay, States, drowned, measure_one_way, naive_bayes
-from sinkgen.training.tabular import TabularSettings, auto_settings, smoother, train_tabular
+from sinkgen.training.marginals import (
+    LEAST_SHARE,
+    OneWay,
+    States,
+    drowned,
+    measure_marginals,
+    naive_bayes,
+    share_of_one_way,
+    smoothed,
+)
+from sinkgen.training.tabular import TabularSettings, auto_settings, prior_of, smoother, train_tabular
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
@@ -54,6 +63,8 @@ def labelled_mixture():
 QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
+    "pairs of all": PairQuery(WIDTHS),
+    "both": JointQuery([MarginalQuery(WIDTHS, N_CLASSES), PairQuery(WIDTHS)], [0.3, 0.7]),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
     "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
@@ -82,6 +93,13 @@ def test_pairs_are_counted():
     (table,) = query.read(query.evaluate([rows]))
     assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]
     assert torch.equal(table, table.T)
+
+
+def test_each_of_two_joint_queries_reads_its_own():
+    parts = [MarginalQuery(WIDTHS, N_CLASSES), PairQuery(WIDTHS)]
+    joint, chunks = JointQuery(parts, [0.25, 0.75]), [records([(0, 1, 3, 1), (2, 1, 0, 0)])]
+    for part, value in zip(parts, joint.read(joint.evaluate(chunks)), strict=True):
+        assert torch.allclose(value, part.read(part.evaluate(chunks)), atol=1e-5)
 
 
 # --- Bins ------------------------------------------------------------------------------------------------------------
@@ -244,6 +262,15 @@ def test_only_wanted_classes_are_drawn():
     assert labels.tolist() == [1] * 7
 
 
+def test_of_many_records_labels_are_independent_and_as_many_as_are_wanted():
+    random, n = torch.Generator().manual_seed(0), MOST_BALANCED + 1
+    states, wanted = torch.zeros(n, 1, dtype=torch.long), torch.tensor([n // 3, n - n // 3])
+    logits = torch.randn(n, 2, generator=random)
+    labels = draw_labels(logits, states, wanted, 1, random)
+    assert torch.equal(torch.bincount(labels), wanted)
+    assert (labels == 1)[logits[:, 1] > logits[:, 0]].double().mean() > 0.75
+
+
 @pytest.mark.parametrize("n", [300, 4000])
 def test_states_have_each_class_about_as_often_as_expected(n):
     random = torch.Generator().manual_seed(0)
@@ -330,7 +357,7 @@ def trained(chosen, noise_multiplier):
 @pytest.mark.parametrize("refinements", [0, 2])
 @pytest.mark.parametrize("noise_multiplier", [0.0, 3.0])
 def test_the_mixture_has_the_two_way_marginals(refinements, noise_multiplier):
-    mixture = trained(TabularSettings(3, refinements=refinements, refinement_share=0.3, **QUICK), noise_multiplier)
+    mixture = trained(TabularSettings(refinements=refinements, refinement_share=0.3, **QUICK), noise_multiplier)
     codes, labels = dependent()
     for c, (a, b) in itertools.product(range(2), itertools.combinations(range(3), 2)):
         truth = np.histogram2d(codes[labels == c, a], codes[labels == c, b], bins=3, range=[[-0.5, 2.5]] * 2)[0]
@@ -343,8 +370,7 @@ def test_of_many_classes_naive_bayes_is_what_is_left_in_noise():
     random = np.random.default_rng(0)
     labels = random.integers(6, size=6000)
     codes = (labels[:, None] // [1, 2, 3] + (random.random((6000, 3)) < 0.2)) % 3
-    chosen = TabularSettings(3, prior=3.0, **QUICK)
-    releases = [GaussianRelease("one-way", 5.0, 1.0), GaussianRelease("two-way", 500.0, 1.0)]
+    chosen, releases = TabularSettings(**QUICK), [GaussianRelease("marginals", 5.0, 1.0)]
     source, counts = (
         ArraySource(torch.from_numpy(codes), torch.from_numpy(labels)),
         torch.bincount(torch.from_numpy(labels)),
@@ -361,14 +387,14 @@ def test_of_many_classes_naive_bayes_is_what_is_left_in_noise():
 def test_public_settings_of_the_budget():
     assert "refinements" not in auto_settings(0.27, 10).shares
     assert "refinements" in auto_settings(2.0, 10).shares
-    assert auto_settings(2.0, 1, has_cells=False, has_labels=False).shares == {"one-way": 1.0}
-    assert list(auto_settings(2.0, 1).shares) == ["cells", "labelling", "one-way"]
+    assert auto_settings(2.0, 1, has_cells=False, has_labels=False).shares == {"marginals": 1.0}
+    assert list(auto_settings(2.0, 1).shares) == ["cells", "labelling", "marginals"]
     for mu in (0.03, 0.3, 3.0):
         assert sum(auto_settings(mu, 10).shares.values()) == pytest.approx(1)
 
 
 def test_only_ordered_states_are_smoothed():
-    matrix = smoother(States((2, 4), (0, 3), (False,) * 6), TabularSettings(2))
+    matrix = smoother(States((2, 4), (0, 3), (False,) * 6), TabularSettings())
     assert torch.equal(matrix[:2, :2], torch.eye(2))
     assert torch.equal(matrix[5], torch.eye(6)[5])
     assert (matrix[2:5, 2:5] > 0).all()
@@ -383,25 +409,32 @@ def test_one_column_and_a_label():
 
 
 def test_releases_that_would_drown_are_not_asked():
-    states, shares = (
-        States((10, 10), (0, 0), (False,) * 20),
-        ["one-way", "two-way", "cells", "labelling", "refinements"],
-    )
+    states, charged = States((10, 10), (0, 0), (False,) * 20), {"marginals", "cells", "labelling", "refinements"}
 
     def found(n_records, noise_multiplier):
-        mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in shares], noise_seed=0)
-        return drowned(n_records, states, 2, [100], 3, shares, mechanism)
+        mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in charged], noise_seed=0)
+        return drowned(n_records, states, 2, [100], 3, 300, mechanism, charged)
 
     assert found(1.0, 0.0) == set()
     assert found(1e6, 10.0) == set()
-    assert found(20_000.0, 100.0) == {"labelling"}
-    assert found(10.0, 100.0) == {"cells", "two-way", "labelling", "refinements"}
+    assert found(30_000.0, 100.0) == {"labelling", "refinements"}
+    assert found(10.0, 100.0) == {"cells", "labelling", "refinements"}
+
+
+def test_the_more_noise_and_classes_the_more_of_it_one_way_marginals_get():
+    states = States((10, 10, 10), (0, 0, 0), (False,) * 30)
+    shares = [share_of_one_way(30_000.0, states, n_classes, 1, noise) for n_classes in (2, 6) for noise in (0, 30, 90)]
+    assert shares == sorted(shares[:3]) + sorted(shares[3:])
+    assert shares[0] == shares[3] == LEAST_SHARE
+    assert shares[1] < shares[4]
+    assert share_of_one_way(30_000.0, states, 6, 1, 1e4) == 1  # pairs would drown
+    assert share_of_one_way(30_000.0, States((10,), (0,), (False,) * 10), 2, 2, 0.0) == 1  # there are none
 
 
 @pytest.mark.parametrize("refinements", [0, 2])
 def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refinements):
     chosen = TabularSettings(
-        3, label_share=0.1, refinements=refinements, refinement_share=0.3 * (refinements > 0), **QUICK
+        label_share=0.1, refinements=refinements, refinement_share=0.3 * (refinements > 0), **QUICK
     )
     codes, labels = dependent(200)
     steps = {"refinements": refinements}
@@ -414,26 +447,67 @@ def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refineme
     assert mixture.weights.shape == (2, 2)
     assert mechanism.steps_done == {what: steps.get(what, 1) for what in chosen.shares}
     with pytest.raises(RuntimeError):
-        mechanism.release("two-way", MarginalQuery(FORM.widths), ArraySource(codes, labels))
+        mechanism.release("marginals", MarginalQuery(FORM.widths), ArraySource(codes, labels))
 
 
-def test_repeated_one_way_marginals_have_less_noise():
-    names = ["one-way", "two-way"]
+def test_repeated_marginals_have_less_noise():
+    names = ["marginals", "cells"]
     mechanism = GaussianMechanism(
-        [GaussianRelease("one-way", 10.0, 1.0), GaussianRelease("two-way", 5.0, 1.0)], noise_seed=0
+        [GaussianRelease("marginals", 10.0, 1.0), GaussianRelease("cells", 5.0, 1.0)], noise_seed=0
     )
-    states, source = States((500,), (0,), (False,) * 500), ArraySource(torch.zeros(1, 1), torch.zeros(1).long())
-    one_way = measure_one_way(source, 1.0, states, 1, names, mechanism)
-    assert one_way.noise == pytest.approx(20**0.5)
-    assert one_way.shares.std() == pytest.approx(20**0.5, rel=0.1)
+    states, source = States((50, 50), (0, 0), (False,) * 100), ArraySource(torch.zeros(1, 2), torch.zeros(1).long())
+    one_way, pairs = measure_marginals(source, 1.0, states, 1, 1, 0.25, names, mechanism)
+    assert one_way.noise == pytest.approx((20 * 2 / 0.25) ** 0.5)
+    assert one_way.shares.std() == pytest.approx(one_way.noise, rel=0.2)
+    assert pairs.noise == pytest.approx((20 / 0.75) ** 0.5)
+    assert pairs.shares[0, :50, 50:].std() == pytest.approx(pairs.noise, rel=0.1)
+
+
+@pytest.mark.parametrize("n_split", [1, 3])
+def test_pairs_stand_out_of_naive_bayes_where_columns_depend_on_each_other(n_split):
+    random = np.random.default_rng(0)
+    labels, shift = random.integers(3, size=5000), random.integers(8, size=5000)
+    independent = (random.integers(3, size=(5000, 4)) + labels[:, None]) % 8
+    states = States((8,) * 4, (0,) * 4, (False,) * 32)
+
+    def excess(codes, noise_multiplier):
+        source = ArraySource(torch.from_numpy(codes), torch.from_numpy(labels))
+        mechanism = GaussianMechanism([GaussianRelease("marginals", noise_multiplier, 1.0)], noise_seed=0)
+        one_way, pairs = measure_marginals(source, 5000.0, states, 3, n_split, 0.5, ["marginals"], mechanism)
+        return pairs.excess(*naive_bayes(one_way, states), states.widths, 5000.0)
+
+    dependent = (independent + shift[:, None]) % 8
+    for noise_multiplier in (0.0, 3.0):
+        assert excess(independent, noise_multiplier) < 0.2
+        assert excess(dependent, noise_multiplier) > 1
+    assert prior_of(excess(independent, 3.0)) > prior_of(excess(dependent, 3.0))
 
 
 def test_one_component_a_class_has_its_marginals():
     shares = torch.tensor([[0.3, 0.1, 0.4, 0.0], [0.0, 0.6, 0.6, 0.0], [0.0, 0.0, 0.0, -0.0]])
     weights, frequencies = naive_bayes(OneWay(shares, 1e-6), States((2, 2), (0, 0), (False, False, False, True)))
-    assert weights.diagonal().tolist() == pytest.approx([0.4, 0.6, 0.0])
-    assert frequencies[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0])
-    assert frequencies[2].tolist() == pytest.approx([0.3, 0.7, 1.0, 0.0])  # nothing known of it: as all
+    assert weights.diagonal().tolist() == pytest.approx([0.4, 0.6, 0.0], abs=1e-5)
+    assert (weights.diagonal() > 0).all()
+    assert frequencies[0].tolist() == pytest.approx([0.75, 0.25, 1.0, 0.0], abs=1e-5)
+    assert frequencies[2].tolist() == pytest.approx([0.3, 0.7, 1.0, 0.0], abs=1e-5)  # nothing known of it: as all
+
+
+def test_cells_that_count_nowhere_do_not_bend_the_others_of_their_column():
+    counted = torch.tensor([[0.05, 0.15, 0.3, 0.1], [0.1, 0.2, 0.0, 0.6]])  # half of the first column's cells are
+    _, frequencies = naive_bayes(OneWay(counted, 1e-6), States((2, 2), (0, 0), (False,) * 4))
+    assert frequencies[0, :2].diff() == pytest.approx(0.5, abs=0.02)
+    assert frequencies[1].tolist() == pytest.approx([1 / 3, 2 / 3, 0, 1], abs=0.02)
+
+
+def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
+    random = torch.Generator().manual_seed(0)
+    hill = torch.exp(-0.5 * ((torch.arange(20.0) - 10) / 4).square()) / 100
+    shares = torch.stack([hill, hill * torch.linspace(0.5, 1.5, 20), 2 * hill]).double()
+    noisy = shares + 0.005 * torch.randn(3, 20, generator=random).double()
+    found = smoothed(noisy, States((20,), (20,), (False,) * 20), 0.005)
+    assert (found - shares).norm() < 0.5 * (noisy - shares).norm()
+    exact = smoothed(shares, States((20,), (20,), (False,) * 20), 0.0)
+    assert torch.allclose(exact, shares, atol=1e-9)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

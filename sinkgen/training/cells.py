@@ -31,7 +31,7 @@ def learn_cells(source, form, n_classes, mechanism):
         return shares.expand(n_classes, -1)
     counts = [form.cell_counts[j] for j in fine]
     query = MarginalQuery(counts, n_classes)
-    taken = source.map(partial(_take_columns, list(fine), n_classes))
+    taken = source.map(partial(_take_columns, list(fine)))
     noisy = mechanism.release("cells", query, taken)
     noise = mechanism.noise_multiplier("cells") * query.sensitivity
     column = torch.repeat_interleave(torch.arange(len(form.columns)), torch.tensor(form.cell_counts))
@@ -41,9 +41,8 @@ def learn_cells(source, form, n_classes, mechanism):
     return out
 
 
-def _take_columns(columns, n_classes, records):
-    labels = records.labels if n_classes > 1 else torch.zeros_like(records.labels)
-    return Records(records.values[:, columns], labels)
+def _take_columns(columns, records):
+    return Records(records.values[:, columns], records.labels)
 
 
 def shares_within(counts, states, expected, noise):

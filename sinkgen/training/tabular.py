@@ -7,7 +7,7 @@ them, by the softmax of entropic transport.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -20,11 +20,20 @@ from sinkgen.table_queries import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.cells import learn_cells
 from sinkgen.training.labelling import POOLS, learn_labelling, pool_labelling
-from sinkgen.training.marginals import States, drowned, measure_one_way, measure_pairs, naive_bayes
+from sinkgen.training.marginals import (
+    States,
+    drowned,
+    measure_marginals,
+    naive_bayes,
+    noise_together,
+    share_of_one_way,
+    weighed,
+)
 
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
 
@@ -35,15 +44,12 @@ class TabularSettings:
 
     Attributes
     ----------
-    n_columns : int
     cell_share : float
         Share of the budget (of mu squared) for the cells within bins; 0 where all states are one cell each.
     label_share : float
         Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
     own_share : float
         Share of the mixture's own log-probabilities in those that labels are drawn by.
-    one_way_share : float
-        Share of what the marginals get that the one-way ones get.
     refinements : int
         Releases in which the records say which component serves them.
     refinement_share : float
@@ -65,16 +71,11 @@ class TabularSettings:
     relative : float
         Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
         are large.
-    prior: float
-        Inverse variance, halved, of a normal prior of a component's parameters around the marginals': it holds noise
-        down where there is much.
     """
 
-    n_columns: int
     cell_share: float = 0.0
     label_share: float = 0.0
     own_share: float = 0.1
-    one_way_share: float = 0.3
     refinements: int = 0
     refinement_share: float = 0.0
     members: int = 5
@@ -87,7 +88,6 @@ class TabularSettings:
     sharp: float = 0.3
     bandwidth: float = 3.0
     relative: float = 0.0
-    prior: float = 0.2
 
     @property
     def shares(self):
@@ -95,26 +95,29 @@ class TabularSettings:
         small = {"cells": self.cell_share, "labelling": self.label_share}
         small = {what: share for what, share in small.items() if share}
         left = 1 - sum(small.values())
-        if self.n_columns == 1:
-            return small | {"one-way": left}
         refinements = {"refinements": self.refinement_share * left} if self.refinements else {}
-        left *= 1 - self.refinement_share
-        shares = {"one-way": self.one_way_share * left, "two-way": (1 - self.one_way_share) * left}
-        return small | shares | refinements
+        return small | {"marginals": (1 - self.refinement_share) * left} | refinements
+
+    def rows(self, unasked):
+        """Names of the releases in which marginals are asked, each as often as it is charged."""
+        steps = {"refinements": self.refinements}
+        return ["marginals", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
 
 
 def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
     """Settings from the budget's Gaussian-DP parameter, and whether states may be of several cells.
 
-    Refinements pay where there is little noise; where there is most, one-way marginals are what can be known.
+    Refinements pay where there is little noise.
     """
-    given = {"one_way_share": max(0.3, 1 / (1 + 9 * mu)), "prior": min(3.0, max(0.2, 0.06 / mu))}
-    given |= {"cell_share": CELL_SHARE if has_cells else 0.0, "label_share": LABEL_SHARE if has_labels else 0.0}
-    given["own_share"] = min(0.5, max(0.1, 0.015 / mu))
+    settings = TabularSettings(
+        cell_share=CELL_SHARE if has_cells else 0.0,
+        label_share=LABEL_SHARE if has_labels else 0.0,
+        own_share=min(0.5, max(0.1, 0.015 / mu)),
+    )
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
-    if refined >= 0.2:
-        given |= {"steps": 600, "refinements": 4, "refinement_share": refined, "relative": 0.2}
-    return TabularSettings(n_columns, **given)
+    if refined < 0.2:
+        return settings
+    return replace(settings, steps=600, refinements=4, refinement_share=refined, relative=0.2)
 
 
 class Served(NamedTuple):
@@ -158,24 +161,29 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     states = States(form.widths, form.ordered, form.optional)
     n_split = n_classes if n_classes <= MOST_CLASSES else 1
-    n_fine = [form.cell_counts[j] for j in form.fine]
-    unasked = drowned(total, states, n_split, n_fine, len(POOLS), settings.shares, mechanism)
-    asked = settings.shares.keys() - unasked
+    charged, n_fine = settings.shares.keys(), [form.cell_counts[j] for j in form.fine]
+    unasked = drowned(
+        total, states, n_split, n_fine, len(POOLS), settings.members * settings.components, mechanism, charged
+    )
+    share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
+    if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
+        unasked |= charged & {"refinements", "labelling"}
+    asked = charged - unasked
     cell_shares = form.cell_shares
     if "cells" in asked:
         cell_shares = learn_cells(source, form, n_split, mechanism)
     cells = (form.cell_states, cell_shares.expand(n_classes, -1))
     source = source.map(partial(_as_states, form))
-    steps = {"refinements": settings.refinements}
-    one_way_rows = ["one-way", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
-    one_way = measure_one_way(source, total, states, n_classes, one_way_rows, mechanism)
+    names = settings.rows(unasked)
+    one_way, pairs = measure_marginals(source, total, states, n_classes, n_split, share, names, mechanism)
     simple = Mixture(*naive_bayes(one_way, states))
-    if "two-way" in unasked:
+    if pairs is None:
         return ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
-    marginals = measure_pairs(one_way, source, total, states, n_split, mechanism, settings.relative)
-    fit = Fit(marginals, form.widths, smoother(states, settings), settings.prior)
+    excess = pairs.excess(*simple, form.widths, total)
+    marginals = weighed(one_way, pairs, total, states, settings.relative)
+    fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
-    for _ in progress("refinements")(range(settings.refinements)):
+    for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
         mixture = refine(mixture, fit, source, total, form.widths, mechanism, settings)
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
     labelled = learn_labelling(made, settings.own_share, random)
@@ -232,6 +240,11 @@ def smoother(states, settings):
     return matrix
 
 
+def prior_of(excess):
+    """Inverse variance, halved, of the components' prior around naive Bayes: large where pairs hardly leave it."""
+    return min(MOST_PRIOR, max(LEAST_PRIOR, PRIOR / max(excess, TINY) ** 0.5))
+
+
 class Fit:
     """Weighted least squares for a mixture, given noisy marginals.
 
@@ -246,7 +259,7 @@ class Fit:
     smooth : Tensor of shape (D, D)
         See :func:`smoother`.
     prior : float
-        See :class:`TabularSettings`.
+        Inverse variance, halved, of a normal prior of a component's parameters around where it starts.
     """
 
     def __init__(self, marginals, widths, smooth, prior):
