@@ -45,7 +45,7 @@ class Particles(nn.Module):
 
     def draw(self, labels, generator):
         """Encoded records (m, D) of the given classes (m,)."""
-        if not self.mixture.tilts.shape[1]:
+        if not len(self.mixture.tilts):
             return torch.cat([self._draw(part, generator) for part in labels.split(BLOCK)])
         return torch.cat([self._draw_tilted(part, generator) for part in labels.split(BLOCK // POOL)])
 

@@ -14,6 +14,8 @@ from sinkgen.data.labels import LabelSet
 from sinkgen.queries import class_slices
 from sinkgen.radii import draw_radii
 from sinkgen.space import unlifted
+from sinkgen.tilt import NO_TILT
+from sinkgen.tones import NO_CURVES
 
 TINY = 1e-9
 
@@ -77,7 +79,7 @@ class Mixture:
         Curves that bring the draws to the records' tones, see :class:`sinkgen.tones.Tones`; none where records are no
         images.
     waves : Tensor of shape (d, q)
-        Of the features that choose among draws, see :class:`sinkgen.tilt.Features`; q = 0 where nothing does.
+        Of the features that choose among draws, see :class:`sinkgen.tilt.Features`; empty where nothing does.
     tilts : Tensor of shape (n_classes, 2 q)
         Of draws of class c, the odds to be kept are ``exp(tilts[c] @ features)``.
     """
@@ -90,9 +92,9 @@ class Mixture:
     warp_factors: torch.Tensor
     texture: torch.Tensor
     class_weights: torch.Tensor
-    tones: torch.Tensor
-    waves: torch.Tensor
-    tilts: torch.Tensor
+    tones: torch.Tensor = NO_CURVES
+    waves: torch.Tensor = NO_TILT
+    tilts: torch.Tensor = NO_TILT
 
     def draw(self, labels, generator):
         """One draw for each label: Tensor of shape (len(labels), d)."""

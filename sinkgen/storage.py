@@ -19,6 +19,7 @@ from sinkgen.generators import FACTORIES, Particles, make_network
 from sinkgen.product import ProductMixture
 from sinkgen.release import Mixture, Release
 from sinkgen.space import Space
+from sinkgen.tilt import NO_TILT
 from sinkgen.tones import NO_CURVES
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
@@ -142,8 +143,8 @@ def _upgrade(tensors):
     if "factors" not in tensors:
         return tensors
     added = {
-        "waves": torch.zeros(tensors["points"].shape[1], 0),
-        "tilts": torch.zeros(len(tensors["factors"]), 0),
+        "waves": NO_TILT,
+        "tilts": NO_TILT,
         "radii": torch.zeros(len(tensors["factors"]), 0),
         "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
         "texture": torch.zeros(len(tensors["centre"])),

@@ -16,6 +16,7 @@ N_WAVES = 1024
 WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distance between draws
 POOL = 4  # draws of which one is kept
 STEPS = 50
+NO_TILT = torch.zeros(0, 0)
 WORTH = 0.97  # share of draws of equal weight that a tilt is worth, from which on it is not worth making
 
 

@@ -7,7 +7,6 @@ import torch
 
 from sinkgen.release import Mixture, covariance_factors, shape_factors, shrink_points
 from sinkgen.space import Space, cosine_basis, principal_directions
-from sinkgen.tones import NO_CURVES
 
 
 @pytest.fixture
@@ -94,7 +93,7 @@ def test_mixture_draws_offsets_of_the_released_lengths(random):
     mixture = Mixture(
         points=torch.zeros(1, 2), classes=torch.tensor([0]), mass=torch.ones(1), factors=torch.eye(2)[None],
         radii=torch.linspace(1, 3, 65)[None], warp_factors=torch.zeros(1, 0, 0), texture=torch.zeros(2),
-        class_weights=torch.ones(1), tones=NO_CURVES, waves=torch.zeros(2, 0), tilts=torch.zeros(1, 0),
+        class_weights=torch.ones(1),
     )  # fmt: skip
     lengths = mixture.draw(torch.zeros(4000, dtype=torch.long), random).norm(dim=1)
     assert float(lengths.min()) > 0.99
@@ -113,9 +112,6 @@ def test_mixture_draws_points_by_mass_with_their_class_variation(random):
         warp_factors=torch.zeros(2, 0, 0),
         texture=torch.zeros(2),
         class_weights=torch.tensor([0.5, 0.5]),
-        tones=NO_CURVES,
-        waves=torch.zeros(2, 0),
-        tilts=torch.zeros(2, 0),
     )
     labels = torch.tensor([0] * 4000 + [1] * 1000)
     drawn = mixture.draw(labels, random)

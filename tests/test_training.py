@@ -14,7 +14,6 @@ from sinkgen.ot import debias_pair, entropic_cost, resolve_cost, sinkhorn_diverg
 from sinkgen.release import Mixture
 from sinkgen.sampling import ArraySource, ChunkedSource, Records
 from sinkgen.space import Space
-from sinkgen.tones import NO_CURVES
 from sinkgen.training.batch import BatchSettings, self_gradient, train_batch
 from sinkgen.training.distill import distill
 from sinkgen.training.semidual import NORM_STEPS, SemidualSettings, auto_steps, self_displacement, train_semidual
@@ -186,7 +185,7 @@ def test_a_network_learns_the_released_mixture(monkeypatch):
     mixture = Mixture(
         torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]), torch.ones(3),
         torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0), torch.zeros(2, 0, 0), torch.zeros(2),
-        torch.tensor([0.7, 0.3]), NO_CURVES, torch.zeros(2, 0), torch.zeros(2, 0),
+        torch.tensor([0.7, 0.3]),
     )  # fmt: skip
     particles = Particles(mixture, Space(torch.full((2,), 0.5), torch.full((2,), 6.0), torch.eye(2)), *[None] * 3)
     random = torch.Generator().manual_seed(0)

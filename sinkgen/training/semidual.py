@@ -4,29 +4,18 @@ Read :func:`train_semidual` first: it is the whole private stage, in order.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 
-from sinkgen.generators import Particles
 from sinkgen.ot import sinkhorn_symmetric
-from sinkgen.queries import (
-    FeatureQuery,
-    MeanQuery,
-    MomentQuery,
-    NormQuery,
-    ToneQuery,
-    TransportQuery,
-    class_slices,
-    sort_by_class,
-)
+from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices, sort_by_class
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
-from sinkgen.tilt import WORTH, fit_tilt, make_features
-from sinkgen.tones import NO_CURVES
+from sinkgen.training.draws import with_tilts, with_tones
 from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian
 from sinkgen.training.views import cost_scale, make_view
 
@@ -35,9 +24,7 @@ SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
 MOMENTS_AND_POINTS = 0.76
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02
-TONE_DRAWS = 2048
 FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
-TILT_DRAWS, LEAST_TILT_DRAWS = 40_960, 1024  # over all classes, and of each
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
 MOST_POINTS = 100
@@ -173,12 +160,13 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
     weights = (counts / counts.sum()).float()
-    untilted = {"waves": torch.zeros(points.shape[1], 0), "tilts": torch.zeros(len(counts), 0)}
-    mixture = Mixture(
-        points, classes, moved.mass, factors, radii, warp_factors, texture, weights, NO_CURVES, **untilted
-    )
-    mixture = replace(mixture, tones=find_tones(source, counts, mixture, space, form, mechanism, random))
-    return find_tilts(source, counts, mixture, space, form, mechanism, settings, random), space
+    mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
+    charged = shares(form, settings)
+    if "tones" in charged:
+        mixture = with_tones(mixture, source, counts, space, form, mechanism, random)
+    if "features" in charged:
+        mixture = with_tilts(mixture, source, counts, space, form, mechanism, random)
+    return mixture, space
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------
@@ -223,41 +211,6 @@ def allot_points(counts, space, mechanism, settings):
     points = (signal / SIGNAL_PER_POINT).round().clamp(1, MOST_POINTS).long()
     points = torch.minimum(points, (counts / 2).long().clamp_min(1))
     return torch.repeat_interleave(torch.arange(len(counts)), points)
-
-
-def find_tones(source, counts, mixture, space, form, mechanism, random):
-    """Curves that take the mixture's draws to the records' tones; none where records are no images."""
-    tones, count = form.tones(), float(counts.sum())
-    if tones is None:
-        return NO_CURVES
-    query = ToneQuery(tones)
-    frequencies = mechanism.release("tones", query, source) / count
-    labels = torch.multinomial(mixture.class_weights, TONE_DRAWS, replacement=True, generator=random)
-    draws = Particles.of(mixture, space, form).draw(labels, random)
-    return tones.fit_curves(frequencies, draws, mechanism.noise_multiplier("tones") * query.sensitivity / count)
-
-
-def find_tilts(source, counts, mixture, space, form, mechanism, settings, random):
-    """The mixture, tilted towards the mean features of each class's records."""
-    if "features" not in shares(form, settings):
-        return mixture
-    particles = Particles.of(mixture, space, form)
-
-    def draw(labels):
-        return space.project(particles.draw(labels, random))
-
-    features = make_features(draw(torch.multinomial(mixture.class_weights, 1024, True, generator=random)), random)
-    query = FeatureQuery(features, len(counts), lambda records: space.project(records.values))
-    means = mechanism.release("features", query, source) / counts[:, None]
-    noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
-    n = max(LEAST_TILT_DRAWS, TILT_DRAWS // len(counts))
-    tilts = [
-        fit_tilt(means[c], features(draw(torch.full((n,), c))), float(noise[c]), float(counts[c]))
-        for c in range(len(counts))
-    ]
-    if min(tilt.worth for tilt in tilts) > WORTH:
-        return mixture
-    return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
 
 
 # --- The algorithm ---------------------------------------------------------------------------------------------------
