@@ -9,7 +9,7 @@ from sinkgen.queries import FeatureQuery, ToneQuery
 from sinkgen.tilt import WORTH, fit_tilt, make_features
 
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
-TILT_DRAWS, LEAST_TILT_DRAWS = 40_960, 1024  # over all classes, and of each
+TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
 
 
 def with_tones(mixture, source, counts, space, form, mechanism, random):
@@ -33,7 +33,7 @@ def with_tilts(mixture, source, counts, space, form, mechanism, random):
     query = FeatureQuery(features, n_classes, lambda records: space.project(records.values))
     means = mechanism.release("features", query, source) / counts[:, None]
     noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
-    n = max(LEAST_TILT_DRAWS, TILT_DRAWS // n_classes)
+    n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
     drawn = (features(draw(torch.full((n,), c))) for c in range(n_classes))  # of one class at a time
     tilts = [fit_tilt(*of_class) for of_class in zip(means, drawn, noise.tolist(), counts.tolist(), strict=True)]
     if min(tilt.worth for tilt in tilts) > WORTH:
