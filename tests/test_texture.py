@@ -100,7 +100,7 @@ def blobs(n=3000, side=16, seed=0):
 
 def fit(**given):
     X, y = blobs()
-    return DPSinkhornGenerator(20, classes=[0, 1], random_state=0, **given).fit(X, y)
+    return DPSinkhornGenerator(100, classes=[0, 1], random_state=0, **given).fit(X, y)
 
 
 def test_samples_have_texture_where_records_do():
