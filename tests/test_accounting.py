@@ -25,6 +25,7 @@ from sinkgen.accounting import (
     gaussian_mu,
     numerical,
 )
+from sinkgen.accounting.calibration import _smallest
 from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.accounting.statement import round_up
 
@@ -403,3 +404,14 @@ def test_accountants_are_named():
     assert names[1, 0] == names[0, 0] == "analytic Gaussian"
     assert names[0, 1] == names[1, 1] == "PRV"
     assert PrivacySpent.of(ROWS, DELTA, accountant="rdp").accountant == "RDP"
+
+
+@pytest.mark.parametrize("target", [0.3, 2.0, 17.0])
+def test_last_digits_of_a_price_do_not_change_the_noise(target):
+    """They depend on the number of threads, and a fit that was interrupted may go on with another."""
+    found = {
+        _smallest(lambda noise, off=off: (1 + off) / noise, target, 1.1 / target, tolerance=2e-3)
+        for off in (-1e-13, 0.0, 1e-13)
+    }
+    assert len(found) == 1
+    assert 0.997 < found.pop() * target < 1.003

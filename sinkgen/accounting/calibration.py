@@ -83,19 +83,28 @@ def _smallest(price, target, guess, tolerance):
     Only a noise multiplier whose price has been computed and found within ``target`` is ever returned.
     """
     too_low = good = None  # (log of the noise multiplier, log of price over target)
-    at = start = math.log(guess)
+    at, found = math.log(guess), math.inf
+    start = at
     for turn in range(100):
-        excess = _log_ratio(price(math.exp(at)), target)
+        # Numerical accountants' last digits change with the number of threads: a fit must go on in another process.
+        noise = _rounded_up(math.exp(at), 1e-6 * tolerance)
+        excess = _log_ratio(price(noise), target)
         if excess > 0:
             too_low = at, excess
         else:
-            good = at, excess
+            good, found = (at, excess), noise
         if good and (good[1] >= -tolerance or (too_low and good[0] - too_low[0] < tolerance / 20)):
-            return math.exp(good[0])
+            return found
         if at > start + 20:
             break
         at = _next_trial(too_low, good, tolerance, turn)
     raise ValueError("no noise keeps within the budget: the releases in spent leave too little of it")
+
+
+def _rounded_up(value, relative):
+    """The next multiple of a power of two of about this share of a positive value."""
+    step = 2.0 ** math.floor(math.log2(value * relative))
+    return math.ceil(value / step) * step
 
 
 def _log_ratio(price, target):
