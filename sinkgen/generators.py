@@ -51,9 +51,9 @@ class Particles(nn.Module):
 
     def _draw_tilted(self, labels, generator):
         pools = self._draw(labels.repeat_interleave(POOL), generator)
-        features = Features(self.mixture.waves)(self.space.project(pools)).view(len(labels), POOL, -1)
+        features = Features(self.mixture.waves)(self.space.project(pools)).unflatten(0, (len(labels), POOL))
         odds = torch.einsum("mkq,mq->mk", features, self.mixture.tilts[labels])
-        return pools.view(len(labels), POOL, -1)[torch.arange(len(labels)), keep_one(odds, generator)]
+        return pools.unflatten(0, (len(labels), POOL))[torch.arange(len(labels)), keep_one(odds, generator)]
 
     def _draw(self, labels, generator):
         records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)

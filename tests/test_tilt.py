@@ -93,6 +93,12 @@ def test_each_class_is_tilted_towards_its_own_records(random):
     assert 0.3 < float(drawn[3000:].mean()) < 0.7
 
 
+def test_no_draws_are_none(random):
+    mixture, space, form = tilted(1.0, random)
+    drawn = Particles.of(mixture, space, form).draw(torch.zeros(0, dtype=torch.long), random)
+    assert drawn.shape == (0, SIDE**2)
+
+
 def test_where_noise_hides_the_means_draws_are_not_chosen(random):
     mixture, _, _ = tilted(3000.0, random)
     assert len(mixture.tilts) == 0
