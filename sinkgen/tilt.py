@@ -108,8 +108,8 @@ def fit_tilt(mean, draws, noise_scale, count):
     >>> torch.softmax(odds, 0)
     tensor([0.5993, 0.4007])
     """
-    worth = 1 / (1 / count + 1 / len(draws))  # records and draws, as if they were one sample
-    ridge = worth * noise_scale**2 + 1 / draws.shape[1]
+    n = 1 / (1 / count + 1 / len(draws))  # records and draws, as if they were one sample
+    ridge = n * noise_scale**2 + 1 / draws.shape[1]
     wanted = mean.double().numpy()
 
     def dual(weights):
