@@ -16,7 +16,7 @@ from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
 from sinkgen.texture import texture_deviation
 from sinkgen.training.draws import with_tilts, with_tones
-from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian
+from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian, sharpen_points
 from sinkgen.training.views import cost_scale, make_view
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
@@ -159,6 +159,8 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     warps = fit_warps(form.warps() if settings.deform else None, points, space, variances)
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
+    if warps is not None:
+        points = sharpen_points(points, classes, warp_factors, form.warps(), space, random)
     weights = (counts / counts.sum()).float()
     mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
     charged = shares(form, settings)
