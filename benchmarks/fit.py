@@ -28,8 +28,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.ot import resolve_cost
-from sinkgen.queries import TransportQuery, sort_by_class
+from sinkgen.queries import sort_by_class
 from sinkgen.sampling import ArraySource
+from sinkgen.transport_queries import TransportQuery
 
 STEP_CASES = [(60_000, 784, 500, 1), (60_000, 784, 500, 10), (60_000, 80, 500, 1), (60_000, 80, 500, 10)]
 STEP_LIMIT = 1.5

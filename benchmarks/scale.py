@@ -34,10 +34,10 @@ from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
-from sinkgen.queries import TransportQuery
 from sinkgen.sampling import CHUNK, Records
 from sinkgen.sources import chunks, open_records
 from sinkgen.table_queries import PairQuery
+from sinkgen.transport_queries import TransportQuery
 
 PART = 1_000_000
 MESSAGES, MESSAGES_A_PARTITION = 14_000, 1_200  # bytes; measured by this

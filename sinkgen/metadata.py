@@ -10,7 +10,7 @@ from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import PrivacyLeakWarning
-from sinkgen.queries import MagnitudeQuery, bounds_from_magnitudes
+from sinkgen.magnitudes import MagnitudeQuery, bounds_from_magnitudes
 from sinkgen.table_metadata import learn_table
 
 POLICIES = ("learn", "trust", "require")

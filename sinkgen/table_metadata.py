@@ -7,7 +7,7 @@ from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import fine_edges, member_counts
 from sinkgen.frequencies import shrink_frequencies
-from sinkgen.queries import bounds_from_magnitudes
+from sinkgen.magnitudes import bounds_from_magnitudes
 from sinkgen.sampling import Records
 from sinkgen.table_queries import CellMagnitudeQuery, MarginalQuery
 

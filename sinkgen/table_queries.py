@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from sinkgen.magnitudes import MagnitudeQuery
 from sinkgen.mechanism import ROUNDING_MARGIN, SumQuery
-from sinkgen.queries import MagnitudeQuery
 
 
 class CellMagnitudeQuery(MagnitudeQuery):

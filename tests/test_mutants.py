@@ -12,9 +12,10 @@ from scipy import stats
 from sinkgen.accounting import GaussianRelease
 from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
-from sinkgen.queries import CountQuery, CrossGradientQuery, LabelledCost, MeanQuery, TransportQuery
+from sinkgen.queries import CountQuery, MeanQuery
 from sinkgen.sampling import ArraySource, Draw, Records
 from sinkgen.streams import Coins
+from sinkgen.transport_queries import CrossGradientQuery, LabelledCost, TransportQuery
 
 D, N = 2000, 1000
 
@@ -140,10 +141,13 @@ MUTANTS = {
     "half the noise": [("sinkgen.mechanism.GaussianMechanism._noise", scaled_noise(0.5))],
     "noise over the batch's size": [("sinkgen.mechanism.GaussianMechanism.release", noise_over_batch_size)],
     "the same noise every step": [("sinkgen.mechanism.GaussianMechanism._noise", repeated_noise)],
-    "no clip": [("sinkgen.queries.clip_factors", unclipped), ("sinkgen.queries.clip_rows", clipped_rows(unclipped))],
-    "no clip of the displacement": [("sinkgen.queries.clip_factors", unclipped)],
+    "no clip": [
+        ("sinkgen.transport_queries.clip_factors", unclipped),
+        ("sinkgen.queries.clip_rows", clipped_rows(unclipped)),
+    ],
+    "no clip of the displacement": [("sinkgen.transport_queries.clip_factors", unclipped)],
     "twice the sensitivity": [
-        ("sinkgen.queries.clip_factors", loosely_clipped),
+        ("sinkgen.transport_queries.clip_factors", loosely_clipped),
         ("sinkgen.queries.clip_rows", clipped_rows(loosely_clipped)),
     ],
     "shuffled batches": [("sinkgen.sampling.Draw.rows", fixed_size_batches)],

@@ -8,26 +8,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sinkgen.magnitudes import MagnitudeQuery, bounds_from_magnitudes
 from sinkgen.ot import MixedCost, resolve_cost
 from sinkgen.queries import (
     CountQuery,
-    CrossGradientQuery,
     FeatureQuery,
-    LabelledCost,
-    MagnitudeQuery,
     MeanQuery,
     MomentQuery,
     NormQuery,
     RadiusQuery,
     ToneQuery,
-    TransportQuery,
-    bounds_from_magnitudes,
     class_slices,
     sort_by_class,
 )
 from sinkgen.sampling import Records
 from sinkgen.tilt import Features
 from sinkgen.tones import Tones
+from sinkgen.transport_queries import CrossGradientQuery, LabelledCost, TransportQuery
 
 D, N_CLASSES = 3, 2
 EXTREME = st.sampled_from([0.0, 1e-30, -1e-30, 1.0, -1.0, 5.0, 1e6, -1e6, 1e18, -1e18, 3e38])

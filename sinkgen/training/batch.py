@@ -12,7 +12,7 @@ import torch
 
 from sinkgen.mechanism import clip_factors
 from sinkgen.ot import debias_pair, entropic_cost, with_labels
-from sinkgen.queries import CrossGradientQuery, LabelledCost
+from sinkgen.transport_queries import CrossGradientQuery, LabelledCost
 
 SHARES = {"gradients": 0.98}
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from sinkgen.ot import sinkhorn_symmetric
-from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, TransportQuery, class_slices, sort_by_class
+from sinkgen.queries import MeanQuery, MomentQuery, NormQuery, class_slices, sort_by_class
 from sinkgen.release import Mixture, shrink_points
 from sinkgen.sampling import Records
 from sinkgen.space import Space, principal_directions
@@ -18,6 +18,7 @@ from sinkgen.texture import texture_deviation
 from sinkgen.training.draws import with_tilts, with_tones
 from sinkgen.training.variation import Offsets, find_variation, find_warp_factors, fit_warps, gaussian, sharpen_points
 from sinkgen.training.views import cost_scale, make_view
+from sinkgen.transport_queries import TransportQuery
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
 SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}

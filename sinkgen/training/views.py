@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sinkgen.ot.costs import Cost, FeatureCost, SquaredEuclideanCost
-from sinkgen.queries import LARGEST
 from sinkgen.training.support import FreePoints, ParametricPoints
+from sinkgen.transport_queries import LARGEST
 
 
 @dataclass(frozen=True)
