@@ -4,7 +4,7 @@ import torch
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.space import Space
-from sinkgen.training.variation import fit_warps
+from sinkgen.training.variation import fit_warps, sharpen_points
 from sinkgen.warps import Warps
 
 
@@ -61,6 +61,33 @@ def test_amounts_explain_what_a_deformation_does():
     amounts[:, 0] = torch.linspace(-0.5, 0.5, 5)
     offsets = warps.apply(images.expand(5, -1), amounts) - images
     assert fitted.remainders(torch.zeros(5, dtype=torch.long), offsets).norm() < 0.3 * offsets.norm()
+
+
+def sharpened(images, scale):
+    """Two classes of points, the second as much deformed as ``scale``, the first not at all."""
+    warps, space = Warps((16, 16)), Space(torch.zeros(256), torch.ones(256), torch.eye(256))
+    factors = torch.stack([torch.zeros(warps.size, warps.size), scale * torch.eye(warps.size)])
+    classes = torch.tensor([0, 1, 1])
+    return sharpen_points(images, classes, factors, warps, space, torch.Generator().manual_seed(0))
+
+
+def test_sharpened_points_have_the_released_ones_as_the_mean_of_their_deformations():
+    images = torch.from_numpy(bumps(3)[0] / 255).float().view(3, -1)
+    warps, random = Warps((16, 16)), torch.Generator().manual_seed(1)
+
+    def off(points):
+        amounts = 0.5 * torch.randn(400, warps.size, generator=random)
+        means = [warps.apply(point.expand(400, -1), amounts).mean(0) for point in points]
+        return (torch.stack(means) - images[1:]).norm(dim=1)
+
+    assert (off(sharpened(images, 0.5)[1:]) < 0.5 * off(images[1:])).all()
+
+
+def test_only_points_that_are_deformed_are_sharpened():
+    images = torch.from_numpy(bumps(3)[0] / 255).float().view(3, -1)
+    sharp = sharpened(images, 0.5)
+    assert torch.allclose(sharp[0], images[0], atol=1e-5)
+    assert (sharp[1:].max(1).values > images[1:].max(1).values + 0.02).all()
 
 
 def test_images_that_differ_by_shifts_are_drawn_shifted_and_not_blurred():
