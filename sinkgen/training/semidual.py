@@ -157,11 +157,12 @@ def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, 
     moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
     points = shrink_points(view.coordinates(), classes, moved.noise)
     offsets = Offsets(points, classes, view, moved.potentials, space)
-    warps = fit_warps(form.warps() if settings.deform else None, points, space, variances)
+    fields = form.warps() if settings.deform else None
+    warps = fit_warps(fields, points, space, variances)
     warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
     factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
-    if warps is not None:
-        points = sharpen_points(points, classes, warp_factors, form.warps(), space, random)
+    if fields is not None:
+        points = sharpen_points(points, classes, warp_factors, fields, space, random)
     weights = (counts / counts.sum()).float()
     mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
     charged = shares(form, settings)
