@@ -21,8 +21,8 @@ privacy: .venv/installed
 OLDEST := "scikit-learn==1.6.*" "numpy<2.3" "scipy<1.16" "pandas<3" "imbalanced-learn<0.14" "pytest<9"
 
 test-oldest: .venv-oldest/installed
-	.venv-oldest/bin/python -m pytest -m "not slow" tests/test_sklearn_checks.py tests/test_tstr.py tests/test_report.py \
-		tests/test_ledger_estimators.py tests/test_estimator.py tests/test_storage.py
+	.venv-oldest/bin/python -m pytest -m "not slow" tests/test_sklearn_checks.py tests/test_tstr.py tests/report/test_report.py \
+		tests/privacy/test_ledger_estimators.py tests/test_estimator.py tests/test_storage.py
 
 .venv-oldest/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-oldest

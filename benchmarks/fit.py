@@ -27,10 +27,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from sinkgen import DPSinkhornGenerator
+from sinkgen._groups import sort_by_class
 from sinkgen.ot import resolve_cost
-from sinkgen.queries import sort_by_class
-from sinkgen.sampling import ArraySource
-from sinkgen.transport_queries import TransportQuery
+from sinkgen.privacy.queries.transport import TransportQuery
+from sinkgen.records import ArraySource
 
 STEP_CASES = [(60_000, 784, 500, 1), (60_000, 784, 500, 10), (60_000, 80, 500, 1), (60_000, 80, 500, 10)]
 STEP_LIMIT = 1.5

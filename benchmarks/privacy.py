@@ -17,8 +17,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from sinkgen import DPSinkhornGenerator
-from sinkgen.journal import kept_journal
-from sinkgen.streams import Streams, new_key
+from sinkgen.privacy.journal import kept_journal
+from sinkgen.privacy.streams import Streams, new_key
 
 
 def seconds(run, repeats):

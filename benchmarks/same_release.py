@@ -1,6 +1,7 @@
-"""Digests of what fits release, draw and state, for comparing two commits bit by bit: `python benchmarks/same_release.py`.
+"""Digests of what fits release, draw and state, to compare two commits bit by bit.
 
-Noise and starts are seeded, and torch runs on one thread. Run it on both commits and compare the lines.
+Noise and starts are seeded, and torch runs on one thread. Run `python benchmarks/same_release.py`
+on both commits and compare the lines.
 """
 
 import hashlib
@@ -40,7 +41,12 @@ def table():
 def cases():
     """Name, parameters and data of each fit."""
     (small, labels), (large, _), (frame, y) = digits(8), digits(16), table()
-    schema = {"age": (18, 90), "income": Column(bounds=(0, 2e5), nullable=True), "sex": ["F", "M"], "day": ("2020-01-01", "2022-01-01")}
+    schema = {
+        "age": (18, 90),
+        "income": Column(bounds=(0, 2e5), nullable=True),
+        "sex": ["F", "M"],
+        "day": ("2020-01-01", "2022-01-01"),
+    }
     rows = small.reshape(-1, 64)
     yield "array, nothing declared", {}, (rows,)
     yield "array, labels learned", {"schema": (0, 16), "epsilon": 3}, (rows, labels)

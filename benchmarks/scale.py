@@ -32,12 +32,13 @@ import torch
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.exceptions import ReproducibleNoiseWarning
-from sinkgen.mechanism import GaussianMechanism
 from sinkgen.ot import resolve_cost
-from sinkgen.sampling import CHUNK, Records
-from sinkgen.sources import chunks, open_records
-from sinkgen.table_queries import PairQuery
-from sinkgen.transport_queries import TransportQuery
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.tables import PairQuery
+from sinkgen.privacy.queries.transport import TransportQuery
+from sinkgen.records import CHUNK, Records
+from sinkgen.sources.chunks import chunks
+from sinkgen.sources.open import open_records
 
 PART = 1_000_000
 MESSAGES, MESSAGES_A_PARTITION = 14_000, 1_200  # bytes; measured by this

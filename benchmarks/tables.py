@@ -25,15 +25,15 @@ from sklearn.model_selection import train_test_split
 
 from sinkgen import DPSinkhornGenerator, Schema
 from sinkgen.accounting import PrivacySpent
-from sinkgen.budget import split_budget
+from sinkgen.accounting.budget import split_budget
 from sinkgen.data.labels import declared_labels
 from sinkgen.data.table import Rows, table_format
-from sinkgen.frequencies import project_simplex
-from sinkgen.mechanism import GaussianMechanism
-from sinkgen.product import ProductMixture
-from sinkgen.release import Release
-from sinkgen.sampling import ArraySource
-from sinkgen.table_queries import MarginalQuery
+from sinkgen.denoise.frequencies import project_simplex
+from sinkgen.generators.product import ProductMixture
+from sinkgen.generators.release import Release
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.tables import MarginalQuery
+from sinkgen.records import ArraySource
 
 
 def made_up(n, seed):

@@ -6,11 +6,12 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.schema import Column, Schema
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BudgetExceededError, PrivacyLeakWarning
-from sinkgen.html import html_report
-from sinkgen.ledger import PrivacyLedger
+from sinkgen.generators.release import Release
+from sinkgen.privacy.ledger import PrivacyLedger
 from sinkgen.progress import FitProgress
-from sinkgen.release import Release
-from sinkgen.report import FidelityDisplay, score_report
+from sinkgen.report.display import FidelityDisplay
+from sinkgen.report.page import html_report
+from sinkgen.report.scores import score_report
 from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
 
 __all__ = [

@@ -10,19 +10,21 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sinkgen import metadata as meta
-from sinkgen import plan as planning
+from sinkgen import fitting as planning
 from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
-from sinkgen.augment import AUGMENTATIONS, Augmented
-from sinkgen.bulk import Bulk, to_dask, to_parquet
+from sinkgen.data import facts as meta
 from sinkgen.data.check import check_labels
 from sinkgen.data.formats import numeric_format
 from sinkgen.data.table import Rows, TableFormat, table_format
 from sinkgen.exceptions import ReproducibleNoiseWarning
-from sinkgen.generators import Network, Particles, make_network
-from sinkgen.journal import Unkept, kept_journal
-from sinkgen.mechanism import GaussianMechanism
+from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
+from sinkgen.generators.distill import distill
+from sinkgen.generators.networks import Network, make_network
+from sinkgen.generators.particles import Particles
+from sinkgen.generators.product import ProductMixture, stratified
+from sinkgen.generators.release import Release
+from sinkgen.images.augment import AUGMENTATIONS, Augmented
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import (
     check_array_parameters,
@@ -33,18 +35,18 @@ from sinkgen.parameters import (
     torch_device,
     torch_stream,
 )
-from sinkgen.product import ProductMixture, stratified
+from sinkgen.privacy.journal import Unkept, kept_journal
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.moments import CountQuery
+from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
-from sinkgen.queries import CountQuery
-from sinkgen.release import Release
-from sinkgen.sampling import Records
-from sinkgen.sources import check_source, open_records
+from sinkgen.records import Records
+from sinkgen.sources.open import check_source, open_records
 from sinkgen.storage import load_model, save_model
-from sinkgen.streams import new_key
 from sinkgen.training.batch import train_batch
-from sinkgen.training.distill import distill
-from sinkgen.training.semidual import train_semidual
-from sinkgen.training.tabular import train_tabular
+from sinkgen.training.points.semidual import train_semidual
+from sinkgen.training.tables.tabular import train_tabular
+from sinkgen.training.undeclared import learn_form, learn_labels
 
 # Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
 SAVED = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
@@ -117,7 +119,7 @@ class DPSinkhornGenerator(BaseEstimator):
         ``privacy_spent()``.
     secure_noise : bool, default=False
         Noise and sampling from a cipher, the noise in sums of four normals, against attacks on the generator's state
-        and on floating point; see :class:`sinkgen.streams.Streams`. Needs the extra ``sinkgen[secure]``.
+        and on floating point; see :class:`sinkgen.privacy.streams.Streams`. Needs the extra ``sinkgen[secure]``.
     checkpoint_dir : str or Path, default=None
         Where an unfinished fit keeps its secret key and what it has released. A fit that is killed goes on from there
         when it is started again with the same parameters and records, in whatever process, and ends as it would have
@@ -310,8 +312,8 @@ class DPSinkhornGenerator(BaseEstimator):
 
     def _release(self, raw, facts, training, plan, mechanism, random, spent, progress):
         """Stage A: all that sees the records."""
-        form = meta.learn_form(facts, raw, mechanism)
-        labels, counts = meta.learn_labels(facts, raw, mechanism)
+        form = learn_form(facts, raw, mechanism)
+        labels, counts = learn_labels(facts, raw, mechanism)
         source = raw.map(_Encoder(form, labels, self._working_device()))
         if counts is None:
             counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)

@@ -12,12 +12,13 @@ import torch
 
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS
-from sinkgen.augment import AUGMENTATIONS
-from sinkgen.generators import FACTORIES, make_network
-from sinkgen.metadata import POLICIES
+from sinkgen.data.facts import POLICIES
+from sinkgen.generators.networks import FACTORIES, make_network
+from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
-from sinkgen.plan import MECHANISMS
-from sinkgen.streams import require_secure
+from sinkgen.privacy.streams import require_secure
+
+MECHANISMS = ("semidual", "batch")
 
 
 def check_parameters(estimator):

@@ -15,12 +15,13 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
-from sinkgen.generators import FACTORIES, Particles, make_network
-from sinkgen.product import ProductMixture
-from sinkgen.release import Mixture, Release
-from sinkgen.space import Space
-from sinkgen.tilt import NO_TILT
-from sinkgen.tones import NO_CURVES
+from sinkgen.generators.networks import FACTORIES, make_network
+from sinkgen.generators.particles import Mixture, Particles
+from sinkgen.generators.product import ProductMixture
+from sinkgen.generators.release import Release
+from sinkgen.generators.space import Space
+from sinkgen.generators.tilt import NO_TILT
+from sinkgen.images.tones import NO_CURVES
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.

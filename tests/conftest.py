@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from sinkgen.training import tabular
+from sinkgen.training.tables import tabular
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_code_blocks_run(page, digits, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sinkgen.training.distill.STEPS", 5)
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 5)
     names = dict(zip(("X", "y"), digits, strict=True))
     for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
         with warnings.catch_warnings():

@@ -18,7 +18,7 @@ from sinkgen._validation import check_real
 
 PACKAGE = Path(sinkgen.__file__).parent
 # What they call would raise for values that their object cannot hold.
-CHECKED_BEFORE = {"sinkgen.ledger.LedgerEntry.spent"}
+CHECKED_BEFORE = {"sinkgen.privacy.ledger.LedgerEntry.spent"}
 SECTIONS = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns", "Notes", "References", "Examples")
 
 
@@ -212,5 +212,5 @@ def test_what_is_missing_is_found():
 
 def test_public_modules_are_those_that_users_import():
     names = {module.__name__ for module in public_modules()}
-    assert names >= {"sinkgen", "sinkgen.accounting", "sinkgen.exceptions", "sinkgen.ledger", "sinkgen.ot"}
+    assert names >= {"sinkgen", "sinkgen.accounting", "sinkgen.exceptions", "sinkgen.privacy.ledger", "sinkgen.ot"}
     assert all(module.__doc__ for module in public_modules())

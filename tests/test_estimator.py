@@ -38,7 +38,7 @@ def tiny_network(latent_dim, output_shape, n_classes):
 
 @pytest.fixture(autouse=True)
 def quick_distillation(monkeypatch):
-    monkeypatch.setattr("sinkgen.training.distill.STEPS", 5)
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 5)
 
 
 FEATURES = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh())
@@ -482,7 +482,7 @@ def test_callback_follows_the_steps_and_the_budget_but_not_the_records(blobs):
 
 
 def test_callback_of_a_network_counts_its_public_steps(blobs, monkeypatch):
-    monkeypatch.setattr("sinkgen.training.distill.STEPS", 3)
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 3)
     seen = []
     DPSinkhornGenerator(2.0, schema=(-4, 4), steps=2, generator="mlp", callback=seen.append).fit(blobs[0])
     assert [(progress.what, progress.step) for progress in seen[-2:]] == [("public steps", 2), ("public steps", 3)]

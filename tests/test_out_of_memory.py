@@ -5,9 +5,10 @@ import torch
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.accounting import GaussianRelease
-from sinkgen.mechanism import GaussianMechanism, SumQuery
-from sinkgen.queries import MeanQuery
-from sinkgen.sampling import ArraySource
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.moments import MeanQuery
+from sinkgen.privacy.query import SumQuery
+from sinkgen.records import ArraySource
 
 ERRORS = {
     "python": MemoryError(),

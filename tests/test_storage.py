@@ -8,7 +8,7 @@ import torch
 from test_estimator import tiny_network
 
 from sinkgen import DPSinkhornGenerator
-from sinkgen.training import distill
+from sinkgen.generators import distill
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_saving_replaces_whole_files(saved, monkeypatch):
     assert torch.is_tensor(gen.release_.class_weights)
 
 
-OLD = Path(__file__).parent / "data"  # written by sinkgen 0.1.0, never made anew: what users saved must load
+OLD = Path(__file__).parent / "models"  # written by sinkgen 0.1.0, never made anew: what users saved must load
 
 
 def test_a_model_of_format_version_1_loads():

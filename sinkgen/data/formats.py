@@ -14,10 +14,10 @@ import torch
 from sinkgen._validation import check_integer
 from sinkgen.data.check import check_finite
 from sinkgen.data.schema import parse_bounds
-from sinkgen.space import cosine_basis
-from sinkgen.texture import Texture
-from sinkgen.tones import Tones
-from sinkgen.warps import Warps
+from sinkgen.images.pixels import cosine_basis
+from sinkgen.images.texture import Texture
+from sinkgen.images.tones import Tones
+from sinkgen.images.warps import Warps
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 from sinkgen.data.check import as_records, check_frame, check_labels
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.table import Rows, check_columns, is_table
-from sinkgen.sampling import Records
+from sinkgen.records import Records
 
 
 @dataclass(frozen=True)

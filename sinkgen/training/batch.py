@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.mechanism import clip_factors
 from sinkgen.ot import debias_pair, entropic_cost, with_labels
-from sinkgen.transport_queries import CrossGradientQuery, LabelledCost
+from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost
+from sinkgen.privacy.query import clip_factors
 
 SHARES = {"gradients": 0.98}
 

@@ -1,0 +1,112 @@
+"""What must be known of the data besides the data: declared, learned on the budget, trusted, or refused."""
+
+import warnings
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from sinkgen.data.formats import NumericFormat
+from sinkgen.data.labels import LabelSet, declared_labels, label_set
+from sinkgen.data.table import TableFormat
+from sinkgen.exceptions import PrivacyLeakWarning
+
+POLICIES = ("learn", "trust", "require")
+LABELS = "classes (the set of labels)"
+
+# Share of the budget (of mu squared) of each release that may be needed.
+SHARES = {"bounds": 0.03, "categories": 0.04, "bins": 0.03, "labels": 0.02, "count": 0.02}
+# Part of delta that each learned set takes.
+OWN_DELTA = {"categories": 0.1, "labels": 0.1}
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Public facts, so far as they are known before the first release.
+
+    Attributes
+    ----------
+    form : NumericFormat or TableFormat
+        What is not declared may still be missing in it.
+    labels : LabelSet or None
+        None where labels are unknown, or where there are none.
+    y_dtype : numpy.dtype or None
+        None without labels.
+    assumptions : tuple of str
+        What is public without having been released: for the privacy statement.
+    """
+
+    form: NumericFormat | TableFormat
+    labels: LabelSet | None
+    y_dtype: np.dtype | None
+    assumptions: tuple = field(default=())
+
+    @property
+    def missing(self):
+        """Names of the releases that have to find what is missing."""
+        return self.form.missing + (("labels",) if self.labels_unknown else ("count",))
+
+    @property
+    def labels_unknown(self):
+        """Whether there are labels, of a set that is not known."""
+        return self.y_dtype is not None and self.labels is None
+
+    @property
+    def undeclared(self):
+        """What the user could have declared and did not, for messages."""
+        return (*self.form.undeclared, *[LABELS] * self.labels_unknown)
+
+
+def collect(form, y, classes, policy):
+    """Put together what the user declares, and settle the rest by policy.
+
+    Parameters
+    ----------
+    form : NumericFormat or TableFormat
+    y : ndarray or None
+    classes : sequence or None
+    policy : {"learn", "trust", "require"}
+
+    Raises
+    ------
+    ValueError
+        If something is missing and the policy is "require"; the message names the parameter.
+    """
+    labels = None if y is None or classes is None else declared_labels(classes, y)
+    assumptions = ("shape and dtype of a record", *form.assumptions)
+    assumptions += ("the set of labels, as declared",) if labels else ()
+    metadata = Metadata(form, labels, None if y is None else y.dtype, assumptions)
+    if metadata.undeclared and policy == "require":
+        raise ValueError(f"metadata='require' and these are not declared: {', '.join(metadata.undeclared)}")
+    return metadata
+
+
+def trust(metadata, source):
+    """Read what is missing off the data, with a warning and a line in the statement."""
+    taken = metadata.undeclared
+    if not taken:
+        return metadata
+    message = f"taken from the data as public, outside the privacy budget: {', '.join(taken)}"
+    warnings.warn(message, PrivacyLeakWarning, stacklevel=5)  # the caller of fit
+    form = metadata.form
+    extremes = source.reduce(partial(_extremes, form), partial(_join_extremes, form))
+    labels = metadata.labels
+    if metadata.labels_unknown:
+        labels = label_set(sorted(source.reduce(_occurring, _union)), metadata.y_dtype)
+    return Metadata(form.observe(extremes), labels, metadata.y_dtype, (*metadata.assumptions, *taken))
+
+
+def _extremes(form, chunks):
+    return form.extremes(records.values for records in chunks)
+
+
+def _join_extremes(form, shards):
+    return form.extremes(extremes for extremes in shards if extremes is not None)
+
+
+def _occurring(chunks):
+    return _union(set(np.unique(records.labels).tolist()) for records in chunks)
+
+
+def _union(sets):
+    return set().union(*sets)

@@ -1,0 +1,119 @@
+"""Many synthetic records, in partitions that are drawn each on its own: by Dask, or into Parquet files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sinkgen.generators.product import stratified
+from sinkgen.generators.release import Release
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """Synthetic records in partitions. A partition depends on the seed, its number and its size alone.
+
+    Attributes
+    ----------
+    generator : torch.nn.Module
+        Draws encoded records: ``draw(labels, random)``.
+    release : Release
+    n_records, partition_size : int
+    seed : int
+    label : str
+        Name of the labels' column in a data frame.
+    """
+
+    generator: Any
+    release: Release
+    n_records: int
+    partition_size: int
+    seed: int
+    label: str
+
+    def __post_init__(self):
+        names = self.release.form.names or ()
+        if self.release.labels is not None and self.label in names:
+            raise ValueError(f"label={self.label!r} is a column of the table already; give the labels another name")
+
+    def __len__(self):
+        return -(-self.n_records // self.partition_size)
+
+    @property
+    def is_table(self):
+        """Whether records are rows of a data frame."""
+        return self.release.form.names is not None
+
+    @property
+    def sizes(self):
+        """Records of each partition."""
+        last = self.n_records - (len(self) - 1) * self.partition_size
+        return [self.partition_size] * (len(self) - 1) + [last]
+
+    def arrays(self, i):
+        """Records and labels of partition ``i``; labels are None where the release has none."""
+        return self._draw(self.sizes[i], i)
+
+    def frame(self, i):
+        """Partition ``i`` as a data frame, with a column of the labels where there are some."""
+        return self._framed(*self.arrays(i))
+
+    def template(self):
+        """A data frame like the partitions, without rows."""
+        return self._framed(*self._draw(1, 0)).iloc[:0]
+
+    def _draw(self, n, i):
+        random = torch.Generator().manual_seed(_seed(self.seed, i))
+        codes = stratified(self.release.class_weights, n, random)[torch.randperm(n, generator=random)]
+        X, labels = self.release.form.decode(self.generator.draw(codes, random)), self.release.labels
+        return X, None if labels is None else labels.decode(codes)
+
+    def _framed(self, X, y):
+        return X if y is None else X.assign(**{self.label: y})
+
+
+def _seed(seed, i):
+    return int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def to_dask(bulk):
+    """A dask.dataframe; or, of arrays, a dask.array, with one of labels where there are some."""
+    import dask.array as da
+    from dask import delayed
+
+    shared = delayed(bulk, traverse=False)
+    if bulk.is_table:
+        import dask.dataframe as dd
+
+        frames = [delayed(Bulk.frame)(shared, i) for i in range(len(bulk))]
+        return dd.from_delayed(frames, meta=bulk.template(), verify_meta=False)
+    pairs = [delayed(Bulk.arrays, nout=2)(shared, i) for i in range(len(bulk))]
+    X, y = bulk._draw(1, 0)
+
+    def joined(like, place):
+        parts = zip(pairs, bulk.sizes, strict=True)
+        return da.concatenate([da.from_delayed(pair[place], (n, *like.shape[1:]), like.dtype) for pair, n in parts])
+
+    return joined(X, 0) if y is None else (joined(X, 0), joined(y, 1))
+
+
+def to_parquet(bulk, path):
+    """Write a file a partition into the folder ``path``.
+
+    Raises
+    ------
+    ValueError
+        If records are no rows of a table.
+    FileExistsError
+        If the folder holds something.
+    """
+    if not bulk.is_table:
+        raise ValueError("Parquet holds tables: fit a data frame, or use sample_dask and its to_zarr or to_npy_stack")
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty")
+    for i in range(len(bulk)):
+        bulk.frame(i).to_parquet(folder / f"part.{i:05}.parquet", index=False)

@@ -1,0 +1,120 @@
+"""Points with variation around them, and what draws records from them; public."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from sinkgen._groups import class_slices
+from sinkgen.denoise.radii import draw_radii
+from sinkgen.generators.tilt import NO_TILT, POOL, Features, keep_one
+from sinkgen.images.tones import NO_CURVES
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weighted points with Gaussian variation around them, in the coordinates of a space.
+
+    Attributes
+    ----------
+    points : Tensor of shape (n, d)
+    classes : LongTensor of shape (n,), sorted
+    mass : Tensor of shape (n,)
+        Non-negative weight of each point within its class.
+    factors : Tensor of shape (n_classes, d, d)
+        The direction of a draw's offset from its point, of class c, is that of ``factors[c] @ standard normal``.
+    radii : Tensor of shape (n_classes, k)
+        Quantiles, at even ranks, of its length; with k = 0 it is that of the normal one.
+    warp_factors : Tensor of shape (n_classes, q, q)
+        Likewise the amounts by which images of class c are deformed; q = 0 where records are no images.
+    texture : Tensor of shape (D,)
+        Standard deviation, at each encoded number, of what lies outside of the space's directions; 0 where records are
+        no images.
+    class_weights : Tensor of shape (n_classes,)
+        Non-negative, sum 1.
+    tones : Tensor of shape (n_curves, 2, k)
+        Curves that bring the draws to the records' tones, see :class:`sinkgen.images.tones.Tones`; none where records
+        are no images.
+    waves : Tensor of shape (d, q)
+        Of the features that choose among draws, see :class:`sinkgen.generators.tilt.Features`; empty where nothing
+        does.
+    tilts : Tensor of shape (n_classes, 2 q)
+        Of draws of class c, the odds to be kept are ``exp(tilts[c] @ features)``.
+    """
+
+    points: torch.Tensor
+    classes: torch.Tensor
+    mass: torch.Tensor
+    factors: torch.Tensor
+    radii: torch.Tensor
+    warp_factors: torch.Tensor
+    texture: torch.Tensor
+    class_weights: torch.Tensor
+    tones: torch.Tensor = NO_CURVES
+    waves: torch.Tensor = NO_TILT
+    tilts: torch.Tensor = NO_TILT
+
+    def draw(self, labels, generator):
+        """One draw for each label: Tensor of shape (len(labels), d)."""
+        out = self.points.new_empty(len(labels), self.points.shape[1])
+        slices = class_slices(self.classes)
+        for c in torch.unique(labels).tolist():
+            rows = torch.nonzero(labels == c).flatten()
+            chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=generator)
+            normal = torch.randn(len(rows), out.shape[1], generator=generator).to(out)
+            offsets = normal @ self.factors[c].T
+            if self.radii.shape[1]:
+                lengths = draw_radii(self.radii[c].expand(len(rows), -1), generator).to(out)
+                offsets *= (lengths / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
+            out[rows] = self.points[slices[c]][chosen] + offsets
+        return out
+
+
+BLOCK = 4096  # draws at once
+
+
+class Particles(nn.Module):
+    """Draws from a released mixture: a point by its mass, its variation; of images deformation, texture and tones.
+
+    Where the mixture is tilted, one of several such draws.
+
+    Parameters
+    ----------
+    mixture : sinkgen.generators.particles.Mixture
+    space : sinkgen.generators.space.Space
+    warps : sinkgen.images.warps.Warps or None
+    texture : sinkgen.images.texture.Texture or None
+    tones : sinkgen.images.tones.Tones or None
+    """
+
+    def __init__(self, mixture, space, warps, texture, tones):
+        super().__init__()
+        self.mixture, self.space, self.warps, self.texture, self.tones = mixture, space, warps, texture, tones
+
+    @classmethod
+    def of(cls, mixture, space, form):
+        """What draws a mixture of records of this format: with what of images the mixture has."""
+        warps = form.warps() if mixture.warp_factors.numel() else None
+        tones = form.tones() if len(mixture.tones) else None
+        return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
+
+    def draw(self, labels, generator):
+        """Encoded records (m, D) of the given classes (m,)."""
+        if not len(self.mixture.tilts):
+            return torch.cat([self._draw(part, generator) for part in labels.split(BLOCK)])
+        return torch.cat([self._draw_tilted(part, generator) for part in labels.split(BLOCK // POOL)])
+
+    def _draw_tilted(self, labels, generator):
+        pools = self._draw(labels.repeat_interleave(POOL), generator)
+        features = Features(self.mixture.waves)(self.space.project(pools)).unflatten(0, (len(labels), POOL))
+        odds = torch.einsum("mkq,mq->mk", features, self.mixture.tilts[labels])
+        return pools.unflatten(0, (len(labels), POOL))[torch.arange(len(labels)), keep_one(odds, generator)]
+
+    def _draw(self, labels, generator):
+        records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)
+        if self.warps is not None:
+            records = self.warps.draw(records, self.mixture.warp_factors[labels], generator)
+        if self.texture is not None:
+            records = self.texture.draw(records, self.mixture.texture, self.space, generator)
+        records = records.clamp(0, 1)
+        return records if self.tones is None else self.tones.apply(records, self.mixture.tones).clamp(0, 1)

@@ -1,0 +1,275 @@
+"""A mixture of product distributions over the columns of a table, from which cells are drawn."""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sinkgen.generators.balance import balanced_states, draw_labels
+
+TINY = 1e-9
+LEAST = torch.finfo(torch.float32).tiny
+CANDIDATES = 4  # records drawn for each that is wanted, where labels are not as frequent as in the mixture
+
+
+class ProductMixture(nn.Module):
+    """Draws records of a table: a component by its weight, then each column's state by the component's frequencies.
+
+    The label of a record is drawn given its states, with probability proportional to
+    ``P(c | x) ** share * prod_a exp(tilt[x_a, c])``, where P(c | x) is the mixture's own. By default labels are the
+    mixture's. A state may be of several cells; which of them it is, is drawn given the state and the label.
+
+    Draws of one call are stratified: components, the states of each column, labels, and cells given states and labels,
+    occur as often as their probabilities say, nearly. Each record has the same distribution as if it were drawn alone;
+    together they follow it more closely than independent ones.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_components, n_classes)
+        Non-negative, sum 1: joint probability of a component and a class.
+    frequencies : Tensor of shape (n_components, D)
+        Probability of each of the D states of all columns; sums 1 over the states of a column.
+    widths : sequence of int
+        Number of states of each column.
+    cell_states : Tensor of shape (C,), optional
+        Which of the D states each of the C cells of all columns belongs to, rising; each state is one cell by default.
+    cell_shares : Tensor of shape (n_classes, C), optional
+        Probability of each cell given its state and the class; sums 1 over the cells of a state.
+    parts : Tensor of shape (C, 2), optional
+        From where to where in each cell, of 0 to 1, records may lie; everywhere by default.
+    tilt : Tensor of shape (D, n_classes), optional
+        What each state adds to the log-probability of each class; 0 by default.
+    share : float
+        Share of the mixture's own log-probabilities of the classes.
+
+    Examples
+    --------
+    >>> mixture = ProductMixture(torch.ones(1, 1), torch.tensor([[0.5, 0.5, 1.0]]), (2, 1))
+    >>> mixture.draw(torch.zeros(4, dtype=torch.long), torch.Generator().manual_seed(0)).floor().sum(0).tolist()
+    [2.0, 0.0]
+    """
+
+    weights: torch.Tensor
+    frequencies: torch.Tensor
+    widths: torch.Tensor
+    cell_states: torch.Tensor
+    cell_shares: torch.Tensor
+    parts: torch.Tensor
+    tilt: torch.Tensor
+    share: torch.Tensor
+
+    def __init__(
+        self, weights, frequencies, widths, cell_states=None, cell_shares=None, parts=None, tilt=None, share=1.0,
+    ):  # fmt: skip
+        super().__init__()
+        n_states, n_classes = sum(widths), weights.shape[1]
+        cell_states = torch.arange(n_states) if cell_states is None else cell_states
+        shape = (n_classes, len(cell_states))
+        cell_shares = torch.ones(shape) if cell_shares is None else cell_shares
+        whole = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat(len(cell_states), 1)
+        tilt = torch.zeros(n_states, n_classes) if tilt is None else tilt
+        self.register_buffer("weights", weights.double())
+        self.register_buffer("frequencies", frequencies.double())
+        self.register_buffer("widths", torch.as_tensor(tuple(widths)))
+        self.register_buffer("cell_states", cell_states.long())
+        self.register_buffer("cell_shares", cell_shares.double())
+        self.register_buffer("parts", whole if parts is None else parts.double())
+        self.register_buffer("tilt", tilt.double())
+        self.register_buffer("share", torch.as_tensor(share, dtype=torch.float64))
+
+    def with_labelling(self, tilt, share):
+        """The same mixture with other labels."""
+        return ProductMixture(
+            **dict(self.named_buffers()) | {"widths": self.widths.tolist(), "tilt": tilt, "share": share}
+        )
+
+    def pooled(self, share):
+        """The same mixture, whose labels' log-probabilities are its own to a share, else what they were."""
+        return self.with_labelling((1 - share) * self.tilt, (1 - share) * self.share + share)
+
+    @property
+    def class_weights(self):
+        """Probability of each class, (n_classes,)."""
+        return self.weights.sum(0)
+
+    def draw(self, labels, generator):
+        """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
+        n, wanted = len(labels), torch.bincount(labels, minlength=self.weights.shape[1])
+        usual = n * self.class_weights
+        if ((wanted > 0) & (usual <= 0)).any():
+            raise ValueError("no record of a class that is wanted can meet the conditions")
+        # How much more often than in the mixture each class is wanted.
+        lift = torch.where(usual > 0, wanted / usual.clamp_min(TINY), 0.0)
+        is_usual = ((wanted - usual).abs() <= 1).all()
+        lift = torch.ones_like(lift) if is_usual else lift
+        codes = self.draw_states(n if is_usual else CANDIDATES * n, generator, lift)
+        if self.weights.shape[1] > 1:
+            own, logits = self.class_logits(codes)
+            if not is_usual:
+                # Candidates come from the mixture's records of the wanted classes; the model's are wanted.
+                excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
+                chosen = stratified((excess - excess.max()).exp(), n, generator)
+                codes, logits = codes[chosen], logits[chosen]
+            drawn = draw_labels(logits, self.state_numbers(codes), wanted, self.n_states, generator)
+        else:
+            drawn = torch.zeros(n, dtype=torch.long)
+        rows = (drawn + _fraction(n, generator)).argsort()
+        out = torch.empty(n, len(self.widths), dtype=torch.float64)
+        out[labels.argsort()] = self._places(codes[rows], drawn[rows], generator)
+        return out
+
+    def draw_states(self, n, generator, lift=None):
+        """States (n, n_columns) of records of all classes, sorted by component.
+
+        Parameters
+        ----------
+        n : int
+        generator : torch.Generator
+        lift : Tensor of shape (n_classes,), optional
+            How much more often than its weight says each class occurs; 1 by default.
+        """
+        weights = self.weights.sum(1) if lift is None else self.weights @ lift
+        component = stratified(weights, n, generator)
+        present, counts = torch.unique_consecutive(component, return_counts=True)
+        widths = self.widths.tolist()
+        states = balanced_states(self.frequencies[present].numpy(), counts.numpy(), widths, generator)
+        columns = []
+        for part in np.split(states, np.cumsum(widths)[:-1], axis=1):
+            codes = np.repeat(np.tile(np.arange(part.shape[1]), len(part)), part.flatten())
+            # In random order within each component.
+            order = (component + _fraction(len(component), generator)).argsort()
+            columns.append(torch.empty(len(component), dtype=torch.long).scatter_(0, order, torch.from_numpy(codes)))
+        return torch.stack(columns, 1)
+
+    def _places(self, codes, labels, generator):
+        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, generator) for j in range(codes.shape[1])], 1)
+        n_cells = torch.bincount(self._cell_columns, minlength=len(self.widths))
+        low, high = self.parts[cells + n_cells.cumsum(0) - n_cells].unbind(2)
+        within = [_fraction(len(codes), generator) for _ in range(codes.shape[1])]
+        return cells + low + (high - low) * torch.stack(within, 1)
+
+    def _draw_cells(self, column, codes, labels, generator):
+        """Cells (m,) of one column's records, given their states and classes."""
+        own = self._cell_columns == column
+        states, shares = self.cell_states[own], self.cell_shares[:, own]
+        if len(states) == self.widths[column]:
+            return codes
+        first, n_states = states[0], int(self.widths[column])
+        # Records of a class and state lie evenly, in random order, between that pair's number and the next.
+        group = labels * n_states + codes
+        order = (group + _fraction(len(group), generator)).argsort()
+        counts = torch.bincount(group, minlength=len(shares) * n_states)
+        offsets = _fraction(len(counts), generator)[group[order]]
+        rank = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
+        places = group[order] + (rank + offsets) / counts[group[order]]
+        ends = shares.cumsum(1) + n_states * torch.arange(len(shares))[:, None]
+        found = torch.searchsorted(ends.flatten(), places, right=True) - len(states) * labels[order]
+        lowest, highest = (torch.searchsorted(states - first, codes[order], right=side) for side in (False, True))
+        return torch.empty_like(codes).scatter_(0, order, found.clamp(lowest, highest - 1))
+
+    @property
+    def n_states(self):
+        """Number D of the states of all columns."""
+        return self.frequencies.shape[1]
+
+    @property
+    def _cell_columns(self):
+        """Column of each cell, (C,)."""
+        return torch.repeat_interleave(torch.arange(len(self.widths)), self.widths)[self.cell_states]
+
+    def state_numbers(self, codes):
+        """Codes (m, n_columns) as places among the D states of all columns."""
+        return codes + self.widths.cumsum(0) - self.widths
+
+    def class_probabilities(self, codes):
+        """The mixture's own probabilities (m, n_classes) of the classes of records, given their codes."""
+        return self.class_logits(codes)[0].exp()
+
+    def class_logits(self, codes):
+        """Log-probabilities (m, n_classes) of the classes: the mixture's own, and those that labels are drawn by."""
+        weights, log_frequencies = self.weights.float(), self.frequencies.T.contiguous().clamp_min(TINY).log().float()
+        numbers, chunks = self.state_numbers(codes), []
+        for part in numbers.split(8192):
+            fit = F.embedding_bag(part, log_frequencies, mode="sum")  # a component's log-probability of each record
+            joint = fit.sub_(fit.amax(1, keepdim=True)).exp_() @ weights
+            chunks.append(joint.clamp_min_(LEAST).log_().log_softmax(1))
+        own = torch.cat(chunks).double()
+        tilt = F.embedding_bag(numbers, self.tilt, mode="sum")
+        return own, (self.share * own + tilt).log_softmax(1)
+
+    def condition(self, parts):
+        """The mixture given that each column's cell lies in a part of its cells.
+
+        Parameters
+        ----------
+        parts : list of arrays (n_cells, 2), or None
+            One a column: from where to where in each cell records may lie. None is everywhere.
+
+        Returns
+        -------
+        ProductMixture
+
+        Raises
+        ------
+        ValueError
+            If no record can meet the conditions.
+        """
+        given = {name: buffer.clone() for name, buffer in self.named_buffers()}
+        joint, column = self.weights.T @ self.frequencies, self._cell_columns
+        ends = self.widths.cumsum(0)
+        for j, part in enumerate(parts):
+            if part is None:
+                continue
+            cells, states = column == j, slice(int(ends[j] - self.widths[j]), int(ends[j]))
+            given["parts"][cells] = torch.as_tensor(part, dtype=torch.float64)
+            _meet(given, joint[:, states], cells, states)
+        if not given["weights"].sum() > 0:
+            raise ValueError("no record can meet the conditions")
+        given["weights"] /= given["weights"].sum()
+        return ProductMixture(**given | {"widths": self.widths.tolist()})
+
+
+def _meet(given, joint, cells, states):
+    """Reweight a mixture's buffers, in place, by the chance that a record's cell of one column lies in the given parts.
+
+    Parameters
+    ----------
+    given : dict of str to Tensor
+    joint : Tensor of shape (n_classes, n_states)
+        Probability of each class and state of the column, before.
+    cells, states : index of the column's cells, and of its states
+    """
+    low, high = given["parts"][cells].unbind(1)
+    state = given["cell_states"][cells] - states.start
+    meeting = given["cell_shares"][:, cells] * (high - low)
+    by_class = torch.zeros_like(joint).index_add_(1, state, meeting)
+    chance = (joint * by_class).sum(0) / joint.sum(0).clamp_min(1e-300)
+    overall = (joint[:, state] * meeting).sum(0)
+    frequencies = given["frequencies"][:, states]
+    given["weights"] *= frequencies @ by_class.T
+    allowed = frequencies * chance
+    met = allowed.sum(1, keepdim=True)
+    given["frequencies"][:, states] = torch.where(met > 0, allowed / met, frequencies)
+    given["tilt"][states] += (by_class / chance.clamp_min(1e-300)).clamp_min(TINY).log().T * (chance > 0)[:, None]
+    # Where a class has no such cells, those of all classes serve.
+    meeting = torch.where(by_class[:, state] > 0, meeting, overall)
+    sums = torch.zeros_like(joint).index_add_(1, state, meeting)[:, state]
+    given["cell_shares"][:, cells] = torch.where(sums > 0, meeting / sums, given["cell_shares"][:, cells])
+
+
+def stratified(weights, n, generator):
+    """Indices (n,), sorted, each as often as its weight says up to rounding at random.
+
+    Examples
+    --------
+    >>> stratified(torch.tensor([1.0, 0.0, 3.0]), 8, torch.Generator().manual_seed(0)).tolist()
+    [0, 0, 2, 2, 2, 2, 2, 2]
+    """
+    ends = weights.cumsum(0) / weights.sum()
+    places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator)) / n
+    return torch.searchsorted(ends, places, right=True).clamp_max(int(torch.nonzero(weights)[-1]))
+
+
+def _fraction(n, generator):
+    # Below 1 by more than rounding takes off when it is added to an index.
+    return torch.rand(n, generator=generator, dtype=torch.float64) * (1 - 1e-9)

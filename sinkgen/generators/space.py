@@ -1,0 +1,31 @@
+"""Coordinates in which records weigh alike and noise is spent on few directions."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Space(NamedTuple):
+    """An affine map between encoded records (D numbers) and coordinates (d <= D numbers).
+
+    Attributes
+    ----------
+    centre : Tensor of shape (D,)
+    weights : Tensor of shape (D,)
+        What each encoded number is multiplied with, so that a typical record lies at distance 1 of the centre.
+    basis : Tensor of shape (D, d)
+        Orthonormal columns.
+    """
+
+    centre: torch.Tensor
+    weights: torch.Tensor
+    basis: torch.Tensor
+
+    def project(self, encoded):
+        """Coordinates (m, d) of encoded records (m, D)."""
+        centre, weights, basis = (part.to(encoded) for part in self)
+        return ((encoded - centre) * weights) @ basis
+
+    def lift(self, coordinates):
+        """Encoded records (m, D) that lie in the subspace, of coordinates (m, d)."""
+        return self.centre + (coordinates @ self.basis.T) / self.weights

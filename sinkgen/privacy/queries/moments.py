@@ -1,0 +1,216 @@
+"""What the mechanisms ask of the private records: statistics with a proven bound on one record's influence.
+
+Every class says what its value is and why its ``sensitivity`` holds. Nothing here adds noise; nothing here is of use
+without :class:`~sinkgen.privacy.mechanism.GaussianMechanism`.
+"""
+
+import math
+
+import torch
+
+from sinkgen.denoise.radii import N_LENGTHS, radius_bins
+from sinkgen.privacy.query import SumQuery, clip_rows
+
+
+class CountQuery(SumQuery):
+    """Number of records of each class; a record of no class counts nowhere. Sensitivity 1.
+
+    Parameters
+    ----------
+    n_classes : int
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, n_classes):
+        self.size = n_classes
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        labels = records.labels
+        return torch.bincount(labels[labels >= 0], minlength=self.size)
+
+
+class ToneQuery(SumQuery):
+    """Mean frequencies of each image's brightness and details, summed over images. Sensitivity 2.
+
+    An image adds four histograms, each of frequencies that sum to 1, whose norms are at most 1.
+
+    Parameters
+    ----------
+    tones : sinkgen.images.tones.Tones
+    """
+
+    def __init__(self, tones):
+        self.tones = tones
+        self.size = tones.n_histograms * tones.n_bins
+        self.sensitivity = math.sqrt(tones.n_histograms)
+
+    def contribution(self, records):
+        """Sum of one chunk."""
+        return self.tones.histograms(records.values).flatten()
+
+    def read(self, value):
+        """Histograms, (4, n_bins)."""
+        return value.view(self.tones.n_histograms, self.tones.n_bins)
+
+
+class NormQuery(SumQuery):
+    """Histogram of the records' distances to a point, on a logarithmic scale. Sensitivity 1.
+
+    Parameters
+    ----------
+    centre : Tensor of shape (d,)
+    largest : float
+        Public bound of the distance.
+    """
+
+    RATIO = 1.2
+    N_BINS = 24
+
+    sensitivity = 1.0
+    size = N_BINS
+
+    def __init__(self, centre, largest):
+        self.centre = centre
+        self.largest = largest
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        norms = (records.values - self.centre).norm(dim=1).clamp_min(1e-30)
+        below = torch.floor(torch.log(self.largest / norms) / math.log(self.RATIO))
+        return torch.bincount(below.clamp(0, self.N_BINS - 1).long(), minlength=self.N_BINS)
+
+    def read(self, value):
+        """The median distance: the middle, on the logarithmic scale, of the bin that holds it."""
+        share = value.clamp_min(0).cumsum(0)
+        bin_ = int(torch.searchsorted(share, 0.5 * share[-1:]).clamp_max(self.N_BINS - 1))
+        return self.largest * self.RATIO ** -(bin_ + 0.5)
+
+
+class RadiusQuery(SumQuery):
+    """Histograms, by class, of the lengths of rows that records give, on a logarithmic scale. Sensitivity 1.
+
+    Parameters
+    ----------
+    largest : float
+        Public; what is longer counts as this.
+    n_classes : int
+    rows : callable
+        Maps records to rows (m, d), each from its own record alone.
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, largest, n_classes, rows):
+        self.largest, self.n_classes, self.rows = largest, n_classes, rows
+        self.size = n_classes * N_LENGTHS
+
+    def contribution(self, records):
+        """Counts of one chunk; a record of no class counts nowhere."""
+        bins = radius_bins(self.rows(records).norm(dim=1).nan_to_num(0.0), self.largest)
+        own = records.labels >= 0
+        return torch.bincount(bins[own] + N_LENGTHS * records.labels[own], minlength=self.size)
+
+    def read(self, value):
+        """Counts, (n_classes, N_LENGTHS)."""
+        return value.view(self.n_classes, N_LENGTHS)
+
+
+class FeatureQuery(SumQuery):
+    """Sums, by class, of features of norm 1. Sensitivity 1.
+
+    Parameters
+    ----------
+    features : sinkgen.generators.tilt.Features
+    n_classes : int
+    rows : callable
+        Maps records to the coordinates (m, d) that features are of, each from its own record alone.
+    """
+
+    BLOCK = 4096  # records whose features are held at once
+
+    sensitivity = 1.0
+
+    def __init__(self, features, n_classes, rows):
+        self.features, self.n_classes, self.rows = features, n_classes, rows
+        self.size = n_classes * features.size
+
+    def contribution(self, records):
+        """Clipped sums of one chunk; a record of no class counts nowhere."""
+        sums = torch.zeros(self.n_classes, self.features.size, dtype=torch.float64, device=records.values.device)
+        for start in range(0, len(records), self.BLOCK):
+            block = records.take(slice(start, start + self.BLOCK))
+            features = clip_rows(self.features(self.rows(block)), 1.0).double()
+            own = block.labels >= 0
+            sums.index_add_(0, block.labels[own], features[own])
+        return sums.flatten()
+
+    def read(self, value):
+        """Sums, (n_classes, 2 q)."""
+        return value.view(self.n_classes, -1)
+
+
+class MeanQuery(SumQuery):
+    """Sum of the records' differences to a point, each clipped. Sensitivity ``clip``.
+
+    Parameters
+    ----------
+    centre : Tensor of shape (d,)
+    clip : float
+    """
+
+    def __init__(self, centre, clip):
+        self.centre = centre
+        self.sensitivity = self.clip = clip
+        self.size = len(centre)
+
+    def contribution(self, records):
+        """Clipped sum of one chunk."""
+        return clip_rows(records.values - self.centre, self.clip).sum(0)
+
+
+class MomentQuery(SumQuery):
+    """Sum of x x^T over records x, each clipped to norm ``clip``; one sum a class.
+
+    Only the upper triangle is released, its off-diagonal entries times sqrt 2: then the released vector's norm is the
+    matrix's Frobenius norm, ``||x||^2 <= clip^2`` (the sensitivity), and the noise of an off-diagonal entry is
+    sqrt 2 times smaller than that of a diagonal one.
+
+    Parameters
+    ----------
+    dim : int
+    clip : float
+    n_classes : int
+        1 for one sum over all records; else a record counts in its own class's sum alone.
+    residual : callable, optional
+        Maps records to the rows (m, dim) whose moments are wanted, each from its own record alone.
+    """
+
+    def __init__(self, dim, clip, n_classes=1, residual=None):
+        self.dim, self.clip, self.n_classes = dim, clip, n_classes
+        self.residual = residual
+        self.size = n_classes * dim * (dim + 1) // 2
+        self.sensitivity = clip**2
+
+    def contribution(self, records):
+        """Clipped sums of one chunk."""
+        rows = records.values if self.residual is None else self.residual(records)
+        rows = clip_rows(rows, self.clip)
+        if self.n_classes == 1:
+            return self._pack(rows.T @ rows)
+        parts = [rows[records.labels == c] for c in range(self.n_classes)]
+        return torch.cat([self._pack(part.T @ part) for part in parts])
+
+    def _pack(self, matrix):
+        i, j = torch.triu_indices(self.dim, self.dim)
+        return torch.where(i == j, 1.0, math.sqrt(2.0)).to(matrix) * matrix[i, j]
+
+    def read(self, value):
+        """Symmetric matrices (n_classes, dim, dim)."""
+        i, j = torch.triu_indices(self.dim, self.dim)
+        out = torch.zeros(self.n_classes, self.dim, self.dim, dtype=value.dtype)
+        entries = value.view(self.n_classes, -1) * torch.where(i == j, 1.0, math.sqrt(0.5)).to(value)
+        out[:, i, j] = entries
+        out[:, j, i] = entries
+        return out

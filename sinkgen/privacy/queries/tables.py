@@ -1,0 +1,251 @@
+"""What is asked of private tables: counts of the states of columns, and of pairs of columns.
+
+As in :mod:`sinkgen.privacy.queries.moments`, every class says why its ``sensitivity`` holds.
+"""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from sinkgen.privacy.queries.bounds import MagnitudeQuery
+from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery
+
+
+class CellMagnitudeQuery(MagnitudeQuery):
+    """Histograms of each column's numbers by sign and binary magnitude; missing cells (nan) count nowhere.
+
+    A record counts once a column at most: the sensitivity is the square root of their number.
+
+    Parameters
+    ----------
+    n_columns : int
+    """
+
+    def __init__(self, n_columns):
+        super().__init__(n_columns, n_columns)
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        rows = np.asarray(records.values, dtype=np.float64)
+        present = ~np.isnan(rows)
+        bins = self._bin(np.where(present, rows, 0.0)) + self.n_bins * np.arange(self.n_groups)
+        return torch.from_numpy(np.bincount(bins[present], minlength=self.size))
+
+
+class MarginalQuery(SumQuery):
+    """Counts of the states of every column, within each class.
+
+    A record counts once a column, in its own class: the sensitivity is the square root of the number of columns. A code
+    of -1 counts nowhere.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Number of states of each column.
+    n_classes : int
+        1 for counts over all classes.
+    """
+
+    def __init__(self, widths, n_classes=1):
+        self.widths, self.n_classes = tuple(widths), n_classes
+        self.size = n_classes * sum(widths)
+        self.sensitivity = math.sqrt(len(self.widths))
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        codes, labels = _known_classes(records, self.n_classes)
+        places = labels[:, None] * sum(self.widths) + _starts(self.widths).to(codes) + codes
+        return torch.bincount(places[codes >= 0], minlength=self.size)
+
+    def read(self, value):
+        """Counts (n_classes, D) of the D states of all columns."""
+        return value.view(self.n_classes, -1)
+
+
+class PairQuery(SumQuery):
+    """Counts of the pairs of states of any two columns, within each class.
+
+    A record counts once in each pair of columns, in its own class: the sensitivity is the square root of the number of
+    pairs. Only one of (a, b) and (b, a) is released. A code of -1 counts nowhere.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Number of states of each column; at least two columns.
+    n_classes : int
+        1 for counts over all classes.
+    """
+
+    def __init__(self, widths, n_classes=1):
+        self.widths, self.n_classes = tuple(widths), n_classes
+        self._above = pair_mask(widths).triu()
+        self.size = n_classes * int(self._above.sum())
+        self.sensitivity = math.sqrt(math.comb(len(self.widths), 2))
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        codes, labels = _known_classes(records, self.n_classes)
+        columns = list((codes + 1).T.contiguous())  # a state more, for -1, which is then left out
+        starts, counts = _starts(self.widths).tolist(), codes.new_zeros(self.n_classes, *self._above.shape)
+        for a, b in itertools.combinations(range(len(self.widths)), 2):
+            width_a, width_b = self.widths[a], self.widths[b]
+            shape = (self.n_classes, width_a + 1, width_b + 1)
+            places = (labels * shape[1] + columns[a]) * shape[2] + columns[b]
+            block = counts[:, starts[a] : starts[a] + width_a, starts[b] : starts[b] + width_b]
+            block += torch.bincount(places, minlength=math.prod(shape)).view(shape)[:, 1:, 1:]
+        return counts[:, self._above].flatten()
+
+    def read(self, value):
+        """Symmetric counts (n_classes, D, D) of the D states of all columns; 0 within a column."""
+        out = torch.zeros(self.n_classes, *self._above.shape, dtype=value.dtype)
+        out[:, self._above] = value.view(self.n_classes, -1)
+        return out + out.transpose(1, 2)
+
+
+class JointQuery(SumQuery):
+    """Several queries on the same records in one release, each with its share of the squared sensitivity.
+
+    A record moves the value of query i by at most its sensitivity, and so ``sqrt(share_i) / sensitivity_i`` times that
+    value by at most ``sqrt(share_i)``; shares sum to 1: the sensitivity is 1. The noise of query i's value is then
+    ``sensitivity_i / sqrt(share_i)`` times the release's.
+
+    Parameters
+    ----------
+    queries : sequence of SumQuery
+    shares : sequence of float
+        Positive, sum 1.
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, queries, shares):
+        self.queries = tuple(queries)
+        self.scales = [math.sqrt(share) / query.sensitivity for query, share in zip(queries, shares, strict=True)]
+        self.size = sum(query.size for query in queries)
+
+    def contribution(self, records):
+        """Scaled sums of one chunk."""
+        queries = [query._at(records.values.device) for query in self.queries]
+        parts = zip(queries, self.scales, strict=True)
+        return ROUNDING_MARGIN * torch.cat([scale * query.contribution(records).double() for query, scale in parts])
+
+    def read(self, value):
+        """What each query reads."""
+        parts = zip(self.queries, self.scales, value.split([query.size for query in self.queries]), strict=True)
+        return tuple(query.read(part / scale) for query, scale, part in parts)
+
+
+def pair_mask(widths):
+    """Which entries (D, D) belong to two different columns.
+
+    Examples
+    --------
+    >>> pair_mask([1, 2]).int().tolist()
+    [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
+    """
+    column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+    return column[:, None] != column
+
+
+def _starts(widths):
+    """Where the states of each column start among those of all."""
+    return torch.tensor([0, *widths[:-1]]).cumsum(0)
+
+
+def _known_classes(records, n_classes):
+    """Codes (m, n_columns) and labels (m,) of the records that have a class; one class is all of them together."""
+    labels = records.labels if n_classes > 1 else records.labels.clamp_max(0)
+    known = (labels >= 0) & (labels < n_classes)
+    return records.values[known].long(), labels[known].long()
+
+
+def _one_hot_by_class(records, widths, n_classes):
+    """One-hot rows (m_c, D) of each class; float32, in which counts below 2^24 are exact."""
+    codes = records.values.long()
+    # A state more, for -1, which is then left out.
+    blocks = [F.one_hot(codes[:, j] + 1, width + 1)[:, 1:] for j, width in enumerate(widths)]
+    rows = torch.cat(blocks, 1).float()
+    return [rows[records.labels == c] for c in range(n_classes)]
+
+
+class Service(NamedTuple):
+    """Noisy counts of what each component serves: states (n_components, D) and classes (n_components, n_classes)."""
+
+    states: torch.Tensor
+    classes: torch.Tensor
+
+
+class ServiceQuery(SumQuery):
+    """How many records of each state and class each component of a mixture serves.
+
+    Record j is served by component k to the share ``r_k = softmax_k(log w_kc + sum_a log q_ka(x_ja))``: its column of
+    an entropic transport plan, with minus the log-probability for cost, ``reg`` 1 and ``log w`` for potentials [1]_. It
+    adds ``r (x) (one-hot cells, one-hot class)``. As ``||r|| <= 1``, the norm is at most that of the one-hot part, the
+    square root of the number of columns plus 1: the sensitivity.
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_components, n_classes)
+    frequencies : Tensor of shape (n_components, D)
+    widths : sequence of int
+
+    References
+    ----------
+    .. [1] Mena, Nejatbakhsh, Varol, Niles-Weed, "Sinkhorn EM: An Expectation-Maximization algorithm based on entropic
+       optimal transport", arXiv 2006.16548.
+    """
+
+    def __init__(self, weights, frequencies, widths):
+        self.widths, self.n_classes = tuple(widths), weights.shape[1]
+        self.log_weights = weights.clamp_min(1e-12).log()
+        self.log_frequencies = frequencies.clamp_min(1e-9).log()
+        self.size = len(weights) * (self.n_classes + frequencies.shape[1])
+        self.sensitivity = math.sqrt(len(self.widths) + 1)
+
+    def contribution(self, records):
+        """Counts of one chunk."""
+        states, classes = torch.zeros_like(self.log_frequencies), torch.zeros_like(self.log_weights)
+        for c, rows in enumerate(_one_hot_by_class(records, self.widths, self.n_classes)):
+            served = torch.softmax(rows @ self.log_frequencies.T + self.log_weights[:, c], 1)
+            states += served.T @ rows
+            classes[:, c] = served.sum(0)
+        return ROUNDING_MARGIN * torch.cat([states.flatten(), classes.flatten()])
+
+    def read(self, value):
+        """The counts, in :class:`Service`."""
+        states, classes = value.split([self.log_frequencies.numel(), self.log_weights.numel()])
+        return Service(states.view_as(self.log_frequencies), classes.view_as(self.log_weights))
+
+
+class LabelGainQuery(SumQuery):
+    """How much likelier the records' labels are by other ways to draw labels of a mixture than by the mixture's.
+
+    A way is a log-linear pool of the probabilities that the mixture draws by and of its own, see
+    :meth:`~sinkgen.generators.product.ProductMixture.pooled`. A record adds, for each way, the difference of
+    log-probabilities of its label, clipped to [-1, 1]: the sensitivity is the square root of the number of ways. A
+    record of which a code is -1 adds nothing.
+
+    Parameters
+    ----------
+    mixture : ProductMixture
+    shares : sequence of float
+        Share of the mixture's own in each way.
+    """
+
+    def __init__(self, mixture, shares):
+        self.mixture, self.shares = mixture, tuple(shares)
+        self.size = len(self.shares)
+        self.sensitivity = math.sqrt(self.size)
+
+    def contribution(self, records):
+        """Clipped sums of one chunk."""
+        codes, labels = _known_classes(records, len(self.mixture.class_weights))
+        whole = (codes >= 0).all(1)
+        own, drawn = self.mixture.class_logits(codes[whole])
+        ways = [drawn, *[((1 - share) * drawn + share * own).log_softmax(1) for share in self.shares]]
+        first, *others = [way.gather(1, labels[whole, None])[:, 0] for way in ways]
+        return ROUNDING_MARGIN * torch.stack([(other - first).clamp(-1, 1).sum() for other in others])

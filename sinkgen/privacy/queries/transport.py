@@ -1,0 +1,181 @@
+"""What both mechanisms ask of the records to move points or a network: entropic transport, clipped.
+
+As in :mod:`sinkgen.privacy.queries.moments`, every class says why its ``sensitivity`` holds.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen._groups import class_slices, split_by_class
+from sinkgen.ot import entropic_cost, with_labels
+from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, clip_factors
+
+# A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
+LARGEST = 1e9
+
+
+class Transported(NamedTuple):
+    """What a step of the semidual mechanism releases.
+
+    Attributes
+    ----------
+    mass : Tensor of shape (n,)
+        Noisy number of records that each point serves, M_i.
+    displacement : Tensor of shape (n, d)
+        Noisy sum of what moves each point towards them, S_i.
+    """
+
+    mass: torch.Tensor
+    displacement: torch.Tensor
+
+
+class TransportQuery(SumQuery):
+    """Mass and displacement that the records send to the generated points, by entropic transport.
+
+    With the potentials f of the points held, a record's column of the transport plan depends on that record alone [1]_:
+
+        p_ij = softmax_i((f_i - c(x_i, y_j)) / reg)        over the points i of the record's class.
+
+    A record contributes ``mass_clip * p_j`` (norm at most mass_clip, for ||p_j|| <= 1) and the block
+    ``-1/2 p_ij grad_1 c(x_i, y_j)`` (for squared L2: ``p_ij (y_j - x_i)``), clipped as a whole to norm ``clip``. Their
+    joint norm, the sensitivity, is at most ``sqrt(clip^2 + mass_clip^2)``. No (records, points, dimensions) array is
+    ever formed.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d)
+    point_classes : LongTensor of shape (n,), sorted
+    potentials : Tensor of shape (n,)
+    reg : float
+        Entropic regularisation, in units of the cost.
+    clip, mass_clip : float
+    cost : sinkgen.ot.costs.Cost
+
+    References
+    ----------
+    .. [1] Genevay, Cuturi, Peyre, Bach, "Stochastic Optimization for Large-scale Optimal Transport", NIPS 2016,
+       arXiv 1605.08527, equation (S_eps).
+    """
+
+    # A block of records and its plan stay in the processor's cache from one product to the next.
+    LEAST_RECORDS, MOST_RECORDS, BLOCK_ENTRIES = 128, 4096, 2**18
+
+    def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
+        self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
+        self.clip, self.mass_clip = clip, mass_clip
+        self.size = len(points) * (1 + points.shape[1])
+        self.sensitivity = math.hypot(clip, mass_clip)
+        self._slices = class_slices(point_classes)
+
+    def contribution(self, records):
+        """Clipped sums of one chunk: n masses, then n * d displacements."""
+        mass = self.points.new_zeros(len(self.points))
+        gradient = torch.zeros_like(self.points)
+        for c, own in split_by_class(records):
+            if c in self._slices:
+                rows = self._slices[c]
+                for block in own.split(self._block_size(rows)):
+                    block_mass, block_gradient = self._transport(block, rows)
+                    mass[rows] += block_mass
+                    gradient[rows] += block_gradient
+        return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, -0.5 * gradient.flatten()])
+
+    def _block_size(self, rows):
+        n_points = rows.stop - rows.start
+        return min(self.MOST_RECORDS, max(self.LEAST_RECORDS, self.BLOCK_ENTRIES // n_points))
+
+    def _transport(self, y, rows):
+        """What a block of records sends to the points of their class: mass, and -2 times the displacement."""
+        x = self.points[rows]
+        cost = self.cost.matrix(y, x)
+        plan = torch.softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg), 1)
+        squared_norms = self.cost.squared_gradient_norms(y, x, cost).mul_(plan).mul_(plan)
+        norms = squared_norms.sum(1).sqrt_()  # of twice the displacement
+        if not math.isfinite(float(norms.sum())):
+            lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
+            y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill_(lost[:, None], 0)
+        mass = plan.sum(0)
+        plan *= clip_factors(norms, 2 * self.clip)[:, None]
+        return mass, self.cost.weighted_gradient(plan.t(), x, y)
+
+    def read(self, value):
+        """The release, in :class:`Transported`."""
+        n = len(self.points)
+        return Transported(value[:n] / self.mass_clip, value[n:].view(n, -1))
+
+
+class LabelledCost:
+    """A cost between rows whose last columns are weighted one-hot labels, as :func:`sinkgen.ot.with_labels` makes them.
+
+    A feature map sees the values alone; labels stand beside its features.
+
+    Parameters
+    ----------
+    cost : Cost
+    n_classes : int
+    """
+
+    def __init__(self, cost, n_classes):
+        self._cost, self._n_classes = cost, n_classes
+        self.matrix = cost.matrix
+        self.weighted_gradient = cost.weighted_gradient
+        self.squared_gradient_norms = cost.squared_gradient_norms
+
+    def embed(self, x):
+        """Features of the values, and the labels."""
+        values, labels = x[:, : -self._n_classes], x[:, -self._n_classes :]
+        features = self._cost.embed(values).nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+        return torch.cat([features, labels], 1)
+
+
+class CrossGradientQuery:
+    """Gradient of the entropic cost between generated points and a batch, clipped as a whole: the paper's release.
+
+    The points' number n is public and fixed; an empty batch gives the zero gradient. A record can turn the whole
+    clipped matrix round, hence the sensitivity ``2 * clip``.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d + n_classes)
+        Generated points with their labels, see :func:`sinkgen.ot.with_labels`.
+    n_classes : int
+    label_weight : float
+    transport : dict
+        Keyword arguments of :func:`sinkgen.ot.entropic_cost`: reg, cost, backend.
+    clip : float
+
+    References
+    ----------
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, section 3.2 and algorithm 1.
+    """
+
+    def __init__(self, points, n_classes, label_weight, transport, clip):
+        self.points, self.n_classes, self.label_weight = points, n_classes, label_weight
+        self.transport, self.clip = transport, clip
+        self.shape = (len(points), points.shape[1] - n_classes)
+        self.size = math.prod(self.shape)
+        self.sensitivity = 2 * clip
+
+    def evaluate(self, chunks):
+        """Clipped gradient in the points' values, flat, on one batch."""
+        batch = [chunk.take(chunk.labels >= 0) for chunk in chunks]
+        if not sum(map(len, batch)):
+            return torch.zeros(self.size, dtype=torch.float64)
+        values, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
+        values = values.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+        y = with_labels(values, labels, self.n_classes, self.label_weight)
+        x = self.points.to(y).detach().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(entropic_cost(x, y, **self.transport), x)
+        gradient = gradient[:, : self.shape[1]].double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
+        return gradient * clip_factors(gradient.norm()[None], self.clip)
+
+    def over(self, source, draw):
+        """No sum over records: the batch itself is brought together."""
+        return self.evaluate(source.gather(draw))
+
+    def read(self, value):
+        """The gradient, (n, d)."""
+        return value.view(self.shape).to(self.points)

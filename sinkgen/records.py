@@ -1,0 +1,245 @@
+"""Records in chunks, Poisson batches of them, and what is computed over them.
+
+Both mechanisms see the private data as a *record source*: something that gives every record once, in chunks, as often
+as asked. An array in memory is one; a file that is read again at each pass is another, and so are the shards of a
+cluster. What a query wants of a source is a fold of the chunks of each shard, and a merge of what the shards gave: so
+the records stay where they are, and only the folds' results travel.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+CHUNK = 8192  # records that a query sees at once: bounds its memory
+SPAN = 8  # chunks whose drawn records are cut into chunks together
+PIECE = 2**16  # records, and
+PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
+
+
+class Records(NamedTuple):
+    """Some records: values (m, ...) and, where there are classes, labels (m,)."""
+
+    values: Any
+    labels: Any = None
+
+    def __len__(self):
+        return len(self.values)
+
+    def take(self, rows):
+        """The records at ``rows`` (indices or a slice)."""
+        return Records(self.values[rows], None if self.labels is None else self.labels[rows])
+
+
+class Coins(Protocol):
+    """One coin for each record of a source, by its position there."""
+
+    def rows(self, start: int, n: int, rate: float) -> Any:
+        """Which of the ``n`` records from position ``start`` on are drawn, each with probability ``rate``, rising."""
+
+
+class Draw(NamedTuple):
+    """A Poisson batch: each record is in it with probability ``rate``, independently of the others.
+
+    Attributes
+    ----------
+    rate : float
+        In (0, 1).
+    coins : Coins
+        The step's own, see :mod:`sinkgen.privacy.streams`; a record's coin is that of its position in the source,
+        however the records are cut into chunks and shards, and whoever reads them.
+    """
+
+    rate: float
+    coins: Coins
+
+    def rows(self, start, n):
+        """Which of the ``n`` records from position ``start`` on are drawn: ndarray of int, rising."""
+        return self.coins.rows(start, n, self.rate)
+
+
+class RecordSource(Protocol):
+    """Private records, read in passes."""
+
+    def map(self, function: Callable[[Records], Records]) -> "RecordSource":
+        """The source of the same records after ``function``, which acts on each record alone.
+
+        What acts on encoded records, which is any but the first, is given whole chunks, and may reorder one; a record
+        then has the coin of its place after that.
+        """
+
+    def reduce(self, fold: Callable[[Iterator[Records]], Any], merge: Callable[[list], Any], draw: Draw | None = None):
+        """What is left of one pass.
+
+        Parameters
+        ----------
+        fold : callable
+            Makes a result of the chunks of one shard, where that shard lies.
+        merge : callable
+            Makes one result of a list of at least one, in any order: associative and commutative.
+        draw : Draw, optional
+            The batch; by default every record.
+        """
+
+    def gather(self, draw: Draw | None = None) -> list[Records]:
+        """The chunks themselves, in order."""
+
+
+class ArraySource:
+    """Records that lie in memory: one shard.
+
+    Parameters
+    ----------
+    values : array or tensor of shape (n_records, ...)
+    labels : array or tensor of shape (n_records,), optional
+    chunk_size : int
+        Records in a chunk; bounds the memory of a pass.
+
+    Examples
+    --------
+    >>> [len(chunk) for chunk in ArraySource(torch.zeros(5, 2), chunk_size=2).chunks()]
+    [2, 2, 1]
+    """
+
+    def __init__(self, values, labels=None, chunk_size=CHUNK):
+        self._records = Records(values, labels)
+        self._chunk_size = chunk_size
+
+    def chunks(self, draw=None):
+        """Every record once, in chunks; or those of a batch."""
+        n, size = len(self._records), self._chunk_size
+        chunks = (self._records.take(slice(start, start + size)) for start in range(0, n, size))
+        return chunks if draw is None else rechunked(_drawn(chunks, draw, 0), _sizes(draw, 0, size))
+
+    def map(self, function):
+        """Apply ``function`` now, and keep what it gives."""
+        values, labels = _concatenated(list(map(function, self.chunks())))
+        return ArraySource(values, labels, self._chunk_size)
+
+    def reduce(self, fold, merge, draw=None):
+        """See :class:`RecordSource`."""
+        return merge([fold(self.chunks(draw))])
+
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
+
+
+class ChunkedSource:
+    """Records that are read anew at each pass, such as a file larger than memory: one shard.
+
+    Chunks may be of any size: they are encoded in pieces, and what was encoded is cut and joined into chunks of one
+    size. What a query sees, and so its value, does not depend on how the records came, nor do the chunks of a batch.
+
+    Parameters
+    ----------
+    read : callable
+        Returns a fresh iterator over :class:`Records` each time it is called.
+    functions : sequence of callable
+        See :meth:`map`.
+    start : int
+        Position of the first record among those of all shards; where a chunk begins, and for a batch a span.
+
+    Examples
+    --------
+    >>> source = ChunkedSource(lambda: iter([Records(torch.zeros(3, 2)), Records(torch.ones(1, 2))]))
+    >>> sum(len(chunk) for chunk in source.chunks())
+    4
+    """
+
+    def __init__(self, read, functions=(), start=0):
+        self._read, self._functions, self._start = read, tuple(functions), start
+
+    def chunks(self, draw=None):
+        """Every record once, in chunks; or those of a batch."""
+        # To encode is a matter of each record: of those that are drawn alone, where nothing else is to be done. A map
+        # of encoded records is given whole chunks: a product of matrices rounds by its shape.
+        early = draw if len(self._functions) < 2 else None
+        chunks = self._pieces() if early is None else _drawn(self._pieces(), draw, self._start)
+        for function in self._functions:
+            chunks = rechunked(map(function, chunks), _sizes(early, self._start))
+        if early is draw:
+            return chunks
+        return rechunked(_drawn(chunks, draw, self._start), _sizes(draw, self._start))
+
+    def map(self, function):
+        """Apply ``function`` at each pass, and keep nothing."""
+        return ChunkedSource(self._read, (*self._functions, function), self._start)
+
+    def reduce(self, fold, merge, draw=None):
+        """See :class:`RecordSource`."""
+        return merge([fold(self.chunks(draw))])
+
+    def gather(self, draw=None):
+        """See :class:`RecordSource`."""
+        return list(self.chunks(draw))
+
+    def _pieces(self):
+        for chunk in self._read():
+            size = _piece_size(chunk)
+            for first in range(0, len(chunk), size):
+                yield chunk.take(slice(first, first + size))
+
+
+def _drawn(chunks, draw, position):
+    """What a batch holds of each chunk, if anything; the first chunk begins at ``position``."""
+    for chunk in chunks:
+        rows = draw.rows(position, len(chunk))
+        position += len(chunk)
+        if len(rows):
+            yield chunk.take(rows)
+
+
+def _sizes(draw, position, size=CHUNK):
+    """Records of each chunk: as many as can be, but for what a batch holds of a span, which begins a new chunk."""
+    if draw is None:
+        yield from itertools.repeat(size)
+    for first in itertools.count(position, SPAN * size):
+        n = len(draw.rows(first, SPAN * size))
+        yield from [size] * (n // size)
+        yield n % size
+
+
+def _piece_size(chunk):
+    numbers = 1
+    for side in chunk.values.shape[1:]:
+        numbers *= side
+    return min(PIECE, max(1, PIECE_NUMBERS // max(1, numbers)))
+
+
+def rechunked(chunks, sizes):
+    """The same records, of tensors, in chunks of the ``sizes`` given, an iterator; only the last may be smaller.
+
+    Examples
+    --------
+    >>> [len(chunk) for chunk in rechunked([Records(torch.zeros(n, 1)) for n in (1, 5, 0, 1)], iter([3, 0, 2, 9]))]
+    [3, 2, 2]
+    """
+    waiting: list[Records] = []
+    missing = 0
+    for chunk in chunks:
+        start = 0
+        while start < len(chunk):
+            while not missing:
+                missing = next(sizes)
+            waiting.append(chunk.take(slice(start, start + missing)))
+            start += len(waiting[-1])
+            missing -= len(waiting[-1])
+            if not missing:
+                yield _concatenated(waiting)
+                waiting = []
+    if waiting:
+        yield _concatenated(waiting)
+
+
+def joined(lists):
+    """One list of several."""
+    return list(itertools.chain.from_iterable(lists))
+
+
+def _concatenated(chunks):
+    if len(chunks) == 1:
+        return chunks[0]
+    values, labels = zip(*chunks, strict=True)
+    return Records(torch.cat(values), None if labels[0] is None else torch.cat(labels))

@@ -1,0 +1,129 @@
+"""Records of any kind, opened and not yet looked at; and the one look at all of them before anything is spent."""
+
+import dataclasses
+import os
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from sinkgen.data.check import as_records, check_labels
+from sinkgen.data.frames import is_foreign, to_pandas
+from sinkgen.data.layout import Layout, make_layout
+from sinkgen.data.table import check_columns, is_table
+from sinkgen.records import PIECE, ArraySource, ChunkedSource, RecordSource
+from sinkgen.sources.chunks import Chunks, none_of
+from sinkgen.sources.files import ParquetFiles, parquet
+
+
+class Data(NamedTuple):
+    """Records that were opened, and not looked at.
+
+    Attributes
+    ----------
+    source : RecordSource
+    layout : Layout
+    """
+
+    source: RecordSource
+    layout: Layout
+
+
+def open_records(X, y=None, *, as_array=False, watch=iter):
+    """Make a record source of what the user gives; nothing is encoded yet.
+
+    Parameters
+    ----------
+    X : array, numpy.memmap, data frame, path, what :func:`parquet` or :func:`chunks` return, or Dask collection
+    y : array, str or None
+        Labels, or the name of the column that holds them.
+    as_array : bool
+        Whether a data frame is to be taken as an array whose columns have names.
+    watch : callable
+        Wraps the parts of each pass, whose number is public: files, partitions, or all records as one. Where records
+        lie in memory it is not called.
+
+    Returns
+    -------
+    Data
+    """
+    if isinstance(X, (str, os.PathLike)):
+        X = parquet(X)
+    if hasattr(X, "__dask_graph__"):
+        from sinkgen.sources.distributed import open_dask
+
+        return Data(*open_dask(X, y, as_array, watch))
+    if isinstance(X, (Chunks, ParquetFiles)):
+        layout = X.layout(y, as_array)
+        return Data(ChunkedSource(_Pass(X.parts(layout), watch)), layout)
+    if isinstance(X, np.memmap):
+        labels = check_labels(y, len(X))
+        layout = make_layout(X[:0], none_of(labels))
+        return Data(ChunkedSource(_Pass([partial(_slices, X, labels, layout)], watch)), layout)
+    return _open_in_memory(X, y, as_array)
+
+
+def _open_in_memory(X, y, as_array):
+    kind = None
+    if is_foreign(X) and as_array:
+        raise TypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
+    if is_foreign(X):
+        X, kind = to_pandas(X)
+    if is_table(X):
+        check_columns(X)
+    else:
+        X = as_records(X)
+    y = y if isinstance(y, str) and is_table(X) else check_labels(y, len(X))
+    layout = make_layout(X[:0], none_of(y), as_array=as_array)
+    return Data(ArraySource(*layout.records(X, y)), dataclasses.replace(layout, frame_kind=kind))
+
+
+def _slices(X, labels, layout):
+    for start in range(0, len(X), PIECE):
+        part = slice(start, start + PIECE)
+        yield layout.records(X[part], None if labels is None else labels[part])
+
+
+class _Pass:
+    """Passes over parts, all of as many records.
+
+    Parameters
+    ----------
+    parts : list of callable
+        Each returns a fresh iterator over :class:`Records`.
+    watch : callable
+        See :func:`open_records`.
+    """
+
+    def __init__(self, parts, watch):
+        self._parts, self._watch, self._n = parts, watch, None
+
+    def __call__(self):
+        n = 0
+        for part in self._watch(self._parts):
+            for records in part():
+                n += len(records)
+                yield records
+        if self._n not in (None, n):
+            raise RuntimeError("the chunks are not those of the first pass: each pass must give the same records")
+        self._n = n
+
+
+def check_source(source, form):
+    """One pass over all records before anything is spent.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no record, or a cell cannot be encoded; the message names the column and shows no value.
+    """
+    if not source.reduce(partial(_check, form), sum):
+        raise ValueError("X has 0 records; at least 1 is needed")
+
+
+def _check(form, chunks):
+    n = 0
+    for records in chunks:
+        form.check(records.values)
+        n += len(records)
+    return n

@@ -1,0 +1,45 @@
+"""What a mixture's draws are held against: the records' tones, and their mean features."""
+
+from dataclasses import replace
+
+import torch
+
+from sinkgen.generators.particles import Particles
+from sinkgen.generators.tilt import WORTH, fit_tilt, make_features
+from sinkgen.privacy.queries.moments import FeatureQuery, ToneQuery
+
+TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
+TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
+
+
+def with_tones(mixture, source, counts, space, form, mechanism, random):
+    """The mixture with curves that take its draws to the records' tones."""
+    tones, count = form.tones(), float(counts.sum())
+    query = ToneQuery(tones)
+    frequencies = mechanism.release("tones", query, source) / count
+    draws = Particles.of(mixture, space, form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
+    noise = mechanism.noise_multiplier("tones") * query.sensitivity / count
+    return replace(mixture, tones=tones.fit_curves(frequencies, draws, noise))
+
+
+def with_tilts(mixture, source, counts, space, form, mechanism, random):
+    """The mixture, its draws tilted towards the mean features of each class's records where that changes them."""
+    particles, n_classes = Particles.of(mixture, space, form), len(counts)
+
+    def draw(labels):
+        return space.project(particles.draw(labels, random))
+
+    features = make_features(draw(_draw_labels(mixture, FEATURE_DRAWS, random)), random)
+    query = FeatureQuery(features, n_classes, lambda records: space.project(records.values))
+    means = mechanism.release("features", query, source) / counts[:, None]
+    noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
+    n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
+    drawn = (features(draw(torch.full((n,), c))) for c in range(n_classes))  # of one class at a time
+    tilts = [fit_tilt(*of_class) for of_class in zip(means, drawn, noise.tolist(), counts.tolist(), strict=True)]
+    if min(tilt.worth for tilt in tilts) > WORTH:
+        return mixture
+    return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
+
+
+def _draw_labels(mixture, n, random):
+    return torch.multinomial(mixture.class_weights, n, replacement=True, generator=random)

@@ -1,0 +1,332 @@
+"""The semidual mechanism: T noisy steps of semi-dual transport, what prepares them and what refines them.
+
+Read :func:`train_semidual` first: it is the whole private stage, in order.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from sinkgen._groups import class_slices, sort_by_class
+from sinkgen.denoise.spectra import principal_directions, shrink_points
+from sinkgen.generators.particles import Mixture
+from sinkgen.generators.space import Space
+from sinkgen.images.texture import texture_deviation
+from sinkgen.ot import sinkhorn_symmetric
+from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
+from sinkgen.privacy.queries.transport import TransportQuery
+from sinkgen.records import Records
+from sinkgen.training.points.corrections import with_tilts, with_tones
+from sinkgen.training.points.variation import (
+    Offsets,
+    find_variation,
+    find_warp_factors,
+    fit_warps,
+    gaussian,
+    sharpen_points,
+)
+from sinkgen.training.points.views import cost_scale, make_view
+
+# Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
+SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
+MOMENTS_AND_POINTS = 0.76
+WARPS_SHARE = 0.05
+TONES_SHARE = 0.02
+FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
+NORM_STEPS = 2
+MOST_DIRECTIONS = 120
+MOST_POINTS = 100
+SIGNAL_PER_POINT = 25.0
+EDGE_SHARE = 0.5
+TEXTURE_FROM = 0.7  # share of the variance that the directions must hold: what is left is then texture, not shape
+
+
+@dataclass(frozen=True)
+class SemidualSettings:
+    """Public settings of the private stage.
+
+    Attributes
+    ----------
+    steps : int
+        Releases of the points, T.
+    sampling_rate : float
+        Probability with which a record takes part in such a release.
+    clip : float
+        Bound of one record's displacement, as a share of the typical distance between records.
+    mass_share : float
+        Bound of one record's mass, as a share of ``clip``.
+    reg : tuple of (float, float)
+        Entropic regularisation as a share of the mean cost between typical records: at the start and, from
+        ``settle * steps`` on, at the end; geometric in between.
+    debias : bool
+        Whether the exact self term is taken off. Its points are the points themselves (p = 0): free points have no
+        others to draw.
+    settle : float
+        Share of the steps that anneal; the others average.
+    relaxation : float
+        Share of a half-iteration of Sinkhorn's that a step moves the potentials.
+    floor : float
+        Least mass, as a share of the mean, that a point's displacement is divided by.
+    deform : bool
+        Whether deformations of images are learned.
+    moments : float
+        Share of the budget of the second moments that show the directions.
+    features : float
+        Share of the budget, beside the others', of the mean features that tilt the mixture; 0 for none.
+    """
+
+    steps: int
+    sampling_rate: float = 1.0
+    clip: float = 0.5
+    mass_share: float = 0.2
+    reg: tuple = (0.1, 0.01)
+    debias: bool = False
+    settle: float = 0.6
+    relaxation: float = 0.5
+    floor: float = 0.2
+    deform: bool = True
+    moments: float = 0.1
+    features: float = 0.0
+
+    def reg_at(self, step):
+        """Regularisation of a step, as a share of the mean cost."""
+        start, end = self.reg
+        return start * (end / start) ** min(1.0, step / (self.settle * self.steps))
+
+    def is_averaging(self, step):
+        """Whether a step belongs to the last ones, that average; at least the very last does."""
+        return step >= min(self.settle * self.steps, self.steps - 1)
+
+    @property
+    def averaged_steps(self):
+        """Number of steps that average."""
+        return sum(map(self.is_averaging, range(self.steps)))
+
+
+def shares(form, settings):
+    """Share of the budget of each release, for records of this format; they need not sum to 1."""
+    warps = {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else {}
+    tones = {"tones": TONES_SHARE} if form.tones() is not None else {}
+    main = {"moments": settings.moments, "points": MOMENTS_AND_POINTS - settings.moments}
+    # Where records are no images the mixture has what it needs: tilts gained nothing there.
+    features = {"features": settings.features} if settings.features and form.tones() is not None else {}
+    return SHARES | main | warps | tones | features
+
+
+def auto_steps(mu):
+    """Number of releases of the points, from the budget's Gaussian-DP parameter: little budget, few steps."""
+    return round(min(25.0, max(3.0, 15 * mu**0.4)))
+
+
+def auto_moments(mu):
+    """Share of the budget of the second moments: little budget, more, for directions that are not found are lost."""
+    return min(0.3, max(0.06, 0.1 / mu ** (1 / 3)))
+
+
+def auto_features(mu):
+    """Share of the budget of the mean features: none where noise would drown them."""
+    return FEATURES_SHARE if mu >= FEATURES_FROM else 0.0
+
+
+def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
+    """The private stage: from encoded records to a released mixture.
+
+    Parameters
+    ----------
+    source : RecordSource
+        Encoded records in [0, 1]^D with classes.
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each class.
+    form : NumericFormat
+        Public facts of the records.
+    mechanism : GaussianMechanism
+        Charged with the rows of :data:`SHARES`.
+    settings : SemidualSettings
+    cost : Cost
+    backend : str
+        Who solves the self term.
+    random : torch.Generator
+        Public stream: starting points.
+    progress : callable
+        Wraps the range of steps.
+
+    Returns
+    -------
+    mixture : Mixture
+    space : Space
+    """
+    counts = counts.clamp_min(1.0)
+    space, variances, texture = find_space(source, float(counts.sum()), form, mechanism)
+    classes = allot_points(counts, space, mechanism, settings)
+    start = gaussian(len(classes), variances, random)
+    view = make_view(cost, space, 0.5 * start)
+    scale = cost_scale(view, *space.lift(gaussian(512, variances, random)).split(256))
+    moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
+    points = shrink_points(view.coordinates(), classes, moved.noise)
+    offsets = Offsets(points, classes, view, moved.potentials, space)
+    fields = form.warps() if settings.deform else None
+    warps = fit_warps(fields, points, space, variances)
+    warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
+    factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
+    if fields is not None:
+        points = sharpen_points(points, classes, warp_factors, fields, space, random)
+    weights = (counts / counts.sum()).float()
+    mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
+    charged = shares(form, settings)
+    if "tones" in charged:
+        mixture = with_tones(mixture, source, counts, space, form, mechanism, random)
+    if "features" in charged:
+        mixture = with_tilts(mixture, source, counts, space, form, mechanism, random)
+    return mixture, space
+
+
+# --- Where the records lie -------------------------------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    space: Space
+    variances: torch.Tensor
+    texture: torch.Tensor
+
+
+def find_space(source, count, form, mechanism):
+    """Private centre and scale of the encoded records, and the directions in which they vary most.
+
+    Three small releases: distances to the middle (they bound the mean's noise), the mean, distances to it (they bound
+    the moments' noise), then the second moments, in a public basis where few coordinates hold most variance.
+    """
+    middle = torch.full((form.n_encoded,), 0.5)
+    largest = 0.5 * math.sqrt(form.n_encoded)
+    clip = mechanism.release("norms", NormQuery(middle, largest), source)
+    centre = middle + (mechanism.release("mean", MeanQuery(middle, clip), source) / count).float()
+    radius = mechanism.release("norms", NormQuery(centre, 2 * largest), source)
+    public = form.public_basis()
+    basis = torch.eye(form.n_encoded) if public is None else public
+    whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
+    coordinates = source.map(lambda records: Records(whole.project(records.values), records.labels))
+    moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
+    noise_scale = mechanism.noise_multiplier("moments") / count
+    directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+    texture = torch.zeros_like(centre)
+    held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
+    if form.texture() is not None and held > TEXTURE_FROM:
+        texture = radius * texture_deviation(moment.float(), directions.basis, basis, noise_scale)
+    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
+
+
+def allot_points(counts, space, mechanism, settings):
+    """Class of each point: as many a class as its records can hold up against the noise; post-processing."""
+    per_release = mechanism.noise_multiplier("points") / settings.sampling_rate / math.sqrt(settings.steps)
+    d = space.basis.shape[1]
+    signal = counts / max(per_release * settings.clip * math.sqrt(d), 1e-9)
+    points = (signal / SIGNAL_PER_POINT).round().clamp(1, MOST_POINTS).long()
+    points = torch.minimum(points, (counts / 2).long().clamp_min(1))
+    return torch.repeat_interleave(torch.arange(len(counts)), points)
+
+
+# --- The algorithm ---------------------------------------------------------------------------------------------------
+
+
+class _Moved(NamedTuple):
+    mass: torch.Tensor
+    potentials: torch.Tensor
+    noise: torch.Tensor
+
+
+def move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress):
+    """Noisy steps of semi-dual transport; the support moves in place.
+
+    Returns
+    -------
+    mass : Tensor of shape (n,)
+        Mean noisy mass over the averaging steps, at least 0; what does not stand out is 0.
+    potentials : Tensor of shape (n,)
+    noise : Tensor of shape (n,)
+        Standard deviation of what the noise adds to each coordinate of a point.
+    """
+    clip = settings.clip * scale.force
+    mass_clip = settings.mass_share * clip
+    measured = source.map(lambda records: sort_by_class(Records(view.measure(records.values), records.labels)))
+    even = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
+    potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
+    noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
+    doubt = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
+    for step in progress(range(settings.steps)):
+        reg = settings.reg_at(step) * scale.mean
+        points = view.support.points()
+        query = TransportQuery(points, classes, potentials, reg, clip, mass_clip, view.cost)
+        released = mechanism.release("points", query, measured)
+        now, averaging = released.mass.float().clamp_min(0), settings.is_averaging(step)
+        # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
+        move = scale.step * released.displacement.float() * (now / (now.square() + doubt**2))[:, None]
+        if settings.debias:
+            move -= scale.step * self_displacement(points, classes, reg, view.cost, backend)
+        shrink = 1 / (2 + step - settings.settle * settings.steps) if averaging else 1.0
+        target = points + shrink * move
+        relaxation = settings.relaxation / 2 if averaging else settings.relaxation
+        potentials = potentials + relaxation * reg * torch.log(even / torch.maximum(now, settings.floor * even))
+        if averaging:
+            mass += released.mass.float() / settings.averaged_steps
+        else:
+            target, potentials = split_heavy(target, potentials, now, even, classes, reg, clip, random)
+        view.support.fit(target, torch.maximum(now, settings.floor * even))
+    # A move of 1/(2 + t) a step leaves 1.33 times the variance of a plain average.
+    left = noise * scale.step * math.sqrt(1.33 / settings.averaged_steps)
+    usable = mass.clamp_min(0) * (mass > 0.3 * even)
+    return _Moved(_fill_empty(usable, classes), potentials, left / torch.maximum(mass, settings.floor * even))
+
+
+def _fill_empty(mass, classes):
+    # A class none of whose points stands out keeps all of them.
+    for rows in class_slices(classes).values():
+        if not mass[rows].any():
+            mass[rows] = 1.0
+    return mass
+
+
+def split_heavy(points, potentials, mass, even, classes, reg, clip, random):
+    """Put points that serve hardly any records beside ones that serve many; post-processing.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, k)
+    potentials, mass, even : Tensor of shape (n,)
+        ``even`` is the mass of a point if all of its class were equal.
+    classes : LongTensor of shape (n,), sorted
+    reg, clip : float
+    random : torch.Generator
+
+    Returns
+    -------
+    points, potentials : Tensor
+    """
+    points, potentials = points.clone(), potentials.clone()
+    jitter = 0.1 * clip / math.sqrt(points.shape[1])
+    for rows in class_slices(classes).values():
+        idle = torch.nonzero(mass[rows] < 0.25 * even[rows]).flatten() + rows.start
+        weight = (mass * (mass >= 0.25 * even))[rows]
+        if len(idle) and weight.any():
+            heavy = torch.multinomial(weight, len(idle), replacement=True, generator=random) + rows.start
+            points[idle] = points[heavy] + jitter * torch.randn(len(idle), points.shape[1], generator=random)
+            potentials[idle] = potentials[heavy] = potentials[heavy] - reg * math.log(2)
+    return points, potentials
+
+
+def self_displacement(points, classes, reg, cost, backend):
+    """What the Sinkhorn divergence's self term takes off each point's displacement, (n, k); exact and public.
+
+    It is the displacement of the entropic transport among the points themselves, within each class, whose blur it
+    undoes.
+
+    References
+    ----------
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, equation 5 with p = 0.
+    """
+    out = torch.empty_like(points)
+    for rows in class_slices(classes).values():
+        x = points[rows]
+        plan = sinkhorn_symmetric(cost.matrix(x, x), reg, backend=backend).plan
+        out[rows] = -0.5 * cost.weighted_gradient(plan * len(x), x, x)
+    return out

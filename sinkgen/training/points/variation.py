@@ -1,0 +1,163 @@
+"""What varies around the points that serve the records: deformations of images, and Gaussian variation."""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen._groups import class_slices
+from sinkgen.denoise.radii import fit_radii
+from sinkgen.denoise.spectra import covariance_factors, shape_factors
+from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery
+
+LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
+CLIP_RANK = 0.3  # share of the records whose remainder is not clipped
+RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
+SHARPENING_ROUNDS, SHARPENING_DRAWS = 2, 8
+WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
+
+
+class Offsets:
+    """Each record's offset from the point that serves it; a function of that record alone.
+
+    Parameters
+    ----------
+    points : Tensor of shape (n, d)
+        In the space's coordinates.
+    classes : LongTensor of shape (n,), sorted
+    view : View
+    potentials : Tensor of shape (n,)
+    space : Space
+    """
+
+    def __init__(self, points, classes, view, potentials, space):
+        self.points, self._view, self._potentials, self._space = points, view, potentials, space
+        self._slices, self._measured = class_slices(classes), view.support.points()
+
+    def __call__(self, records):
+        """Index (m,) of each record's point, and offsets (m, d); zero for a record of no class."""
+        serving = torch.zeros(len(records), dtype=torch.long, device=records.values.device)
+        offsets = records.values.new_zeros(len(records), self.points.shape[1])
+        for c, part in self._slices.items():
+            own = records.values[records.labels == c]
+            seen = self._view.measure(own)
+            cost = self._view.cost.matrix(self._measured[part].to(seen), seen)
+            nearest = (cost - self._potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
+            nearest = (nearest + part.start).to(own.device)
+            serving[records.labels == c] = nearest
+            offsets[records.labels == c] = self._space.project(own) - self.points.to(own)[nearest]
+        return serving, offsets
+
+
+class FittedWarps(NamedTuple):
+    """Linear maps between offsets and amounts of deformation, one for each point.
+
+    Attributes
+    ----------
+    tangents : Tensor of shape (n, q, d)
+        What a unit of each deformation adds to a point's coordinates.
+    fits : Tensor of shape (n, q, d)
+        Amounts of an offset: ridge regression on the tangents.
+    """
+
+    tangents: torch.Tensor
+    fits: torch.Tensor
+
+    def amounts(self, serving, offsets):
+        """Amounts (m, q) that explain the offsets."""
+        return torch.einsum("mqd,md->mq", self.fits.to(offsets)[serving], offsets)
+
+    def remainders(self, serving, offsets):
+        """What the amounts leave of the offsets, (m, d)."""
+        amounts = self.amounts(serving, offsets)
+        return offsets - torch.einsum("mqd,mq->md", self.tangents.to(offsets)[serving], amounts)
+
+
+def fit_warps(warps, points, space, variances):
+    """How a deformation of each point shows in its coordinates; None without deformations. No record is seen.
+
+    References
+    ----------
+    .. [1] Simard, LeCun, Denker, Victorri, "Transformation invariance in pattern recognition: tangent distance and
+       tangent propagation", 1998.
+    """
+    if warps is None:
+        return None
+    tangents = warps.tangents(space.lift(points).clamp(0, 1)) * space.weights @ space.basis
+    noise = RESIDUAL_VARIANCE * float(variances.mean())
+    gram = tangents @ tangents.mT / noise + torch.eye(warps.size) / WARP_SIZE**2
+    return FittedWarps(tangents, torch.linalg.solve(gram, tangents / noise))
+
+
+def find_warp_factors(source, counts, offsets, warps, mechanism):
+    """Factors (n_classes, q, q) of the covariance of the records' deformations; q = 0 without deformations."""
+    if warps is None:
+        return torch.zeros(len(counts), 0, 0)
+    query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), lambda records: warps.amounts(*offsets(records)))
+    moments = mechanism.release("warps", query, source).float()
+    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
+
+
+def sharpen_points(points, classes, warp_factors, warps, space, random):
+    """Points that have the released ones as the mean of their deformations; post-processing.
+
+    A released point is the mean of records that are deformed, and so it is blurred; to deform it blurs once more.
+
+    References
+    ----------
+    .. [1] Jansson, "Deconvolution of Images and Spectra", 1997: Van Cittert's iteration, stopped before it lifts noise.
+    """
+    normal = torch.randn(SHARPENING_DRAWS, len(points), warps.size, generator=random)
+    amounts = torch.einsum("nqr,knr->knq", warp_factors[classes], normal)
+    amounts = torch.cat([amounts, -amounts])  # so that what is linear in them is no part of the mean
+    sharp = points
+    for _ in range(SHARPENING_ROUNDS):
+        images = space.lift(sharp).clamp(0, 1)
+        mean = sum(space.project(warps.apply(images, each)) for each in amounts) / len(amounts)
+        sharp = sharp + points - mean
+    return sharp
+
+
+class Variation(NamedTuple):
+    """Offsets from the points that nothing else explains.
+
+    Attributes
+    ----------
+    factors : Tensor of shape (n_classes, d, d)
+        Of the covariance of their directions.
+    radii : Tensor of shape (n_classes, k)
+        Quantiles, at even ranks, of their lengths.
+    """
+
+    factors: torch.Tensor
+    radii: torch.Tensor
+
+
+def find_variation(source, counts, offsets, warps, variances, mechanism, random):
+    """What deformations leave of the records' offsets: first how long that is, then its directions.
+
+    A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
+    """
+
+    def remainders(records):
+        serving, rows = offsets(records)
+        return rows if warps is None else warps.remainders(serving, rows)
+
+    expected = gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
+    lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
+    noisy = mechanism.release("radii", lengths, source)
+    radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)
+    clips = radii[:, round(CLIP_RANK * (radii.shape[1] - 1))].clamp_min(1e-12)
+
+    def scaled(records):
+        return remainders(records) / clips.to(records.values)[records.labels][:, None]
+
+    query = MomentQuery(len(variances), 1.0, len(counts), scaled)
+    moments = mechanism.release("residuals", query, source).float()
+    noise = mechanism.noise_multiplier("residuals") * query.sensitivity
+    return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
+
+
+def gaussian(n, variances, random):
+    """Normal draws (n, d) with the given variances (d,); public."""
+    return torch.randn(n, len(variances), generator=random) * variances.sqrt()

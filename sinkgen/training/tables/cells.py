@@ -1,0 +1,87 @@
+"""Where in a bin numbers lie: cells, counted within classes."""
+
+from functools import partial
+
+import torch
+
+from sinkgen.denoise.frequencies import shrink_frequencies
+from sinkgen.privacy.queries.tables import MarginalQuery
+from sinkgen.records import Records
+
+
+def learn_cells(source, form, n_classes, mechanism):
+    """Release how many records lie in each cell of the numbers' columns, and shares of cells within states from it.
+
+    Parameters
+    ----------
+    source : RecordSource
+        Cells (m, n_columns) with classes.
+    form : TableFormat
+    n_classes : int
+        1 for counts over all classes.
+    mechanism : GaussianMechanism
+        Charged with "cells" if ``form.fine`` names columns.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, C)
+    """
+    shares, fine = form.cell_shares, form.fine
+    if not fine:
+        return shares.expand(n_classes, -1)
+    counts = [form.cell_counts[j] for j in fine]
+    query = MarginalQuery(counts, n_classes)
+    taken = source.map(partial(_take_columns, list(fine)))
+    noisy = mechanism.release("cells", query, taken)
+    noise = mechanism.noise_multiplier("cells") * query.sensitivity
+    column = torch.repeat_interleave(torch.arange(len(form.columns)), torch.tensor(form.cell_counts))
+    cells = torch.isin(column, torch.tensor(fine))
+    out = shares.repeat(n_classes, 1)
+    out[:, cells] = shares_within(noisy, form.cell_states[cells], shares[cells], noise)
+    return out
+
+
+def _take_columns(columns, records):
+    return Records(records.values[:, columns], records.labels)
+
+
+def shares_within(counts, states, expected, noise):
+    """Shares of cells within their states, from noisy counts; post-processing.
+
+    All classes' counts together are shrunk towards what is expected, those of each class towards these, both by the
+    share of noise in how they differ (James, Stein), at the upper end of what it may be; what is left is projected onto
+    the simplex.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n_classes, C)
+    states : LongTensor of shape (C,), rising
+    expected : Tensor of shape (C,)
+        Sums 1 over the cells of a state.
+    noise : float
+        Standard deviation of the noise of a count.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, C)
+
+    Examples
+    --------
+    >>> counts = torch.tensor([[90.0, 10.0, 40.0, 41.0]], dtype=torch.float64)
+    >>> halves = torch.full((4,), 0.5, dtype=torch.float64)
+    >>> shares_within(counts, torch.tensor([0, 0, 1, 1]), halves, 3.0)
+    tensor([[0.8941, 0.1059, 0.5000, 0.5000]], dtype=torch.float64)
+    """
+    sizes = torch.unique_consecutive(states, return_counts=True)[1].tolist()
+    parts = zip(counts.split(sizes, 1), expected.split(sizes), strict=True)
+    return torch.cat([_shares_of_state(part, prior, noise) for part, prior in parts], 1)
+
+
+def _shares_of_state(counts, prior, noise):
+    pooled = _shares(counts.sum(0), prior, noise * len(counts) ** 0.5)
+    return torch.stack([_shares(of_class, pooled, noise) for of_class in counts])
+
+
+def _shares(counts, prior, noise):
+    total = counts.sum()
+    return shrink_frequencies(counts / total, prior, noise / total) if total > 0 and len(prior) > 1 else prior

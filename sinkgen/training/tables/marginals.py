@@ -1,0 +1,297 @@
+"""What a table is asked first: its marginals, as far as they stand out of the noise."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
+from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, pair_mask
+from sinkgen.privacy.query import SumQuery
+
+# How large an average count has to be, in standard deviations of its noise, for a release to be worth its share.
+LEAST_CELL, LEAST_PAIR, LEAST_SERVED = 0.3, 0.15, 0.15
+LEAST_SHARE, ENOUGH = 0.3, 20.0  # of one-way marginals; the same ratio at which half of a release does for them
+GAIN = 0.005  # of a label's log-likelihood, that has to stand out
+TINY, LEAST_FREQUENCY = 1e-9, 1e-6
+
+
+class States(NamedTuple):
+    """Public facts of the states of all columns.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Number of states of each column; D in all.
+    ordered : tuple of int
+        How many of each column's first states have an order.
+    optional : tuple of bool
+        Which of the D states are for missing or other cells.
+    """
+
+    widths: tuple
+    ordered: tuple
+    optional: tuple
+
+
+class OneWay(NamedTuple):
+    """Noisy one-way marginals of each class.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (n_classes, D)
+        Of all records.
+    noise : float
+        Standard deviation of a share's noise, before bins of numbers were smoothed.
+    """
+
+    shares: torch.Tensor
+    noise: float
+
+    def absent(self, states):
+        """Which of the D states are for missing or other cells, and do not stand out."""
+        return torch.tensor(states.optional) & (self.shares.sum(0) < 3 * self.noise * math.sqrt(len(self.shares)))
+
+
+class Pairs(NamedTuple):
+    """Noisy two-way marginals, of each class or of all together.
+
+    Attributes
+    ----------
+    shares : Tensor of shape (n_split, D, D)
+        Of all records.
+    noise : float
+        Standard deviation of a share's noise.
+    """
+
+    shares: torch.Tensor
+    noise: float
+
+    def excess(self, weights, frequencies, widths, n_records):
+        """How far they are from naive Bayes', squared, beyond noise and the chance of records, in units of these.
+
+        Rows and columns of each table are centred first: what one-way marginals could be off by counts for little.
+        About 0 where columns are independent within classes.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_classes, n_classes)
+        frequencies : Tensor of shape (n_classes, D)
+            Naive Bayes.
+        widths : sequence of int
+        n_records : float
+        """
+        pairs, width = pair_mask(widths), torch.repeat_interleave(torch.tensor(widths), torch.tensor(widths))
+        centred = torch.eye(len(width)) - (~pairs) / width[:, None]
+        own = weights.T if len(self.shares) > 1 else weights.sum(1)[None]
+        simple = (own[:, None, :] * frequencies.T) @ frequencies
+        freedom = pairs * (1 - 1 / width[:, None]) * (1 - 1 / width)
+        variance = self.noise**2 * freedom * len(own) + freedom * simple.sum(0) / n_records
+        squares = (centred @ (self.shares - simple) @ centred).square() * pairs
+        return float(squares.sum() / variance.sum().clamp_min(TINY**2)) - 1
+
+
+class Marginals(NamedTuple):
+    """Noisy marginals, as shares of the records.
+
+    Attributes
+    ----------
+    one_way : Tensor of shape (n_classes, D)
+    two_way : Tensor of shape (n_classes, D, D), or (1, D, D)
+    one_way_weight, two_way_weight : Tensor of the same shapes
+        Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
+    unit : float
+        Smallest variance.
+    """
+
+    one_way: torch.Tensor
+    two_way: torch.Tensor
+    one_way_weight: torch.Tensor
+    two_way_weight: torch.Tensor
+    unit: float
+
+
+def drowned(n_records, states, n_split, cell_counts, n_pools, n_components, mechanism, charged):
+    """Releases that would hold hardly anything but noise; post-processing of the noisy number of records.
+
+    The noise of every release is fixed beforehand; what it is asked is not. In place of these the marginals are asked
+    again.
+
+    Parameters
+    ----------
+    n_records : float
+    states : States
+    n_split : int
+        Classes that get two-way marginals of their own; 1 for pairs over all classes.
+    cell_counts : sequence of int
+        Number of cells of each column whose cells are counted.
+    n_pools : int
+        Ways to draw labels between which the records decide.
+    n_components : int
+        Components that records are served by.
+    mechanism : GaussianMechanism
+    charged : collection of str
+        Its releases.
+
+    Returns
+    -------
+    set of str
+    """
+    n_fine, n_columns = len(cell_counts), len(states.widths)
+    # An average count (or sum), and the least in units of the noise multiplier.
+    signals = {
+        "cells": (n_records * n_fine / max(1, sum(cell_counts)) / n_split, LEAST_CELL * n_fine**0.5),
+        "labelling": (n_records * GAIN, n_pools**0.5),
+        "refinements": (n_records * _mean_share(states) / n_components, LEAST_SERVED * (n_columns + 1) ** 0.5),
+    }
+    return {what for what in charged & signals.keys() if _is_below(*signals[what], mechanism.noise_multiplier(what))}
+
+
+def _is_below(signal, least, noise):
+    return signal < least * noise
+
+
+def _mean_share(states):
+    """Average share of the records in a state."""
+    return sum(1 / width for width in states.widths) / len(states.widths)
+
+
+def share_of_one_way(n_records, states, n_classes, n_split, noise):
+    """Share of the marginals' release that the one-way ones get; post-processing of the noisy number of records.
+
+    Their average count within a class, over the noise that it would have on the whole release, says what they need:
+    classifiers lose by the inverse of its square. Where that leaves pairs too little to stand out, nothing is left for
+    them.
+
+    Parameters
+    ----------
+    n_records : float
+    states : States
+    n_classes : int
+    n_split : int
+        Classes that get two-way marginals of their own; 1 for pairs over all classes.
+    noise : float
+        Noise multiplier of the release, or of all in which marginals are asked.
+
+    Returns
+    -------
+    float
+        1 for no pairs.
+    """
+    n_columns, noise = len(states.widths), max(noise, TINY)
+    if n_columns == 1:
+        return 1.0
+    one_way = n_records * _mean_share(states) / n_classes / (noise * n_columns**0.5)
+    share = max(LEAST_SHARE, 1 / (1 + (one_way / ENOUGH) ** 2))
+    pairs = [1 / (a * b) for a, b in itertools.combinations(states.widths, 2)]
+    count = n_records * sum(pairs) / len(pairs) / n_split
+    return share if count * (1 - share) ** 0.5 >= LEAST_PAIR * noise * len(pairs) ** 0.5 else 1.0
+
+
+def noise_together(names, mechanism):
+    """Noise multiplier of the average of several releases of the same, each by the inverse of its variance."""
+    return math.fsum(max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names) ** -0.5
+
+
+def measure_marginals(source, total, states, n_classes, n_split, share, names, mechanism):
+    """Release one-way marginals of each class and, on what is left of the share, two-way marginals.
+
+    Parameters
+    ----------
+    source : RecordSource
+    total : float
+        Number of records.
+    states : States
+    n_classes : int
+    n_split : int
+        Classes that get two-way marginals of their own; 1 for pairs over all classes.
+    share : float
+        Of the one-way marginals; 1 for no pairs.
+    names : sequence of str
+        The charged releases, each of which is asked all of it.
+    mechanism : GaussianMechanism
+
+    Returns
+    -------
+    tuple of (OneWay, Pairs or None)
+    """
+    queries: list[SumQuery] = [MarginalQuery(states.widths, n_classes)]
+    if share < 1:
+        queries.append(PairQuery(states.widths, n_split))
+    query = JointQuery(queries, [share, 1 - share][: len(queries)])
+    precision = torch.tensor([max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names]).double()
+    released = zip(*(mechanism.release(what, query, source) for what in names), strict=True)
+    noises = [noise_together(names, mechanism) / (scale * total) for scale in query.scales]
+    shares = [torch.tensordot(precision, torch.stack(part), 1) / precision.sum() / total for part in released]
+    one_way = OneWay(smoothed(shares[0], states, noises[0]).float(), noises[0])
+    return one_way, Pairs(shares[1].float(), noises[1]) if share < 1 else None
+
+
+def weighed(one_way, pairs, total, states, relative):
+    """One-way and two-way marginals, each with its weight.
+
+    Parameters
+    ----------
+    one_way : OneWay
+    pairs : Pairs
+    total : float
+        Number of records.
+    states : States
+    relative : float
+        Share of a count that is added to the variance of its noise.
+
+    Returns
+    -------
+    Marginals
+    """
+    shares, noise = one_way
+    one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
+    own = (shares if len(pairs.shares) > 1 else shares.sum(0, keepdim=True)).clamp_min(0)
+    of_class = (own.sum(1) / len(states.widths)).clamp_min(TINY)
+    expected = own[:, :, None] * own[:, None, :] / of_class[:, None, None]
+    # Half: each pair of columns stands twice in the symmetric matrix.
+    weight = 0.5 * pair_mask(states.widths) / (pairs.noise**2 + relative * expected / total + TINY / total)
+    unit = one_way_variance.min()
+    return Marginals(shares, pairs.shares, unit / one_way_variance, unit * weight, float(unit))
+
+
+def smoothed(shares, states, noise):
+    """Noisy shares of each class, smooth in the bins of numbers as far as their noise allows.
+
+    All classes' shares together are smoothed, and what each class's differ by from its part of these.
+    """
+    out, start, of_class = shares.clone(), 0, shares.sum(1)
+    parts = (of_class / of_class.sum()).clamp(0, 1) if of_class.sum() > 0 else torch.zeros_like(of_class)
+    for width, n in zip(states.widths, states.ordered, strict=True):
+        if n > 2:
+            common = smooth_frequencies(shares[:, start : start + n].sum(0), noise * len(shares) ** 0.5)
+            for row, part in zip(out[:, start : start + n], parts, strict=True):
+                row.copy_(part * common + smooth_frequencies(row - part * common, noise))
+        start += width
+    return out
+
+
+def naive_bayes(one_way, states):
+    """Weights (n_classes, n_classes) and frequencies (n_classes, D) of one component a class; post-processing.
+
+    A class's share of all cells of a column is taken to be that of all columns, of which more is known. A class that
+    does not stand out of the noise has the frequencies of all.
+    """
+    shares, noise = torch.where(one_way.absent(states), 0.0, one_way.shares).double(), one_way.noise
+    everyone, widths = shares.sum(0), states.widths
+    counted = torch.stack([part.sum() for part in everyone.split(widths)]).clamp_min(0)
+    counted /= counted.sum().clamp_min(TINY)
+    rows = [own if own.sum() > noise * len(own) ** 0.5 else everyone for own in shares]
+    frequencies = [
+        torch.cat([_frequencies(part, row.sum() * of_column) for part, of_column in zip(parts, counted, strict=True)])
+        for row, parts in ((row, row.split(widths)) for row in rows)
+    ]
+    weights, present = _frequencies(shares.sum(1), shares.sum()), ~one_way.absent(states)
+    return torch.diag(weights).float(), (present * torch.stack(frequencies)).float()
+
+
+def _frequencies(shares, total):
+    found = project_simplex(shares / total) if total > 0 else torch.ones_like(shares)
+    found = found.clamp_min(LEAST_FREQUENCY)  # whatever is declared can be drawn where it is asked for
+    return found / found.sum()

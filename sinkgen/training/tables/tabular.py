@@ -1,0 +1,377 @@
+"""The private stage for tables: noisy marginals, and a mixture of product distributions that agrees with them.
+
+Read :func:`train_tabular` first. A component of the mixture is what a point is for transport: one-hot cells have
+frequencies for a mean. Its one-way and two-way marginals are polynomials of its parameters, so that it can be fitted to
+noisy marginals as public post-processing; a few releases then let the records themselves say which component serves
+them, by the softmax of entropic transport.
+"""
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch.nn import functional as F
+
+from sinkgen.generators.product import ProductMixture
+from sinkgen.privacy.queries.tables import ServiceQuery
+from sinkgen.records import Records
+from sinkgen.training.adam import Adam
+from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
+from sinkgen.training.tables.marginals import (
+    States,
+    drowned,
+    measure_marginals,
+    naive_bayes,
+    noise_together,
+    share_of_one_way,
+    weighed,
+)
+
+MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
+EFFORT = 2e12  # multiplications that all fits together may take
+CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
+OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
+TINY = 1e-9
+
+
+@dataclass(frozen=True)
+class TabularSettings:
+    """Public settings.
+
+    Attributes
+    ----------
+    cell_share : float
+        Share of the budget (of mu squared) for the cells within bins; 0 where all states are one cell each.
+    label_share : float
+        Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
+    own_share : float
+        Share of the mixture's own log-probabilities in those that labels are drawn by.
+    refinements : int
+        Releases in which the records say which component serves them.
+    refinement_share : float
+        Share of the budget (of mu squared) for them.
+    members : int
+        Mixtures that are fitted from starts of their own. Together they are the mixture released, which has less of the
+        noise than each.
+    components : int
+        Components of a member.
+    steps, refinement_steps : int
+        Steps of Adam for each member, and after each refinement.
+    learning_rate, refinement_rate : float
+    spread : float
+        Standard deviation of the starting logits around the marginals'.
+    sharp : float
+        How fast a component's logits may differ between neighbouring bins, from 0 to 1; see :func:`smoother`.
+    bandwidth : float
+        How many bins the smooth part reaches.
+    relative : float
+        Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
+        are large.
+    """
+
+    cell_share: float = 0.0
+    label_share: float = 0.0
+    own_share: float = 0.1
+    refinements: int = 0
+    refinement_share: float = 0.0
+    members: int = 5
+    components: int = 60
+    steps: int = 800
+    refinement_steps: int = 100
+    learning_rate: float = 0.1
+    refinement_rate: float = 0.05
+    spread: float = 0.5
+    sharp: float = 0.3
+    bandwidth: float = 3.0
+    relative: float = 0.0
+
+    @property
+    def shares(self):
+        """Share of the budget (of mu squared) of each release."""
+        small = {"cells": self.cell_share, "labelling": self.label_share}
+        small = {what: share for what, share in small.items() if share}
+        left = 1 - sum(small.values())
+        refinements = {"refinements": self.refinement_share * left} if self.refinements else {}
+        return small | {"marginals": (1 - self.refinement_share) * left} | refinements
+
+    def rows(self, unasked):
+        """Names of the releases in which marginals are asked, each as often as it is charged."""
+        steps = {"refinements": self.refinements}
+        return ["marginals", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
+
+
+def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
+    """Settings from the budget's Gaussian-DP parameter, and whether states may be of several cells.
+
+    Refinements pay where there is little noise.
+    """
+    settings = TabularSettings(
+        cell_share=CELL_SHARE if has_cells else 0.0,
+        label_share=LABEL_SHARE if has_labels else 0.0,
+        own_share=min(0.5, max(0.1, 0.015 / mu)),
+    )
+    refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
+    if refined < 0.2:
+        return settings
+    return replace(settings, steps=600, refinements=4, refinement_share=refined, relative=0.2)
+
+
+class Served(NamedTuple):
+    """Noisy shares of the records that each component serves.
+
+    Attributes
+    ----------
+    states : Tensor of shape (n_components, D)
+    classes : Tensor of shape (n_components, n_classes)
+    weight : float
+        Inverse variance, in the units of the marginals.
+    """
+
+    states: torch.Tensor
+    classes: torch.Tensor
+    weight: float
+
+
+def train_tabular(source, counts, form, mechanism, settings, *, random, progress=lambda what: iter):
+    """From encoded records to a released mixture.
+
+    Parameters
+    ----------
+    source : RecordSource
+        Cells (m, n_columns) with classes.
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each class.
+    form : TableFormat
+    mechanism : GaussianMechanism
+        Charged with the rows of ``settings.shares``.
+    settings : TabularSettings
+    random : torch.Generator
+        Public stream: starts.
+    progress : callable
+        Takes the name of a stage; what it returns wraps the range of its steps.
+
+    Returns
+    -------
+    ProductMixture
+    """
+    total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
+    states = States(form.widths, form.ordered, form.optional)
+    n_split = n_classes if n_classes <= MOST_CLASSES else 1
+    charged, n_fine = settings.shares.keys(), [form.cell_counts[j] for j in form.fine]
+    unasked = drowned(
+        total, states, n_split, n_fine, len(POOLS), settings.members * settings.components, mechanism, charged
+    )
+    share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
+    if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
+        unasked |= charged & {"refinements", "labelling"}
+    asked = charged - unasked
+    cell_shares = form.cell_shares
+    if "cells" in asked:
+        cell_shares = learn_cells(source, form, n_split, mechanism)
+    cells = (form.cell_states, cell_shares.expand(n_classes, -1))
+    source = source.map(partial(_as_states, form))
+    names = settings.rows(unasked)
+    one_way, pairs = measure_marginals(source, total, states, n_classes, n_split, share, names, mechanism)
+    simple = Mixture(*naive_bayes(one_way, states))
+    if pairs is None:
+        return ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
+    excess = pairs.excess(*simple, form.widths, total)
+    marginals = weighed(one_way, pairs, total, states, settings.relative)
+    fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
+    mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
+    for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
+        mixture = refine(mixture, fit, source, total, form.widths, mechanism, settings)
+    made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
+    labelled = learn_labelling(made, settings.own_share, random)
+    return pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
+
+
+class Mixture(NamedTuple):
+    """Weights (k, n_classes), sum 1, and frequencies (k, D)."""
+
+    weights: torch.Tensor
+    frequencies: torch.Tensor
+
+
+def _as_states(form, records):
+    return Records(form.states(records.values), records.labels)
+
+
+# --- What is released ------------------------------------------------------------------------------------------------
+
+
+def refine(mixture, fit, source, total, widths, mechanism, settings):
+    """Release what each component serves, and fit the mixture to that as well."""
+    query = ServiceQuery(mixture.weights, mixture.frequencies, widths)
+    states, classes = mechanism.release("refinements", query, source)
+    noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
+    weight = fit.marginals.unit / max(noise, TINY) ** 2
+    served = Served(states.float() / total, classes.float() / total, weight)
+    class_logits, base = (part.clamp_min(TINY).log() for part in mixture)
+    steps, rate = settings.refinement_steps, settings.refinement_rate
+    return fit.run(base, torch.zeros_like(base), class_logits, steps, rate, served)
+
+
+# --- The fit: public -------------------------------------------------------------------------------------------------
+
+
+def smoother(states, settings):
+    """Matrix (D, D) that turns parameters into logits: neighbouring bins share some of them.
+
+    Numbers in neighbouring bins go with much the same cells in other columns; noise does not. The block of a column of
+    ordered states is ``sharp * I + (1 - sharp) * K``, with the rows of a Gaussian kernel K of unit norm; of others, I.
+
+    Parameters
+    ----------
+    states : States
+    settings : TabularSettings
+    """
+    matrix, start = torch.eye(sum(states.widths)), 0
+    for width, n in zip(states.widths, states.ordered, strict=True):
+        places = torch.arange(n) / settings.bandwidth
+        kernel = F.normalize(torch.exp(-0.5 * (places[:, None] - places).square()), dim=1)
+        block = slice(start, start + n)
+        matrix[block, block] = settings.sharp * torch.eye(n) + (1 - settings.sharp) * kernel
+        start += width
+    return matrix
+
+
+def prior_of(excess):
+    """Inverse variance, halved, of the components' prior around naive Bayes: large where pairs hardly leave it."""
+    return min(MOST_PRIOR, max(LEAST_PRIOR, PRIOR / max(excess, TINY) ** 0.5))
+
+
+class Fit:
+    """Weighted least squares for a mixture, given noisy marginals.
+
+    With frequencies q_k and weights w_kc, the mixture's marginals of class c are ``sum_k w_kc q_k`` and
+    ``sum_k w_kc q_k q_k^T``. Parameters are moved by Adam, with gradients written out: two matrix products a class and
+    step.
+
+    Parameters
+    ----------
+    marginals : Marginals
+    widths : sequence of int
+    smooth : Tensor of shape (D, D)
+        See :func:`smoother`.
+    prior : float
+        Inverse variance, halved, of a normal prior of a component's parameters around where it starts.
+    """
+
+    def __init__(self, marginals, widths, smooth, prior):
+        self.marginals, self._decay = marginals, 2 * prior * marginals.unit
+        ends = list(itertools.accumulate(widths))
+        columns = [slice(end - width, end) for width, end in zip(widths, ends, strict=True)]
+        blocks = [(states, smooth[states, states]) for states in columns]
+        self._smooth = [(states, block) for states, block in blocks if not torch.equal(block, torch.eye(len(block)))]
+        self._spread = [(states, block.T) for states, block in self._smooth]
+        column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+        self._blocks = F.one_hot(column).float()
+
+    def run(self, base, offsets, class_logits, steps, learning_rate, served=None):
+        """The mixture to which the parameters lead.
+
+        Parameters
+        ----------
+        base : Tensor of shape (k, D) or (D,)
+            Logits to start from.
+        offsets : Tensor of shape (k, D)
+            Parameters to start from; logits are ``base + offsets @ smooth.T``.
+        class_logits : Tensor of shape (k, n_classes)
+        steps : int
+        learning_rate : float
+        served : Served, optional
+        """
+        parameters = torch.cat([offsets, class_logits], 1)
+        parts = parameters.split([offsets.shape[1], class_logits.shape[1]], 1)
+        descent = Adam(parameters, learning_rate, steps)
+        for _ in range(steps):
+            frequencies, weights = self._probabilities(base, *parts)
+            slopes = self._slopes(frequencies, weights)
+            if served is not None:
+                slopes = _add_served(slopes, frequencies, weights, served)
+            in_frequencies, in_weights = slopes
+            in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
+            in_offsets = self._times(in_logits, self._smooth) + self._decay * parts[0]
+            in_class_logits = weights * (in_weights - (weights * in_weights).sum())
+            descent.step(torch.cat([in_offsets, in_class_logits], 1))
+        frequencies, weights = self._probabilities(base, *parts)
+        return Mixture(weights, frequencies)
+
+    def _probabilities(self, base, offsets, class_logits):
+        logits = base + self._times(offsets, self._spread)
+        grown = (logits - logits.amax(1, keepdim=True)).clamp_min_(-60).exp_()
+        return grown / self._per_column(grown), class_logits.flatten().softmax(0).view_as(class_logits)
+
+    def _times(self, values, blocks):
+        """Values (k, D) times a matrix, of which the blocks of columns are given that are not the identity."""
+        out = values.clone()
+        for states, block in blocks:
+            out[:, states] = values[:, states] @ block
+        return out
+
+    def _per_column(self, values):
+        """Each state's sum over its column."""
+        return values @ self._blocks @ self._blocks.T
+
+    def _slopes(self, frequencies, weights):
+        """Gradient of the weighted squares in frequencies and weights."""
+        one_way, two_way, one_way_weight, two_way_weight, _ = self.marginals
+        one = one_way_weight * (weights.T @ frequencies - one_way)
+        in_frequencies, in_weights = 2 * weights @ one, 2 * frequencies @ one.T
+        for c, (pairs, weight) in enumerate(zip(two_way, two_way_weight, strict=True)):
+            classes = slice(c, c + 1) if len(two_way) > 1 else slice(None)
+            own = weights[:, classes].sum(1, keepdim=True)
+            moved = frequencies @ torch.addmm(pairs, (own * frequencies).T, frequencies, beta=-1).mul_(weight)
+            in_frequencies += 4 * own * moved
+            in_weights[:, classes] += 2 * (moved * frequencies).sum(1, keepdim=True)
+        return in_frequencies, in_weights
+
+
+def _add_served(slopes, frequencies, weights, served):
+    mass = weights.sum(1, keepdim=True)
+    states = served.weight * (mass * frequencies - served.states)
+    classes = served.weight * (weights - served.classes)
+    in_frequencies = slopes[0] + 2 * mass * states
+    return in_frequencies, slopes[1] + 2 * (states * frequencies).sum(1, keepdim=True) + 2 * classes
+
+
+def fit_members(fit, simple, absent, settings, random, progress):
+    """Mixtures from starts of their own, together: a mixture of ``members * components`` components.
+
+    Every component belongs to a class at first, and starts, and is held by the prior, near naive Bayes' frequencies of
+    that class: the less is known of pairs of columns, the more of naive Bayes is left.
+
+    Parameters
+    ----------
+    fit : Fit
+    simple : Mixture
+        Naive Bayes: one component a class.
+    absent : Tensor of shape (D,)
+        States that are never drawn.
+    settings : TabularSettings
+    random : torch.Generator
+    progress : callable
+    """
+    cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
+    n = max(1, min(settings.members, int(EFFORT / cost)))
+    members = [_member(fit, simple, absent, settings, random) for _ in progress(range(n))]
+    weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
+    return Mixture(weights / weights.sum(), frequencies)
+
+
+def _member(fit, simple, absent, settings, random):
+    shares, k = simple.weights.sum(0).clamp_min(1e-4), settings.components
+    n_classes = len(shares)
+    places = (torch.arange(max(0, k - n_classes)) + 0.5) / max(1, k - n_classes)
+    more = torch.searchsorted(shares.cumsum(0) / shares.sum(), places).clamp_max(n_classes - 1)
+    own = torch.cat([torch.arange(n_classes), more])
+    base = torch.where(absent, -60.0, simple.frequencies[own].clamp_min(1e-4).log())
+    offsets = settings.spread * torch.randn(base.shape, generator=random)
+    elsewhere = 1 - F.one_hot(own, n_classes).float()
+    class_logits = shares.log() - OWN_CLASS * elsewhere + torch.randn(elsewhere.shape, generator=random)
+    return fit.run(base, offsets, class_logits, settings.steps, settings.learning_rate)

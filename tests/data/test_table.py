@@ -1,0 +1,299 @@
+"""Tables through the front door: what goes in comes out alike; bad input; what neighbours may not change."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sinkgen import Column, DPSinkhornGenerator, PrivacyLeakWarning, PrivacyLedger, Schema
+from sinkgen.accounting import GaussianRelease
+from sinkgen.data.table import Rows, TableFormat, table_format
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.records import ArraySource
+from sinkgen.training.tables import tabular
+from sinkgen.training.undeclared import learn_table
+
+
+@pytest.fixture(autouse=True)
+def quick_fit(monkeypatch):
+    quick = {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
+    monkeypatch.setattr(tabular, "TabularSettings", lambda **given: SETTINGS(**{**given, **quick}))
+
+
+SETTINGS = tabular.TabularSettings
+N = 600
+
+
+def make_frame(n=N):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "float": random.normal(size=n),
+            "single": random.normal(size=n).astype(np.float32),
+            "integer": random.integers(0, 50, n),
+            "small": random.integers(0, 5, n).astype(np.int8),
+            "boolean": random.random(n) < 0.3,
+            "text": random.choice(["u", "v", "w"], n),
+            "object": random.choice(np.array(["u", "v", "w"], dtype=object), n).astype(object),
+            "category": pd.Categorical(random.choice(list("xyz"), n), categories=list("zyx")),
+            "ordinal": pd.Categorical(random.choice(list("sml"), n), categories=list("sml"), ordered=True),
+            "date": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 1000, n), unit="D"),
+            "zoned": pd.date_range("2021-01-01", periods=n, freq="h", tz="Europe/Paris"),
+            "nullable": pd.array(random.integers(0, 5, n), dtype="Int64"),
+            "maybe": pd.array(random.random(n) < 0.5, dtype="boolean"),
+            "atom": np.where(random.random(n) < 0.5, 0.0, random.exponential(size=n)),
+        },
+        index=range(5, 5 + n),
+    )
+    for j, name in enumerate(["float", "text", "object", "category", "date", "zoned", "nullable", "maybe"]):
+        frame.loc[20 * j : 20 * j + 150, name] = None
+    return frame
+
+
+SCHEMA = {
+    "float": Column(bounds=(-4, 4), nullable=True),
+    "single": (-4, 4),
+    "integer": (0, 49),
+    "small": (0, 4),
+    "text": Column(values=("u", "v", "w"), nullable=True),
+    "object": Column(values=("u", "v", "w"), nullable=True),
+    "category": Column(values=("z", "y", "x"), nullable=True),
+    "ordinal": ["s", "m", "l"],
+    "date": Column(bounds=("2020-01-01", "2022-12-31"), nullable=True, step=86400),
+    "zoned": Column(bounds=("2021-01-01", "2021-03-01"), nullable=True),
+    "nullable": Column(bounds=(0, 4), nullable=True),
+    "maybe": Column("boolean", nullable=True),
+    "atom": (0, 20),
+}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return make_frame()
+
+
+def fitted(frame, y=None, **parameters):
+    return DPSinkhornGenerator(**{"epsilon": 10, "random_state": 0, "schema": SCHEMA, **parameters}).fit(frame, y)
+
+
+def test_same_table_out(frame):
+    gen = fitted(frame, metadata="require")
+    drawn = gen.sample(400, random_state=0)
+    assert drawn.dtypes.equals(frame.dtypes)
+    assert list(drawn.columns) == list(frame.columns)
+    assert isinstance(drawn.index, pd.RangeIndex)
+    assert len(drawn) == 400
+    assert (drawn["atom"] == 0).mean() == pytest.approx(0.5, abs=0.15)
+    assert drawn["integer"].between(0, 49).all()
+    assert drawn["float"].dropna().between(-4, 4).all()
+    assert (drawn["date"].dropna() == drawn["date"].dropna().dt.normalize()).all()
+    for name in frame:
+        assert drawn[name].isna().mean() == pytest.approx(frame[name].isna().mean(), abs=0.15), name
+    assert gen.privacy_spent().epsilon <= 10
+    assert list(gen.feature_names_in_) == list(frame.columns)
+
+
+def test_draws_differ_and_seeds_repeat(frame):
+    gen = fitted(frame)
+    assert gen.sample(20, random_state=1).equals(gen.sample(20, random_state=1))
+    assert not gen.sample(20).equals(gen.sample(20))
+
+
+def test_nothing_declared(frame):
+    gen = fitted(frame.drop(columns="ordinal"), schema=None)
+    drawn = gen.sample(200)
+    dtypes = frame.drop(columns=["ordinal", "category"]).dtypes
+    assert drawn.drop(columns="category").dtypes.equals(dtypes)
+    assert set(drawn["category"].cat.categories) <= {"x", "y", "z", "other"}
+    assert {"bounds", "categories", "bins"} <= {row.what for row in gen.privacy_spent().releases}
+
+
+def test_labels(frame):
+    y = np.where(frame["atom"] > 0, "yes", "no")
+    gen = fitted(frame, y, classes=["no", "yes"])
+    drawn, labels = gen.sample(y=["yes", "no", "no"] * 50)
+    assert labels.tolist() == ["yes", "no", "no"] * 50
+    assert (drawn["atom"][labels == "yes"] > 0).mean() > (drawn["atom"][labels == "no"] > 0).mean() + 0.5
+
+
+def test_many_classes_are_one_more_column(frame):
+    y = frame["integer"].to_numpy() // 5
+    columns = ["integer", "text"]
+    gen = fitted(frame[columns], y, classes=range(10), schema={name: SCHEMA[name] for name in columns})
+    drawn, labels = gen.sample(300)
+    assert abs(drawn["integer"] - (5 * labels + 2)).mean() < 8
+    assert drawn["text"].isna().any()
+    assert gen.sample(y=[3, 3])[1].tolist() == [3, 3]
+
+
+def test_one_column_and_one_row(frame):
+    assert fitted(frame[["text"]], schema={"text": SCHEMA["text"]}).sample(9).shape == (9, 1)
+    few = frame[["text", "atom"]].head(1)
+    schema = {name: SCHEMA[name] for name in few}
+    assert fitted(few, schema=schema, epsilon=0.1).sample(5).dtypes.equals(few.dtypes)
+
+
+def test_conditions(frame):
+    gen = fitted(frame, frame["small"].to_numpy() > 2, classes=[False, True])
+    wanted = {"text": ["u", "v"], "integer": (10, 20), "float": (0.0, 0.5), "category": None, "boolean": True}
+    drawn, _ = gen.sample(200, conditions=wanted)
+    assert set(drawn["text"]) == {"u", "v"}
+    assert drawn["integer"].between(10, 20).all()
+    assert drawn["float"].between(0, 0.5).all()
+    assert drawn["category"].isna().all()
+    assert drawn["boolean"].all()
+    drawn, labels = gen.sample(y=[True] * 5, conditions={"date": ("2020-06-01", "2020-06-30")})
+    assert labels.all()
+    assert drawn["date"].between("2020-06-01", "2020-07-01").all()
+    drawn, _ = gen.sample(9, conditions={"integer": 7, "date": "2020-06-01", "atom": 0})
+    assert set(drawn["integer"]) == {7}
+    assert set(drawn["date"]) == {pd.Timestamp("2020-06-01")}
+    assert set(drawn["atom"]) == {0}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"nothing": 1}, "lacks"),
+        ({"text": "q"}, "'text'"),
+        ({"integer": (90, 99)}, "can meet"),
+        ({"atom": None}, "can meet"),
+    ],
+)
+def test_conditions_that_cannot_be_met(frame, conditions, message):
+    with pytest.raises(ValueError, match=message):
+        fitted(frame).sample(3, conditions=conditions)
+
+
+def test_conditions_on_missing_cells_and_bad_ones(frame):
+    gen = fitted(frame[["float", "integer"]], schema={name: SCHEMA[name] for name in ("float", "integer")})
+    assert gen.sample(5, conditions={"float": np.nan})["float"].isna().all()
+    with pytest.raises(TypeError, match="'integer'"):
+        gen.sample(5, conditions={"integer": [1, 2]})
+
+
+def test_columns_without_names_and_a_schema_from_a_file():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 2)))
+    schema = Schema.from_json(Schema({0: (-4, 4), 1: (-4, 4)}).to_json())
+    drawn = fitted(X, schema=schema, metadata="require").sample(5)
+    assert drawn.columns.equals(X.columns)
+    assert isinstance(drawn.columns, pd.RangeIndex)
+
+
+def test_save_and_load(frame, tmp_path):
+    gen = fitted(frame, frame["small"].to_numpy(), classes=range(5))
+    gen.save(tmp_path)
+    again = DPSinkhornGenerator.load(tmp_path)
+    assert again.sample(50, random_state=3)[0].equals(gen.sample(50, random_state=3)[0])
+    assert again.privacy_spent() == gen.privacy_spent()
+    assert again.release_.form == gen.release_.form
+
+
+def test_numbers_are_encoded_to_their_bin_and_back():
+    frame = pd.DataFrame({"x": [-5.0, 0.0, 0.5, 2.0, 9.0, np.nan], "c": ["a", "b", "q", "a", "b", None]})
+    schema = {"x": Column(edges=(0, 1, 2, 4), nullable=True), "c": Column(values=["a", "b"], nullable=True)}
+    form = table_format(frame, schema)
+    cells = form.encode(Rows(frame))
+    assert form.states(cells).tolist() == [[0, 0], [0, 1], [0, -1], [2, 0], [2, 1], [3, 2]]
+    edges = np.array(form.columns[0].edges)
+    assert (edges[cells[2, 0]] <= 0.5) & (edges[cells[2, 0] + 1] > 0.5)
+    of_half, of_more = np.interp([0.5, 2.5], edges, range(len(edges)))
+    places = [[of_half, 0.1], [of_more, 1.9], [len(edges) - 1, 2.0]]
+    drawn = form.decode(torch.tensor(places, dtype=torch.float64))
+    assert drawn["x"].tolist()[:2] == [0.5, 2.5]
+    assert drawn.isna().to_numpy().tolist() == [[False, False], [False, False], [True, True]]
+    assert TableFormat.from_dict(form.to_dict()) == form
+
+
+# --- Bad input -------------------------------------------------------------------------------------------------------
+
+SECRET = "secret-7731"
+BAD = {
+    "missing where not nullable": ({"a": [1.0, np.nan]}, {"a": (0, 2)}, ValueError),
+    "infinite where not nullable": ({"a": [1.0, np.inf]}, {"a": (0, 2)}, ValueError),
+    "missing text where not nullable": ({"a": [SECRET, None]}, {"a": [SECRET]}, ValueError),
+    "lists in cells": ({"a": [[SECRET], [1]]}, {}, TypeError),
+    "text among numbers": ({"a": np.array([SECRET, 1], dtype=object)}, {}, TypeError),
+    "complex": ({"a": [1j, 2]}, {}, TypeError),
+    "durations": ({"a": pd.to_timedelta([1, 2])}, {}, TypeError),
+    "number declared as date": ({"a": [1, 2]}, {"a": Column("datetime")}, TypeError),
+    "text declared as number": ({"a": [SECRET, "b"]}, {"a": Column("float", bounds=(0, 1))}, TypeError),
+    "ordinal without its order": ({"a": pd.Categorical(["a", "b"], ordered=True)}, {}, ValueError),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_cells_name_the_column_before_anything_is_spent(name):
+    cells, schema, error = BAD[name]
+    ledger = PrivacyLedger()
+    with pytest.raises(error, match="'a'") as caught:
+        DPSinkhornGenerator(schema=schema, ledger=ledger).fit(pd.DataFrame(cells))
+    assert SECRET not in str(caught.value)
+    assert not len(ledger)
+
+
+@pytest.mark.parametrize(
+    ("frame", "parameters", "message"),
+    [
+        (pd.DataFrame({"a": []}), {}, "0 records"),
+        (pd.DataFrame(index=[1, 2]), {}, "0 columns"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, "distinct"),
+        (pd.DataFrame({"a": [1, 2]}), {"schema": {"b": (0, 1)}}, "'b'"),
+        (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), {"metadata": "require"}, r"'a'.*'b'"),
+        (pd.DataFrame({"a": [1, 2]}), {"mechanism": "batch"}, "semidual"),
+        (pd.DataFrame({"a": [1, 2]}), {"generator": "mlp"}, "particles"),
+        (pd.DataFrame({"a": [1, 2]}), {"steps": 7}, "steps"),
+        (pd.DataFrame({"a": [1, 2]}), {"augment": "affine"}, "augment"),
+    ],
+)
+def test_bad_tables(frame, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        DPSinkhornGenerator(**parameters).fit(frame)
+
+
+def test_trusting_warns_and_is_told(frame):
+    with pytest.warns(PrivacyLeakWarning, match="'float'"):
+        gen = fitted(frame[["float", "text"]], schema=None, metadata="trust")
+    assert set(gen.sample(50)["text"].dropna()) <= {"u", "v", "w"}
+    assert "schema['text'] (values)" in gen.privacy_spent().assumptions
+
+
+# --- What one record may not change ----------------------------------------------------------------------------------
+
+
+def learned(frame, seed):
+    form = table_format(frame)
+    releases = [GaussianRelease(what, 4.0, 1.0, 1, 1e-6 * (what == "categories")) for what in form.missing]
+    return learn_table(form, ArraySource(Rows(frame)), GaussianMechanism(releases, noise_seed=seed))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_extreme_record_leaves_bounds_and_bins_alone(frame, seed):
+    numbers = frame[["float", "integer", "atom"]]
+    extreme = pd.DataFrame({"float": [1e300], "integer": [2**62], "atom": [-1e300]})
+    form, other = (learned(table, seed) for table in (numbers, pd.concat([numbers, extreme])))
+    assert [column.bounds for column in form.columns] == [column.bounds for column in other.columns]
+    assert [column.edges for column in form.columns] == [column.edges for column in other.columns]
+    assert [column.dtype for column in form.columns] == [column.dtype for column in other.columns]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rare_category_stays_unknown(frame, seed):
+    texts = frame[["text", "category"]].astype({"category": object})
+    rare = pd.DataFrame({"text": ["rare"], "category": ["rare"]})
+    for column in learned(pd.concat([texts, rare]), seed).columns:
+        assert set(column.values) <= {"u", "v", "w", "x", "y", "z"}
+        assert column.other
+
+
+def test_a_missing_cell_does_not_make_a_column_nullable(frame):
+    complete = frame[["atom"]].reset_index(drop=True)
+    with_gap = complete.copy()
+    with_gap.loc[0, "atom"] = np.nan
+    form, other = table_format(complete), table_format(with_gap)
+    assert form == other
+    assert not fitted(with_gap, schema=None, epsilon=1).sample(500)["atom"].isna().any()
+
+
+def test_a_schema_object_serves_as_well(frame):
+    assert fitted(frame[["single"]], schema=Schema({"single": (-4, 4)})).sample(2).shape == (2, 1)

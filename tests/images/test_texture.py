@@ -1,0 +1,195 @@
+"""Texture that released moments leave outside of the directions, and public variation of images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_sample_images
+
+from sinkgen import DPSinkhornGenerator
+from sinkgen.generators.particles import Particles
+from sinkgen.generators.space import Space
+from sinkgen.images.augment import random_affine
+from sinkgen.images.pixels import cosine_basis
+from sinkgen.images.texture import Texture, texture_deviation
+
+D = 64
+
+
+@pytest.fixture
+def random():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def basis():
+    return cosine_basis(8, 8).float()
+
+
+def symmetric_noise(scale, random):
+    noise = torch.randn(D, D, generator=random)
+    return scale * (noise + noise.T) / 2
+
+
+def test_deviation_is_that_of_what_the_directions_leave_out(basis, random):
+    deviation = torch.zeros(8, 8)
+    deviation[2:6, 2:6] = 0.3
+    directions = torch.linalg.qr(torch.randn(D, 5, generator=random)).Q
+    pixels = torch.diag(deviation.flatten().square())
+    moment = basis.T @ pixels @ basis + 9 * directions @ directions.T
+    exact = texture_deviation(moment, directions, basis, 0.0)
+    outside = torch.eye(D) - basis @ directions @ directions.T @ basis.T
+    torch.testing.assert_close(exact.square(), (outside @ pixels @ outside).diagonal().clamp_min(0), atol=1e-4, rtol=0)
+    noisy = texture_deviation(moment + symmetric_noise(0.01, random), directions, basis, 0.01)
+    inside = deviation.flatten() > 0
+    assert float(noisy[inside].mean()) == pytest.approx(float(exact[inside].mean()), rel=0.15)
+    assert float(noisy[~inside].mean()) < 0.1
+
+
+def test_pure_noise_gives_no_texture(basis, random):
+    directions = torch.linalg.qr(torch.randn(D, 5, generator=random)).Q
+    found = [texture_deviation(symmetric_noise(1.0, random), directions, basis, 1.0) for _ in range(50)]
+    # Three deviations in 64 waves: about one wave in six draws passes.
+    assert sum(bool(deviation.any()) for deviation in found) < 20
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 4, 4)])
+def test_texture_is_where_images_are_bright_and_outside_of_the_directions(shape, random):
+    directions = torch.linalg.qr(torch.randn(D, 5, generator=random)).Q
+    space = Space(torch.full((D,), 0.5), torch.full((D,), 3.0), directions)
+    texture = Texture(shape)
+    images = torch.zeros(500, D)
+    images[:, : D // 2] = 0.5
+    drawn = texture.draw(images, torch.full((D,), 0.1), space, random) - images
+    gain = texture.gain(images, space.centre)
+    assert float(drawn[:, -8:].abs().max()) == 0
+    assert float(gain[:, : D // 4].mean()) == pytest.approx(1, abs=0.1)
+    before = drawn[:, : D // 4] / gain[:, : D // 4]
+    assert float(before.std()) == pytest.approx(0.1, rel=0.1)
+    flat = texture.draw(torch.full((500, D), 0.5), torch.full((D,), 0.1), space, random) - 0.5
+    assert float((flat @ directions).abs().max()) < 1e-5
+
+
+def test_affine_maps_are_small_and_differ_between_images(random):
+    images = torch.zeros(200, 20, 20)
+    images[:, 8:12, 8:12] = 1.0
+    moved = random_affine(images, random)
+    assert moved.shape == images.shape
+    assert float(moved.min()) >= 0
+    assert float(moved.max()) <= 1
+    assert float(moved.std(0).max()) > 0.1
+    torch.testing.assert_close(moved.mean((1, 2)).mean(), images.mean(), rtol=0.1, atol=0)
+    weights = moved.sum((1, 2))[:, None]
+    rows = (moved.sum(2) * torch.arange(20.0)).sum(1, keepdim=True) / weights
+    assert 0.1 < float(rows.std()) < 1.5
+    torch.testing.assert_close(random_affine(torch.full((3, 9, 9, 3), 0.5), random), torch.full((3, 9, 9, 3), 0.5))
+
+
+# --- as a user sees it -----------------------------------------------------------------------------------------------
+
+
+def blobs(n=3000, side=16, seed=0):
+    """Bright discs of texture on black, of two sizes."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 2, n)
+    grid = np.hypot(*(np.mgrid[:side, :side] - (side - 1) / 2))
+    brightness = random.uniform(60, 220, (n, 1, 1)) + random.normal(0, 14, (n, side, side))
+    X = (grid < np.where(y, 6, 4)[:, None, None]) * brightness.clip(0, 255)
+    return X.astype(np.uint8), y
+
+
+def fit(**given):
+    X, y = blobs()
+    return DPSinkhornGenerator(100, classes=[0, 1], random_state=0, **given).fit(X, y)
+
+
+def test_samples_have_texture_where_records_do():
+    fitted = fit()
+    assert float(fitted.release_.generator.mixture.texture.max()) > 0
+    drawn, _ = fitted.sample(400, random_state=0)
+    fitted.generator_.texture = None
+    smooth, _ = fitted.sample(400, random_state=0)
+    real, rough, smoother = (
+        np.abs(np.diff(X[:, 6:10, 6:10].astype(float), axis=2)).mean() for X in (blobs()[0], drawn, smooth)
+    )
+    assert 1.1 * smoother < rough < 1.5 * real
+    assert drawn[:, 0].mean() < 0.3 * drawn[:, 6:10, 6:10].mean()
+
+
+def test_augment_varies_what_is_drawn_and_nothing_else():
+    seen = []
+
+    def darker(images, random):
+        assert isinstance(random, torch.Generator)
+        seen.append(images.shape)
+        return images / 2
+
+    plain = fit(augment=None)
+    assert "warps" not in [row.what for row in plain.privacy_spent().releases]
+    assert "warps" in [row.what for row in fit().privacy_spent().releases]
+    bright, _ = plain.sample(50, random_state=3)
+    dark, _ = DPSinkhornGenerator.from_release(plain.release_, augment=darker).sample(50, random_state=3)
+    np.testing.assert_allclose(dark.astype(float), bright / 2, atol=1)
+    assert seen == [(50, 16, 16)]
+    moved, _ = DPSinkhornGenerator.from_release(plain.release_, augment="affine").sample(50, random_state=3)
+    assert moved.shape == bright.shape
+    assert not np.array_equal(moved, bright)
+    parts = DPSinkhornGenerator.from_release(plain.release_, augment=lambda images, random: 0 * images)
+    assert float(parts.sample_dask(30, random_state=0)[0].max().compute()) == 0
+
+
+def test_a_loaded_model_without_texture_draws_the_same(tmp_path):
+    release = fit().release_
+    drawn = release.generator
+    mixture = replace(drawn.mixture, texture=torch.zeros_like(drawn.mixture.texture))
+    plain = replace(release, generator=Particles.of(mixture, drawn.space, release.form))
+    fitted = DPSinkhornGenerator.from_release(plain)
+    fitted.save(tmp_path)
+    again = DPSinkhornGenerator.load(tmp_path)
+    # More than are drawn at once: what the first part draws moves the stream of the second.
+    np.testing.assert_array_equal(again.sample(5000, random_state=0)[0], fitted.sample(5000, random_state=0)[0])
+
+
+def test_augment_is_saved_by_name_and_never_as_code(tmp_path):
+    plain = fit(augment="affine")
+    plain.save(tmp_path / "named")
+    again = DPSinkhornGenerator.load(tmp_path / "named")
+    np.testing.assert_array_equal(again.sample(5, random_state=0)[0], plain.sample(5, random_state=0)[0])
+    own = DPSinkhornGenerator.from_release(plain.release_, augment=lambda images, random: 1 - images)
+    own.save(tmp_path / "own")
+    with pytest.raises(ValueError, match="augment"):
+        DPSinkhornGenerator.load(tmp_path / "own")
+    again = DPSinkhornGenerator.load(tmp_path / "own", augment=own.augment)
+    np.testing.assert_array_equal(again.sample(5, random_state=0)[0], own.sample(5, random_state=0)[0])
+
+
+def test_colour_images_keep_their_colours():
+    photos = load_sample_images().images
+    random = np.random.default_rng(0)
+    X, y = [], []
+    for label, photo in enumerate(photos):
+        rows, columns = (random.integers(0, side - 32, 600) for side in photo.shape[:2])
+        X += [photo[r : r + 32, c : c + 32] for r, c in zip(rows, columns, strict=True)]
+        y += [label] * 600
+    X, y = np.stack(X), np.array(y)
+    drawn, labels = DPSinkhornGenerator(10, classes=[0, 1], random_state=0).fit(X, y).sample(400, random_state=0)
+    assert drawn.shape == (400, 32, 32, 3)
+    assert drawn.dtype == np.uint8
+    for label in (0, 1):
+        means = [images[lab == label].mean((0, 1, 2)) for images, lab in ((X, y), (drawn, labels))]
+        np.testing.assert_allclose(means[1], means[0], atol=25)
+    # Neighbouring pixels of a photograph go together, and so do its colours.
+    assert np.corrcoef(drawn[:, 5, 5, 0], drawn[:, 5, 6, 0])[0, 1] > 0.5
+    assert np.corrcoef(drawn[..., 0].mean((1, 2)), drawn[..., 1].mean((1, 2)))[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("given", [{"augment": "flip"}, {"augment": 3}])
+def test_unknown_augmentations_are_refused(given):
+    with pytest.raises((TypeError, ValueError), match="augment"):
+        fit(**given)
+
+
+def test_augment_needs_images():
+    with pytest.raises(ValueError, match="image_shape"):
+        DPSinkhornGenerator(schema=(0, 1), augment="affine").fit(np.random.default_rng(0).random((50, 4)))

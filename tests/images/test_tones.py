@@ -1,0 +1,84 @@
+"""Tones: images' brightness and details are brought to the records'."""
+
+import numpy as np
+import pytest
+import torch
+
+from sinkgen import DPSinkhornGenerator
+from sinkgen.images.tones import NO_CURVES, Tones
+
+SHAPE = (16, 16)
+
+
+@pytest.fixture
+def random():
+    return torch.Generator().manual_seed(0)
+
+
+def strokes(n, random):
+    """Black and white stripes, and what an average of such images looks like: grey."""
+    phase = 6.3 * torch.rand(n, 1, 1, generator=random)
+    wave = (torch.arange(16.0)[None, :, None] + phase).sin().expand(n, 16, 16)
+    grey = 0.45 + 0.3 * wave + 0.05 * torch.randn(n, 16, 16, generator=random)
+    return (wave > 0.6).float().flatten(1), grey.flatten(1)
+
+
+def fitted(random, noise_scale=0.0):
+    sharp, grey = strokes(400, random)
+    tones = Tones(SHAPE)
+    noise = noise_scale * torch.randn(4, 128, generator=random, dtype=torch.float64)
+    curves = tones.fit_curves(tones.histograms(sharp) / len(sharp) + noise, grey.clamp(0, 1), noise_scale)
+    return tones, curves, sharp, grey.clamp(0, 1)
+
+
+def distance(tones, one, other):
+    a, b = (tones.histograms(images) / len(images) for images in (one, other))
+    return float((a.cumsum(1) - b.cumsum(1)).abs().mean())
+
+
+def test_an_image_adds_four_distributions():
+    tones = Tones((4, 4, 3))
+    histograms = tones.histograms(torch.rand(5, 48, generator=torch.Generator().manual_seed(1)))
+    torch.testing.assert_close(histograms.sum(1), torch.full((4,), 5.0).double())
+    assert float(tones.histograms(torch.full((1, 48), torch.nan)).norm()) <= 2
+
+
+def test_curves_bring_grey_draws_to_black_and_white(random):
+    tones, curves, sharp, grey = fitted(random)
+    toned = tones.apply(grey, curves)
+    assert curves.shape == (13, *NO_CURVES.shape[1:])
+    assert distance(tones, toned, sharp) < 0.2 * distance(tones, grey, sharp)
+    extreme = ((toned < 0.02) | (toned > 0.98)).float().mean()
+    assert float(extreme) > 0.9
+    assert float(((toned > 0.5) == (sharp > 0.5)).float().mean()) > 0.9  # bright stays bright
+
+
+def test_a_little_noise_hardly_matters_and_much_of_it_changes_nothing(random):
+    tones, curves, sharp, grey = fitted(random, 0.002)
+    assert distance(tones, tones.apply(grey, curves), sharp) < 0.3 * distance(tones, grey, sharp)
+    assert not len(fitted(random, 0.01)[1])
+
+
+def test_draws_that_differ_by_no_more_than_noise_stay(random):
+    _, grey = strokes(400, random)
+    grey, tones = grey.clamp(0, 1), Tones(SHAPE)
+    noise = 0.004 * torch.randn(4, 128, generator=random, dtype=torch.float64)
+    curves = tones.fit_curves(tones.histograms(grey) / len(grey) + noise, grey, 0.004)
+    assert float((tones.apply(grey, curves) - grey).abs().mean()) < 0.02
+
+
+def test_curves_rise(random):
+    _, curves, _, _ = fitted(random, 0.002)
+    assert float(curves.diff(dim=2).min()) > -1e-5
+
+
+def test_samples_of_black_and_white_images_are_black_and_white_and_load_as_saved(random, tmp_path):
+    sharp, _ = strokes(2000, random)
+    X = (255 * sharp.view(-1, *SHAPE).numpy()).astype(np.uint8)
+    gen = DPSinkhornGenerator(10, schema=(0, 255), random_state=0).fit(X)
+    assert "tones" in [row.what for row in gen.privacy_spent().releases]
+    drawn = gen.sample(300, random_state=0)
+    assert ((drawn < 10) | (drawn > 245)).mean() > 0.8
+    assert abs(drawn.mean() - X.mean()) < 0.1 * X.mean()
+    gen.save(tmp_path)
+    np.testing.assert_array_equal(DPSinkhornGenerator.load(tmp_path).sample(300, random_state=0), drawn)

@@ -1,0 +1,134 @@
+"""Keys, noise and coins: what every guarantee is drawn from."""
+
+import builtins
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sinkgen import DPSinkhornGenerator, PrivacyLedger
+from sinkgen.accounting import GaussianRelease, PrivacySpent
+from sinkgen.privacy.streams import KEY_BYTES, Streams, new_key
+
+SECURE = pytest.mark.parametrize("secure", [False, True], ids=["philox", "cipher"])
+
+
+def test_keys_are_long_and_never_twice_the_same():
+    keys = {new_key() for _ in range(100)}
+    assert len(keys) == 100
+    assert {len(key) for key in keys} == {KEY_BYTES} == {32}
+    assert new_key(7) == new_key(7) != new_key(8)
+
+
+@SECURE
+def test_noise_is_standard_normal(secure):
+    """Scale, shape, tails and neighbouring words; false alarm 1e-5 each."""
+    values = Streams(new_key(0), secure=secure).normal("points", 0, (400, 500)).flatten().numpy()
+    assert 1e-5 < stats.chi2.cdf((values**2).sum(), len(values)) < 1 - 1e-5
+    assert stats.kstest(values, "norm").pvalue > 1e-5
+    beyond = int((np.abs(values) > 3.5).sum())
+    assert stats.binomtest(beyond, len(values), 2 * stats.norm.sf(3.5)).pvalue > 1e-5
+    for lag in (1, 2, 4, 8):
+        assert abs(np.corrcoef(values[:-lag], values[lag:])[0, 1]) < 5 / np.sqrt(len(values))
+
+
+@SECURE
+def test_every_step_of_every_release_has_streams_of_its_own(secure):
+    """Noise of any two is uncorrelated, and so is a step's noise with its coins."""
+    streams, n = Streams(new_key(1), secure=secure), 20_000
+    drawn = {f"{what} {step}": streams.normal(what, step, (n,)).numpy() for what, step in product("ab", range(3))}
+    in_sample = np.zeros(n)
+    in_sample[streams.sampling("a", 0).rows(0, n, 0.5)] = 1.0
+    rows = np.stack([*drawn.values(), in_sample])
+    correlation = np.corrcoef(rows) - np.eye(len(rows))
+    assert np.abs(correlation).max() < 6 / np.sqrt(n)
+
+
+@SECURE
+def test_a_step_that_is_repeated_draws_what_it_drew(secure):
+    key = new_key()
+    one, other = Streams(key, secure=secure), Streams(key, secure=secure)
+    one.normal("points", 0, (5,))  # what was drawn before does not matter
+    assert torch.equal(one.normal("points", 3, (40, 2)), other.normal("points", 3, (40, 2)))
+    assert np.array_equal(one.sampling("points", 3).rows(0, 99, 0.3), other.sampling("points", 3).rows(0, 99, 0.3))
+
+
+@SECURE
+@given(
+    start=st.integers(0, 2**40), n=st.integers(0, 50), rate=st.floats(0, 1, exclude_max=True), cut=st.integers(0, 50)
+)
+def test_a_coin_belongs_to_a_position(secure, start, n, rate, cut):
+    coins, cut = Streams(new_key(2), secure=secure).sampling("points", 0), min(cut, n)
+    whole = coins.rows(start, n, rate).tolist()
+    parts = [*coins.rows(start, cut, rate), *(cut + coins.rows(start + cut, n - cut, rate))]
+    assert whole == parts
+    assert set(coins.rows(start, n, rate / 2)) <= set(whole)
+
+
+@SECURE
+def test_coins_fall_with_their_rate_far_beyond_one_piece(secure):
+    coins, n = Streams(new_key(4), secure=secure).sampling("points", 0), 600_000
+    rows = coins.rows(0, n, 0.1)
+    assert stats.binomtest(len(rows), n, 0.1).pvalue > 1e-5
+    assert stats.chisquare(np.histogram(rows, 50, (0, n))[0]).pvalue > 1e-5
+    assert stats.chisquare(np.bincount(rows % 8)).pvalue > 1e-5
+
+
+def test_pieces_of_cipher_noise_do_not_repeat():
+    streams = Streams(new_key(0), secure=True)
+    many, few = streams.normal("points", 0, (70_000,)), streams.normal("points", 0, (40_000,))
+    assert torch.equal(many[:32_768], few[:32_768])
+    assert len(many.unique()) == len(many)
+
+
+# --- what users see of it --------------------------------------------------------------------------------------------
+
+
+def test_statement_ledger_and_total_say_which_noise_it_was(blobs, tmp_path):
+    ledger = PrivacyLedger(tmp_path / "ledger.jsonl")
+    gen = DPSinkhornGenerator(schema=(-4, 4), classes=[0, 1], steps=3, ledger=ledger, secure_noise=True).fit(*blobs)
+    spent = gen.privacy_spent()
+    assert spent.secure_noise
+    assert "of a cipher" in str(spent)
+    assert PrivacySpent.from_dict(spent.to_dict()) == spent
+    assert [entry.secure_noise for entry in PrivacyLedger(ledger.path)] == [True]
+    assert ledger.total().secure_noise
+    gen.set_params(secure_noise=False).fit(*blobs)
+    assert not ledger.total().secure_noise
+    assert "of a cipher" not in str(gen.privacy_spent())
+
+
+def test_secure_and_plain_noise_of_one_seed_differ(blobs):
+    gens = [
+        DPSinkhornGenerator(schema=(-4, 4), steps=3, noise_seed=0, random_state=0, secure_noise=secure)
+        for secure in (False, True, True)
+    ]
+    with pytest.warns(UserWarning, match="noise_seed"):
+        plain, secure, again = (gen.fit(blobs[0]).release_.generator.mixture.points for gen in gens)
+    assert not torch.equal(plain, secure)
+    assert torch.equal(secure, again)
+
+
+def test_without_the_package_the_error_says_what_to_install_and_nothing_is_spent(blobs, monkeypatch):
+    real = builtins.__import__
+
+    def missing(name, *args, **kwargs):
+        if name.startswith("cryptography"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", missing)
+    ledger = PrivacyLedger()
+    with pytest.raises(ImportError, match=r"sinkgen\[secure\]"):
+        DPSinkhornGenerator(schema=(-4, 4), secure_noise=True, ledger=ledger).fit(*blobs)
+    assert len(ledger) == 0
+
+
+def test_a_statement_of_a_version_without_secure_noise_can_be_read():
+    content = PrivacySpent.of([GaussianRelease("means", 1.0)], 1e-5).to_dict()
+    del content["secure_noise"]
+    assert not PrivacySpent.from_dict(content).secure_noise

@@ -1,0 +1,219 @@
+"""The two training loops and stage B, at the level of their algorithms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sinkgen.accounting import GaussianRelease
+from sinkgen.data.formats import numeric_format
+from sinkgen.generators.distill import distill
+from sinkgen.generators.networks import MLP, make_network
+from sinkgen.generators.particles import Mixture, Particles
+from sinkgen.generators.space import Space
+from sinkgen.ot import debias_pair, entropic_cost, resolve_cost, sinkhorn_divergence
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.records import ArraySource, ChunkedSource, Records
+from sinkgen.training.batch import BatchSettings, self_gradient, train_batch
+from sinkgen.training.points.semidual import (
+    NORM_STEPS,
+    SemidualSettings,
+    auto_steps,
+    self_displacement,
+    train_semidual,
+)
+from sinkgen.training.points.support import FreePoints, ParametricPoints
+
+
+def ring(n, seed=0):
+    """Records on two rings in [0, 1]^2, one a class."""
+    random = np.random.default_rng(seed)
+    angle, labels = random.uniform(0, 2 * math.pi, n), random.integers(0, 2, n)
+    radius = np.where(labels, 0.4, 0.15)
+    values = 0.5 + np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+    return torch.tensor(values, dtype=torch.float32), torch.tensor(labels)
+
+
+def semidual(source, counts, noise=0.0, seed=0, **given):
+    settings = SemidualSettings(**{"steps": 15, **given})
+    rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "radii", "residuals")]
+    rows += [GaussianRelease("norms", noise, 1.0, NORM_STEPS), GaussianRelease("points", noise, 1.0, settings.steps)]
+    mechanism = GaussianMechanism(rows, noise_seed=seed)
+    return train_semidual(
+        source, counts, numeric_format(np.zeros((1, 2)), schema=(0, 1)), mechanism, settings,
+        cost=resolve_cost("sqeuclidean"), backend="torch", random=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+
+
+def test_semidual_puts_its_points_on_the_records():
+    values, labels = ring(4000)
+    mixture, space = semidual(ArraySource(values, labels), torch.bincount(labels).double())
+    points = space.lift(mixture.points) - 0.5
+    for label, radius in ((0, 0.15), (1, 0.4)):
+        own = points[mixture.classes == label].norm(dim=1)
+        assert float((own - radius).abs().mean()) < 0.02
+    assert float(mixture.class_weights.sum()) == pytest.approx(1)
+
+
+def test_semidual_is_the_same_for_every_way_to_chunk_the_records():
+    values, labels = ring(900)
+    counts = torch.bincount(labels).double()
+    whole, _ = semidual(ArraySource(values, labels), counts, noise=30.0)
+    small, _ = semidual(ArraySource(values, labels, chunk_size=64), counts, noise=30.0)
+
+    def read():
+        return (Records(values[i : i + 100], labels[i : i + 100]) for i in range(0, 900, 100))
+
+    streamed, _ = semidual(ChunkedSource(read), counts, noise=30.0)
+    for other in (small, streamed):
+        # float32 sums in another order; the softmax of a small reg makes a little more of it
+        torch.testing.assert_close(other.points, whole.points, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(other.mass, whole.mass, rtol=1e-3, atol=0.1)
+
+
+def test_points_become_fewer_as_noise_grows():
+    values, labels = ring(900)
+    counts = torch.bincount(labels).double()
+    sizes = [len(semidual(ArraySource(values, labels), counts, noise=noise)[0].points) for noise in (1.0, 20.0, 5000.0)]
+    assert sizes[0] > sizes[1] > sizes[2] == 2
+
+
+def test_annealing_ends_where_averaging_begins():
+    settings = SemidualSettings(steps=10)
+    regs = [settings.reg_at(step) for step in range(10)]
+    assert regs[0] == 0.1
+    assert regs[6:] == pytest.approx([0.01] * 4)
+    assert regs == sorted(regs, reverse=True)
+    assert [settings.is_averaging(step) for step in (5, 6)] == [False, True]
+    assert settings.averaged_steps == 4
+
+
+def test_little_budget_means_few_steps():
+    assert [auto_steps(mu) for mu in (0.0, 0.06, 0.27, 2.0, math.inf)] == sorted(
+        auto_steps(mu) for mu in (0.0, 0.06, 0.27, 2.0, math.inf)
+    )
+    assert auto_steps(0.0) == 3
+    assert auto_steps(math.inf) == 25
+
+
+def test_the_self_term_pushes_points_apart_as_its_gradient_says():
+    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    classes = torch.tensor([0, 0, 0, 0, 1, 1])
+    moved = self_displacement(points, classes, 0.8, resolve_cost("sqeuclidean"), "torch")
+    for rows in (slice(0, 4), slice(4, 6)):
+        x = points[rows].clone().requires_grad_()
+        value = entropic_cost(x, x.detach(), 0.8, tol=1e-9)
+        (gradient,) = torch.autograd.grad(value, x)
+        torch.testing.assert_close(moved[rows], -0.5 * len(x) * gradient, rtol=5e-3, atol=5e-3)
+
+
+def test_the_self_term_undoes_the_blur_of_a_large_reg():
+    values, labels = ring(4000)
+    spread = {}
+    for debias in (False, True):
+        mixture, space = semidual(
+            ArraySource(values, labels), torch.bincount(labels).double(), reg=(0.5, 0.5), debias=debias, steps=25
+        )
+        outer = space.lift(mixture.points)[mixture.classes == 1] - 0.5
+        spread[debias] = float(outer.norm(dim=1).mean())
+    assert spread[False] < 0.31
+    assert 0.37 < spread[True] < 0.43
+
+
+def test_parametric_points_follow_their_target():
+    weights = torch.zeros(4, 2, requires_grad=True)
+    support = ParametricPoints(lambda: torch.tanh(weights), [weights], inner_steps=300)
+    target = torch.tensor([[0.5, -0.5]] * 4)
+    support.fit(target, torch.ones(4))
+    torch.testing.assert_close(support.points(), target, rtol=0.05, atol=0.02)
+    free = FreePoints(torch.zeros(4, 2))
+    free.fit(target, torch.ones(4))
+    assert torch.equal(free.points(), target)
+
+
+# --- batch -----------------------------------------------------------------------------------------------------------
+
+
+def batch(debias, steps=250):
+    values, labels = ring(2000)
+    random = torch.Generator().manual_seed(0)
+    network = make_network("mlp", (2,), 2, random)
+    settings = BatchSettings(steps=steps, sampling_rate=0.1, debias=debias, learning_rate=5e-3)
+    mechanism = GaussianMechanism([GaussianRelease("gradients", 0.0, 0.1, steps)], noise_seed=0)
+    train_batch(
+        ArraySource(values, labels), 2, torch.tensor([0.5, 0.5]), network, mechanism, settings,
+        cost=resolve_cost("sqeuclidean"), backend="torch", random=random,
+    )  # fmt: skip
+    drawn = network.draw(torch.zeros(300, dtype=torch.long), torch.Generator().manual_seed(1))
+    return sinkhorn_divergence(drawn, values[labels == 0][:500], 0.01).item(), network
+
+
+@pytest.mark.parametrize("debias", [None, 0.0, 0.2, 1.0])
+def test_the_papers_loop_learns(debias):
+    untrained, _ = batch(debias, steps=1)
+    assert batch(debias)[0] < 0.3 * untrained
+
+
+def test_every_step_of_the_papers_loop_is_charged():
+    random = torch.Generator().manual_seed(0)
+    network = make_network("mlp", (2,), 1, random)
+    mechanism = GaussianMechanism([GaussianRelease("gradients", 1.0, 1e-6, 5)])
+    source = ArraySource(torch.rand(3, 2), torch.zeros(3, dtype=torch.long))
+    settings = BatchSettings(steps=6, sampling_rate=1e-6)
+    with pytest.raises(RuntimeError, match="all its steps are used"):
+        train_batch(
+            source, 2, torch.ones(1), network, mechanism, settings,
+            cost=resolve_cost("l1"), backend="torch", random=random,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("debias", [0.0, 0.4, 1.0])
+def test_the_self_gradient_is_that_of_the_semi_debiased_loss(debias):
+    x = torch.randn(round(10 * (1 + debias)), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    y = torch.randn(7, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    transport = {"reg": 0.5, "tol": 1e-9}
+    whole = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(sinkhorn_divergence(whole, y, debias=debias, **transport), whole)
+    first, _ = debias_pair(x, debias)
+    first = first.clone().requires_grad_()
+    (cross,) = torch.autograd.grad(entropic_cost(first, y, **transport), first)
+    gradient = self_gradient(x.clone(), debias, transport)
+    gradient[: len(first)] += cross
+    torch.testing.assert_close(gradient, expected, rtol=1e-6, atol=1e-8)
+
+
+# --- stage B and networks --------------------------------------------------------------------------------------------
+
+
+def test_a_network_learns_the_released_mixture(monkeypatch):
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 300)
+    mixture = Mixture(
+        torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]), torch.ones(3),
+        torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0), torch.zeros(2, 0, 0), torch.zeros(2),
+        torch.tensor([0.7, 0.3]),
+    )  # fmt: skip
+    particles = Particles(mixture, Space(torch.full((2,), 0.5), torch.full((2,), 6.0), torch.eye(2)), *[None] * 3)
+    random = torch.Generator().manual_seed(0)
+    network = make_network("mlp", (2,), 2, random)
+    distill(network, particles, mixture.class_weights, random=random)
+    labels = torch.tensor([0] * 200 + [1] * 200)
+    one, other = network.draw(labels, random), particles.draw(labels, random)
+    for rows in (slice(0, 200), slice(200, 400)):
+        assert sinkhorn_divergence(one[rows], other[rows], 0.001).item() < 0.004
+
+
+def test_networks_start_from_their_own_stream():
+    first, second = (make_network("conv", (6, 5), 2, torch.Generator().manual_seed(4)) for _ in range(2))
+    labels = torch.tensor([0, 1])
+    drawn = [network.draw(labels, torch.Generator().manual_seed(0)) for network in (first, second)]
+    assert torch.equal(*drawn)
+    assert drawn[0].shape == (2, 30)
+
+
+def test_networks_use_latents_and_classes():
+    network = make_network(MLP, (3,), 2, torch.Generator().manual_seed(0))
+    latents = network.latents(4, torch.Generator().manual_seed(0))
+    zeros, ones = torch.zeros(4, dtype=torch.long), torch.ones(4, dtype=torch.long)
+    assert not torch.allclose(network(latents, zeros), network(latents, ones))
+    assert not torch.allclose(network(latents, zeros)[0], network(latents, zeros)[1])
