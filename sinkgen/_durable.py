@@ -1,7 +1,10 @@
 """Files that survive a crash: what was written is on the disk before anyone relies on it, or is not there at all."""
 
 import os
+import secrets
+import shutil
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 try:
     import fcntl
@@ -46,3 +49,28 @@ def sync_directory(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def replaced(path):
+    """Give a path beside ``path`` to write a file or folder to; it takes the place of ``path`` once it is whole.
+
+    Whatever interrupts the writing leaves what was at ``path`` as it was, and nothing beside it. What is no file, such
+    as a pipe, is written in place.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        yield target
+        return
+    aside = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    try:
+        yield aside
+        os.replace(aside, target)
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        aside.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sinkgen._durable import replaced
 from sinkgen.cli.console import OneLineErrors, Refused, progress_bar, say
 
 app = typer.Typer(
@@ -84,7 +85,8 @@ def schema(
     if output is None:
         typer.echo(text)
     else:
-        output.write_text(text + "\n")
+        with replaced(output) as aside:
+            aside.write_text(text + "\n")
     _tell_what_was_read(draft)
 
 
@@ -173,18 +175,19 @@ def fit(
     if budget is not None and ledger is None:
         raise Refused("--budget needs --ledger")
     book = None if ledger is None else PrivacyLedger(ledger, budget, None if budget is None else delta)
-    private = models.read_private(data, schema, target, classes)
+    shape = _shape(image_shape)
+    private = models.read_private(data, schema, target, classes, shape)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
     with progress_bar(epsilon, quiet) as callback:
         estimator = DPSinkhornGenerator(
             epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
-            image_shape=_shape(image_shape), classes=private.classes, metadata=metadata.value, ledger=book,
+            image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
             secure_noise=secure_noise, random_state=seed, callback=callback,
         ).fit(private.X, private.y)  # fmt: skip
     estimator.save(output)
     models.write_layout(output, private.layout)
     if private.observed:
-        say(f"Read off the cells, and public with the model: the kinds of the columns {', '.join(private.observed)}")
+        say(f"Read off the records, and public with the model: {', '.join(private.observed)}")
     spent = estimator.privacy_spent()
     say(f"{str(spent).splitlines()[0]} Whole statement: sinkgen privacy {output}")
     say(f"Draw records: sinkgen sample {output} -n 1000 -o {models.example_output(data)}")
@@ -288,7 +291,8 @@ def report(
         parts.real, parts.synthetic, test=parts.test, spent=loaded.estimator.privacy_spent(),
         title=f"Synthetic data of {model.name}", most_records=most, random_state=seed,
     )  # fmt: skip
-    output.write_text(page, encoding="utf-8")
+    with replaced(output) as aside:
+        aside.write_text(page, encoding="utf-8")
     say(f"{output} shows real records: it is for those who may see them.")
 
 

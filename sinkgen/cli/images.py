@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sinkgen._durable import replaced
 from sinkgen.cli.console import Refused
 
 # Names of the arrays in an .npz, the first that is there; those of test images come first where these are wanted.
@@ -14,8 +15,8 @@ TEST_RECORDS, TEST_LABELS = ("X_test", "x_test"), ("y_test",)
 GREY, COLOUR = ("1", "L", "LA"), ("P", "RGB", "RGBA")
 
 
-def read_arrays(path, *, test=False):
-    """Read records and labels.
+def read_arrays(path, *, test=False, shape=None):
+    """Read records and labels. Labels of PNGs are the names of their folders, as texts.
 
     Parameters
     ----------
@@ -23,6 +24,9 @@ def read_arrays(path, *, test=False):
         An .npz, or a folder: PNGs, or subfolders of PNGs, whose names are the labels.
     test : bool
         Whether arrays of test records are wanted, if the .npz has some.
+    shape : tuple, optional
+        (h, w) or (h, w, c), that PNGs are to have: grey or in colour, whatever each is. Without it they are in colour
+        if one of them is.
 
     Returns
     -------
@@ -35,7 +39,7 @@ def read_arrays(path, *, test=False):
         If there is nothing of the kind.
     """
     if path.is_dir():
-        return _read_folder(path)
+        return _read_folder(path, shape)
     if not path.is_file():
         raise Refused(f"{path}: no such file or folder")
     try:
@@ -54,37 +58,51 @@ def _first(arrays, names):
     return next((arrays[name] for name in names if name in arrays), None)
 
 
-def _read_folder(path):
+def _read_folder(path, shape):
     groups = {folder.name: sorted(folder.glob("*.png")) for folder in sorted(path.iterdir()) if folder.is_dir()}
     groups = {name: files for name, files in groups.items() if files}
     own = sorted(path.glob("*.png"))
     if bool(groups) == bool(own):
         raise Refused(f"{path} must hold either PNGs, or subfolders of PNGs, whose names are the labels")
-    images = _stack([file for files in (groups.values() if groups else [own]) for file in files])
+    images = _stack([file for files in (groups.values() if groups else [own]) for file in files], shape)
     if not groups:
         return images, None
-    names = np.repeat(list(groups), [len(files) for files in groups.values()])
-    are_numbers = all(name.isdecimal() and name == str(int(name)) for name in groups)
-    return images, names.astype(int) if are_numbers else names.astype(object)
+    return images, np.repeat(np.array(list(groups), dtype=object), [len(files) for files in groups.values()])
 
 
-def _stack(files):
-    images = [_read_png(file) for file in files]
+def labels_as(names, classes):
+    """Labels of the kind of declared ones, of folders' names; a name that is none of these is in no class.
+
+    Parameters
+    ----------
+    names : ndarray of str
+    classes : tuple of int or str
+    """
+    if not all(isinstance(label, (int, np.integer)) for label in classes):
+        return names
+    codes = {str(label): label for label in classes}
+    return np.array([codes.get(name, max(classes) + 1) for name in names], dtype=np.int64)
+
+
+def _stack(files, shape):
+    mode = None if shape is None else "L" if shape[2:] in ((), (1,)) else "RGB"
+    images = [_read_png(file, mode) for file in files]
     if any(image.ndim == 3 for image in images):
         images = [image if image.ndim == 3 else np.stack([image] * 3, 2) for image in images]
     if len({image.shape for image in images}) > 1:
         raise Refused("the PNGs differ in size; bring them to one size first")
-    return np.stack(images)
+    stacked = np.stack(images)
+    return stacked[..., None] if shape is not None and shape[2:] == (1,) else stacked
 
 
-def _read_png(file):
+def _read_png(file, mode):
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(file) as image:
             if image.mode not in GREY + COLOUR:
                 raise Refused("a PNG is neither grey nor of colour with 8 bits a channel")
-            return np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
+            return np.asarray(image.convert(mode or ("L" if image.mode in GREY else "RGB")))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise Refused(f"a PNG cannot be read: {type(error).__name__}") from None
 
@@ -101,10 +119,11 @@ def write_arrays(path, X, y, form):
         Of the generator; its bounds become black and white.
     """
     if path.suffix.lower() == ".npz":
-        with path.open("wb") as file:
+        with replaced(path) as aside, aside.open("wb") as file:
             np.savez_compressed(file, **{"X": X} | ({} if y is None else {"y": y}))
         return
-    _write_folder(path, as_pixels(X, form), y)
+    with replaced(path) as aside:
+        _write_folder(aside, as_pixels(X, form), y)
 
 
 def as_pixels(X, form):

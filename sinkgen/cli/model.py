@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sinkgen import DPSinkhornGenerator
+from sinkgen._durable import replaced
 from sinkgen.cli import images, tables
 from sinkgen.cli.console import Refused
-from sinkgen.data.schema import Column, Schema
+from sinkgen.data.schema import Column, Schema, kind_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import NumberColumn
 
@@ -31,10 +32,7 @@ class Layout(NamedTuple):
 
 
 class Private(NamedTuple):
-    """Private records, and what is declared of them.
-
-    ``observed`` are names of columns whose kind was read off their cells.
-    """
+    """Private records, and what is declared of them; ``observed`` says what was read off them all the same."""
 
     X: Any
     y: np.ndarray | None
@@ -44,7 +42,7 @@ class Private(NamedTuple):
     observed: tuple = ()
 
 
-def read_private(path, schema_path, target, classes):
+def read_private(path, schema_path, target, classes, shape=None):
     """Read what a fit needs.
 
     Parameters
@@ -55,6 +53,8 @@ def read_private(path, schema_path, target, classes):
         Column of labels, of a table.
     classes : str or None
         Labels, separated by commas.
+    shape : tuple or None
+        Of images.
 
     Raises
     ------
@@ -62,36 +62,52 @@ def read_private(path, schema_path, target, classes):
         If the files or options do not fit together.
     """
     declared = None if schema_path is None else _read_schema(schema_path)
+    texts = None if classes is None else [text.strip() for text in classes.split(",")]
     if tables.is_table(path):
         if declared is not None and not isinstance(declared, Schema):
             raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
-        return _private_table(path, declared or Schema({}), target, classes)
+        return _private_table(path, declared or Schema({}), target, texts)
     if target is not None:
         raise Refused("--target is for tables; images have their labels in subfolders, arrays in y")
     if isinstance(declared, Schema):
         raise Refused(f"{schema_path} is the schema of a table; arrays need [low, high], or a list of these")
-    X, y = images.read_arrays(path)
-    if classes is not None and y is None:
+    X, y = images.read_arrays(path, shape=shape)
+    if texts is not None and y is None:
         raise Refused("--classes was given, but there are no labels")
-    return Private(X, y, declared, None if classes is None else _as_labels(classes.split(","), y), None)
+    observed = ("size and colour of the pictures",) if path.is_dir() and shape is None else ()
+    if texts is None:
+        return Private(X, y, declared, None, None, observed)
+    labels = _declared_labels(texts) if path.is_dir() else _as_labels(texts, y)
+    return Private(X, images.labels_as(y, labels) if path.is_dir() else y, declared, labels, None, observed)
 
 
-def _private_table(path, schema, target, classes):
-    frame = tables.read_table(path, schema)
+def _private_table(path, schema, target, texts):
+    if target is None:
+        if texts is not None:
+            raise Refused("--classes needs --target")
+        frame = tables.read_table(path, schema)
+        return Private(frame, None, schema, None, None, _observed(path, frame, schema))
+    labels = None if texts is None else _declared_labels(texts)
+    declared = {**schema, target: tables.target_column(target, schema, labels)}
+    frame = tables.read_table(path, declared)
+    if target not in frame.columns:
+        raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
+    observed = _observed(path, frame, declared)
+    if kind_of(frame.dtypes[target], Column()) != "category" and texts is not None:
+        labels = _as_labels(texts, np.empty(0, frame.dtypes[target].name.lower().replace("boolean", "bool")))
+    labels = labels if labels is not None else declared[target].values
+    X, y = tables.split_target(frame, target, labels)
+    rest = {name: column for name, column in schema.items() if name != target}
+    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)), observed)
+
+
+def _observed(path, frame, schema):
+    """What was read off the cells; an error where the schema names columns that the table lacks."""
     unknown = [name for name in schema if name not in frame.columns]
     if unknown:
         raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
-    observed = () if path.suffix.lower() == ".parquet" else tuple(name for name in frame.columns if name not in schema)
-    if target is None:
-        if classes is not None:
-            raise Refused("--classes needs --target")
-        return Private(frame, None, schema, None, None, observed)
-    X, y = tables.split_target(frame, target, schema)
-    labels = schema[target].values if target in schema else None
-    if classes is not None:
-        labels = _as_labels(classes.split(","), y)
-    rest = {name: column for name, column in schema.items() if name != target}
-    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)), observed)
+    names = tables.observed_kinds(path, frame.columns, schema)
+    return (f"the kinds of the columns {', '.join(map(str, names))}",) if names else ()
 
 
 def _read_schema(path):
@@ -114,6 +130,12 @@ def _as_labels(texts, y):
         return tuple(_as_number(text) for text in texts)
     except ValueError:
         raise Refused("the labels of these records are numbers") from None
+
+
+def _declared_labels(texts):
+    """Labels that stand in a text file: whole numbers if all that are declared are, else texts."""
+    are_numbers = all(text.lstrip("-").isdecimal() and text == str(int(text)) for text in texts)
+    return tuple(map(int, texts)) if are_numbers else tuple(texts)
 
 
 def _as_number(text):
@@ -146,7 +168,8 @@ def write_layout(folder, layout):
     if layout is None:
         path.unlink(missing_ok=True)
     else:
-        path.write_text(json.dumps(layout._asdict()))
+        with replaced(path) as aside:
+            aside.write_text(json.dumps(layout._asdict()))
 
 
 def load(folder):
@@ -349,7 +372,9 @@ def _read_real(model, path, target, *, test=False):
         return _split(frame[names], target)
     if target is not None:
         raise Refused("--target is for tables")
-    X, y = images.read_arrays(path, test=test)
+    X, y = images.read_arrays(path, test=test, shape=model.form.network_shape)
+    if path.is_dir() and y is not None and model.estimator.release_.labels is not None:
+        y = images.labels_as(y, model.estimator.classes_.tolist())
     if X.shape[1:] not in (model.form.record_shape, model.form.network_shape):
         raise Refused(f"{path} holds records of another shape than the model's")
     return X.reshape(len(X), *model.form.network_shape), None if model.estimator.release_.labels is None else y

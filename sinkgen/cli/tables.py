@@ -1,14 +1,17 @@
 """Tables in files: text cells to columns of the kinds that a schema declares, and a schema drafted from a table."""
 
+import csv
 import dataclasses
 import json
 import math
+import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from sinkgen._durable import replaced
 from sinkgen.cli.console import Refused
 from sinkgen.data.schema import Column, Schema, kind_of
 from sinkgen.exceptions import PrivacyLeakWarning
@@ -20,7 +23,7 @@ TRUTH = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f":
 MOST_CATEGORIES = 100  # a draft does not list more: such a column may hold names
 LARGEST_INTEGER = 2**53
 DAY = 86_400.0
-NUMBERS = ("integer", "float", "datetime")
+FRACTIONS = ("float", "datetime")
 
 
 def is_table(path):
@@ -29,7 +32,10 @@ def is_table(path):
 
 
 def read_table(path, schema=None):
-    """Read a table; columns of text become what the schema says, or, undeclared, what their cells look like.
+    """Read a table; columns of text become what the schema says.
+
+    Of a file of text, columns that the schema says nothing of become what their cells look like: see
+    :func:`observed_kinds`. Of Parquet they are what the file's own schema says, whatever the cells.
 
     Parameters
     ----------
@@ -50,15 +56,34 @@ def read_table(path, schema=None):
     if not len(frame.columns) or not len(frame):
         raise Refused(f"{path} holds no rows")
     schema = schema or {}
-    return pd.DataFrame({name: _typed(frame[name], schema.get(name)) for name in frame.columns})
+    observed = observed_kinds(path, frame.columns, schema)
+    return pd.DataFrame({name: _typed(frame[name], schema.get(name), name in observed) for name in frame.columns})
+
+
+def observed_kinds(path, names, schema):
+    """Names of the columns whose kind can but be read off their cells: those of text of which nothing is declared."""
+    if Path(path).suffix.lower() == ".parquet":
+        return ()
+    return tuple(name for name in names if _declared_kind(schema.get(name)) is None)
+
+
+def _declared_kind(column):
+    """What a declaration says of a column of text: its kind; numbers are "float" unless it says otherwise."""
+    if column is None or column.kind is not None:
+        return None if column is None else column.kind
+    if column.values is not None:
+        return "category"
+    is_number = column.bounds is not None or column.edges is not None or column.atoms or column.step is not None
+    return "float" if is_number else None
 
 
 def write_table(frame, path):
-    """Write a table as .csv, .tsv or .parquet."""
-    if path.suffix.lower() == ".parquet":
-        frame.to_parquet(path, index=False)
-    else:
-        frame.to_csv(path, index=False, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+    """Write a table as .csv, .tsv or .parquet; the file is whole or not there."""
+    with replaced(path) as aside:
+        if path.suffix.lower() == ".parquet":
+            frame.to_parquet(aside, index=False)
+        else:
+            frame.to_csv(aside, index=False, sep="\t" if path.suffix.lower() == ".tsv" else ",")
 
 
 def _read(path):
@@ -67,10 +92,14 @@ def _read(path):
     try:
         if path.suffix.lower() == ".parquet":
             return pd.read_parquet(path)
+        separator = _separator(path)
+        _check_lines(path, separator)
         options = {"dtype": str, "na_filter": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
-        return pd.read_csv(path, sep=_separator(path), **options).fillna("")
+        return pd.read_csv(path, sep=separator, index_col=False, **options).fillna("")
     except ImportError:
         raise Refused("reading .parquet needs pyarrow: pip install 'sinkgen[cli]'") from None
+    except Refused:
+        raise
     except Exception as error:  # whose message may quote the file
         raise Refused(f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__}") from None
 
@@ -81,19 +110,28 @@ def _separator(path):
     return max(",;\t|", key=header.count)
 
 
+def _check_lines(path, separator):
+    """Refuse a line of more fields than the header: pandas would take the first column of all for an index."""
+    csv.field_size_limit(sys.maxsize)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
+        width = len(next(lines, ()))
+        for line in lines:
+            if len(line) > width:
+                raise Refused(f"{path}, line {lines.line_num}: {len(line)} fields, and the header has {width}")
+
+
 # --- From text to what is declared -----------------------------------------------------------------------------------
 
 
-def _typed(cells, declared):
-    if not _is_text(cells):
+def _typed(cells, declared, is_observed):
+    if not _is_text(cells) or (declared is None and not is_observed):
         return cells
     cells = cells.astype(object).where(cells.notna(), "")
-    column = declared or Column(_observed_kind(cells), nullable=True)
+    column = declared or Column(nullable=True)
     if column.values is not None:
         return _members(cells, column)
-    kind = column.kind or _observed_kind(cells)
-    if column.bounds is not None and kind not in NUMBERS:
-        kind = "float"
+    kind = _observed_kind(cells) if is_observed else _declared_kind(column)
     read = {"integer": _integers, "float": _floats, "boolean": _booleans, "datetime": _dates}.get(kind)
     if read is None:
         return cells.where(cells != "", None) if column.nullable else cells
@@ -163,25 +201,69 @@ def _members(cells, column):
 # --- A table and its target ------------------------------------------------------------------------------------------
 
 
-def split_target(frame, target, schema):
-    """The table without its target, and the target's labels.
+def target_column(target, schema, classes):
+    """How cells of text of the target are to be read: as declared; else as text, whatever stands in them.
+
+    Parameters
+    ----------
+    target : str
+    schema : mapping of str to Column
+    classes : tuple or None
+        Labels that are declared beside the schema.
+    """
+    declared = schema.get(target)
+    is_number = declared is not None and (declared.bounds is not None or _declared_kind(declared) in FRACTIONS)
+    if is_number:
+        raise Refused(f"--target {target!r} is declared as a number; leave --target out: it is a column as others are")
+    if declared is not None and declared.values is not None:
+        return declared
+    if classes is not None:
+        return Column(values=classes)
+    return declared if declared is not None and declared.kind is not None else Column("category")
+
+
+def split_target(frame, target, classes):
+    """The table without its target, and the target's labels; their dtype is the column's, whatever the cells.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    target : str
+    classes : tuple or None
+        Declared labels.
 
     Raises
     ------
     Refused
-        If there is no such column, or the schema declares it a number.
+        If labels are numbers that are not whole, or are missing where no declared label tells what else to read.
     """
-    if target not in frame.columns:
-        raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
-    declared = schema.get(target)
-    if declared is not None and declared.values is None and (declared.bounds is not None or declared.kind == "float"):
-        raise Refused(f"--target {target!r} is declared as a number; leave --target out: it is a column as others are")
     labels = frame[target]
-    if labels.isna().any():
-        labels = labels.astype(object).where(labels.notna(), "").astype(str)
-    elif str(labels.dtype) in ("boolean", "Int64"):
-        labels = labels.astype(str(labels.dtype).lower().replace("boolean", "bool"))
-    return frame.drop(columns=target), labels.to_numpy()
+    if kind_of(labels.dtype, Column()) in ("category", "ordinal"):
+        y = labels.astype(object).where(labels.notna(), "").to_numpy()
+        if classes is None and _are_fractions(labels):
+            raise Refused(f"--target {target!r} holds numbers that are not whole; leave --target out")
+    elif str(labels.dtype) == "boolean" or labels.dtype.name.lower().startswith(("int", "uint")):
+        y = _whole_labels(labels, target, classes)
+    else:
+        y = labels.to_numpy()
+    return frame.drop(columns=target), y
+
+
+def _are_fractions(labels):
+    numbers = pd.to_numeric(labels.astype(object), errors="coerce").astype(np.float64)
+    return (numbers % 1 > 0).mean() > 0.5
+
+
+def _whole_labels(labels, target, classes):
+    missing = labels.isna()
+    dtype = labels.dtype.name.lower().replace("boolean", "bool")
+    if not missing.any():
+        return labels.to_numpy().astype(dtype)
+    if classes is None or dtype == "bool":
+        raise Refused(
+            f"--target {target!r} has missing cells; name its labels by --classes: rows without one then have no class"
+        )
+    return labels.fillna(max(classes) + 1).to_numpy().astype(dtype)  # a label that is not among them
 
 
 # --- Drafting --------------------------------------------------------------------------------------------------------

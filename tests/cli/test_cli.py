@@ -146,7 +146,9 @@ def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
     assert "public fits" in lines[0]  # so few records are not asked for refinements
     assert "5/5" in lines[0]
     assert "epsilon 2 of 2 spent" in lines[0]
-    assert lines[1].endswith("the kinds of the columns age, score, earns, city, member, since, gain")
+    assert lines[1].endswith(
+        "public with the model: the kinds of the columns age, score, earns, city, member, since, gain"
+    )
     assert lines[-2].startswith("Differential privacy: epsilon = 2")
     assert lines[-1] == f"Draw records: sinkgen sample {tmp_path / 'm'} -n 1000 -o synth.csv"
     assert list(models.load(tmp_path / "m").form.names)[2] == "earns"  # without a target: a column like the others
@@ -285,6 +287,7 @@ def refusals(folder):
     (folder / "other.json").write_text('{"wage": {"kind": "float"}}')
     (folder / "bounds.json").write_text("[0, 1]")
     (folder / "broken.csv").write_text(f"a,b\n1,2\n{SECRET},{SECRET},{SECRET}\n")
+    (folder / "comma.csv").write_text(f"a,b\n1,{SECRET},\n1,2,\n")
     (folder / "bytes.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     (folder / "empty.csv").write_text("a,b\n")
     (folder / "broken.npz").write_bytes(SECRET.encode())
@@ -297,7 +300,8 @@ def refusals(folder):
     return [
         (("schema", folder / "absent.csv"), "no such file"),
         (("schema", folder / "names.npz"), "no table"),
-        (("schema", folder / "broken.csv"), "cannot be read as csv: ParserError"),
+        (("schema", folder / "broken.csv"), "line 3: 3 fields, and the header has 2"),
+        (("schema", folder / "comma.csv"), "line 2: 3 fields, and the header has 2"),
         (("schema", folder / "bytes.csv"), "cannot be read as csv: UnicodeDecodeError"),
         (("schema", folder / "empty.csv"), "no rows"),
         (("schema", folder / "broken.parquet"), "cannot be read as parquet"),
