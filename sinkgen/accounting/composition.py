@@ -5,6 +5,9 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+from scipy.stats import norm
+
 from sinkgen._validation import check_choice
 from sinkgen.accounting.gaussian import check_delta, gaussian_epsilon, unsampled_mu
 from sinkgen.accounting.numerical import prv_epsilon, rdp_epsilon
@@ -112,6 +115,66 @@ def price(releases, delta, accountant):
     if not rows:
         return _Price(0.0, "analytic Gaussian")
     return _price_rows(rows, left, accountant)
+
+
+def group_price(releases, delta, size):
+    """Return an epsilon that holds for ``size`` records together at the same ``delta``; exact where :func:`price` is.
+
+    Parameters
+    ----------
+    releases : tuple of GaussianRelease
+        Rows that spend a delta of their own are sets of members whose noisy counts passed a threshold.
+    delta : float
+    size : int
+        At least 1.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Releases of all records are one Gaussian of ``mu``; a group moves it ``size`` times as far, and so makes it one of
+    ``size * mu`` (Dong, Roth, Su 2019, theorem 2.14). A group whose members nobody else has brings counts of up to
+    ``size``, and these pass thresholds more easily: see :func:`_group_delta`. Of samples, the better of two upper
+    bounds is taken: sampling disregarded; and (epsilon, delta) of one record, turned into
+    ``(size * epsilon, delta (exp(size * epsilon) - 1) / (exp(epsilon) - 1))`` at the best delta (Vadhan 2017, lemma
+    2.2).
+    """
+    rows = merge(releases)
+    left = delta - math.fsum(_group_delta(release, size) for release in releases if release.delta)
+    if any(row.sigma == 0 for row in rows) or left < 0 or (left == 0 and rows):
+        return math.inf
+    if not rows:
+        return 0.0
+    gaussian = gaussian_epsilon(size * unsampled_mu(rows), left)
+    return gaussian if all(row.q == 1 for row in rows) else min(gaussian, _group_of_samples(rows, left, size))
+
+
+def _group_delta(release, size):
+    """How likely a member that only the group has passes the threshold of a set.
+
+    Noise of scale s and a threshold of ``1 + s * isf(delta)`` let the count 1 pass with probability delta, and the
+    count c with ``sf(isf(delta) - (c - 1) / s)``. The group's records make at most ``size / c`` members of c each. If
+    the row is of several sets, s and the threshold are larger, and the probability is smaller.
+    """
+    counts = np.arange(1, size + 1) if size <= 10**6 else np.geomspace(1, size, 10**6)
+    shift = (counts - 1) / release.noise_multiplier if release.noise_multiplier else np.where(counts > 1, np.inf, 0.0)
+    return float(np.max(size / counts * norm.sf(norm.isf(release.delta) - shift)))
+
+
+def _group_of_samples(rows, delta, size):
+    best = math.inf
+    for own in np.geomspace(delta, 1e-290, 400).tolist():
+        one = rdp_epsilon(rows, own)
+        if one == 0:
+            together = size * own
+        else:
+            log_factor = (size - 1) * one + math.log(-math.expm1(-size * one)) - math.log(-math.expm1(-one))
+            together = own * math.exp(min(log_factor, 700.0))
+        if together <= delta:
+            best = min(best, size * one)
+    return best
 
 
 def delta_left(releases, delta):

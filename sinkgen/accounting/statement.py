@@ -2,14 +2,24 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, Context
 from functools import cached_property
 
-from sinkgen._validation import check_real
-from sinkgen.accounting.composition import compose, merge, price
+from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
+from sinkgen.accounting.composition import compose, group_price, merge, price
 from sinkgen.accounting.gaussian import check_delta, gaussian_delta, gaussian_epsilon, gaussian_mu, unsampled_mu
 from sinkgen.accounting.releases import GaussianRelease, Row, check_fields, check_releases, from_json, to_json
+
+# Which accountant was asked for, by the name of that which answered.
+_ASKED = {
+    "analytic Gaussian": "auto",
+    "analytic Gaussian, sampling disregarded": "auto",
+    "none": "auto",
+    "PRV": "prv",
+    "RDP": "rdp",
+}
+_DIGITS = 1e-3  # numerical accountants differ by less between versions
 
 
 @dataclass(frozen=True)
@@ -163,6 +173,44 @@ class PrivacySpent:
         # A statement without releases says no more than its epsilon.
         return min(1.0, by_epsilon, by_noise) if self.releases else by_epsilon
 
+    def for_group(self, size):
+        """Return the epsilon that holds, at the statement's delta, for all of so many records of one person together.
+
+        It is more than ``size`` times epsilon: that product holds at a larger delta alone.
+
+        Parameters
+        ----------
+        size : int
+            Records of the group, at least 1.
+
+        Returns
+        -------
+        float
+            Exact where all releases are of all records and none spends a delta of its own, else an upper bound; inf
+            if no epsilon holds at this delta.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``size`` is no positive integer.
+
+        References
+        ----------
+        .. [1] Dong, Roth, Su, "Gaussian Differential Privacy", arXiv 1905.02383, theorem 2.14.
+        .. [2] Vadhan, "The Complexity of Differential Privacy", 2017, lemma 2.2.
+
+        Examples
+        --------
+        >>> from sinkgen.accounting import calibrate
+        >>> spent = PrivacySpent.of([GaussianRelease("points", calibrate(1.0, 1e-5, 1.0, 20), steps=20)], delta=1e-5)
+        >>> [round(spent.for_group(size), 2) for size in (1, 2, 10)]
+        [1.0, 2.15, 14.43]
+        """
+        size = check_integer("size", size, low=1)
+        if self.epsilon == math.inf:
+            return math.inf
+        return self.epsilon if size == 1 else max(self.epsilon, group_price(self.releases, self.delta, size))
+
     def epsilon_after(self, steps_done):
         """Return about what the first steps of the releases cost, to be shown while a fit runs; no guarantee.
 
@@ -216,7 +264,7 @@ class PrivacySpent:
 
     @classmethod
     def from_dict(cls, content):
-        """Return the statement that :meth:`to_dict` wrote.
+        """Return the statement that :meth:`to_dict` wrote, composed anew: what it says is not believed.
 
         Parameters
         ----------
@@ -229,7 +277,7 @@ class PrivacySpent:
         Raises
         ------
         TypeError, ValueError
-            If a field is missing, unknown or, within a release, out of range.
+            If a field is missing, unknown or out of range, or epsilon is not what the releases cost together.
 
         Examples
         --------
@@ -237,17 +285,25 @@ class PrivacySpent:
         >>> PrivacySpent.from_dict(spent.to_dict()) == spent
         True
         """
-        content = {"secure_noise": False, **content}  # unknown to the first versions
+        if isinstance(content, dict):
+            content = {"secure_noise": False, **content}  # unknown to the first versions
         check_fields(cls, content)
-        return cls(
-            **content
-            | {
-                "epsilon": check_real("epsilon", from_json(content["epsilon"]), low=0),
-                "delta": check_delta(content["delta"]),
-                "releases": tuple(GaussianRelease.from_dict(row) for row in content["releases"]),
-                "assumptions": check_assumptions(content["assumptions"]),
-            }
-        )
+        for flag in ("reproducible_noise", "secure_noise"):
+            check_boolean(flag, content[flag])
+        if content["neighbours"] != cls.neighbours:
+            raise ValueError("the statement is of another neighbouring relation")
+        check_choice("accountant", content["accountant"], _ASKED)
+        rows = content["releases"]
+        if not isinstance(rows, (list, tuple)):
+            raise TypeError(f"releases must be a list, got {type(rows).__name__}")
+        made = cls.of(
+            [GaussianRelease.from_dict(row) for row in rows], content["delta"], _ASKED[content["accountant"]],
+            content["assumptions"], content["reproducible_noise"], content["secure_noise"],
+        )  # fmt: skip
+        stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
+        if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):
+            raise ValueError(f"the statement says epsilon {stated:g}, and its releases cost {made.epsilon:.4g}")
+        return replace(made, epsilon=stated, accountant=content["accountant"])
 
     def __str__(self):
         return "\n".join([*self._guarantee(), "", *self._table(), "", *self._circumstances()])

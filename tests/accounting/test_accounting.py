@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limits import time_limit
+from scipy import stats
 
 import sinkgen
 from sinkgen.accounting import (
@@ -26,7 +27,7 @@ from sinkgen.accounting import (
     numerical,
 )
 from sinkgen.accounting.calibration import _smallest
-from sinkgen.accounting.composition import ACCOUNTANTS
+from sinkgen.accounting.composition import ACCOUNTANTS, _group_delta
 from sinkgen.accounting.statement import round_up
 
 DELTA = 1e-5
@@ -415,3 +416,73 @@ def test_last_digits_of_a_price_do_not_change_the_noise(target):
     }
     assert len(found) == 1
     assert 0.997 < found.pop() * target < 1.003
+
+
+# --- Groups ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("epsilon", "size", "together"), [(1, 10, 14.43), (10, 5, 91.85), (1, 1, 1.0)])
+def test_a_group_pays_more_than_epsilon_times_its_size(epsilon, size, together):
+    spent = PrivacySpent.of([GaussianRelease("points", calibrate(epsilon, DELTA, 1.0, 7), steps=7)], DELTA)
+    assert spent.for_group(size) == pytest.approx(together, abs=0.01)
+    # What a Gaussian of that many records is worth, by the definition of (epsilon, delta).
+    distance = size * math.sqrt(7) / spent.releases[0].noise_multiplier
+    outcomes = np.linspace(-12, 12 + distance, 400_001)
+    loss = stats.norm.pdf(outcomes, distance) - math.exp(spent.for_group(size)) * stats.norm.pdf(outcomes)
+    assert loss.clip(0).sum() * (outcomes[1] - outcomes[0]) == pytest.approx(DELTA, rel=1e-3)
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_group_of_one_costs_epsilon_and_larger_ones_more(sampled):
+    rows = [GaussianRelease("labels", 26.0, delta=1e-6), GaussianRelease("points", 20.0, steps=20)]
+    rows += [GaussianRelease("gradients", 1.3, 0.01, 500)] * sampled
+    spent = PrivacySpent.of(rows, DELTA)
+    costs = [spent.for_group(size) for size in (1, 2, 3, 5, 10)]
+    assert costs[0] == spent.epsilon
+    assert all(size * costs[0] < cost for size, cost in zip((2, 3, 5, 10), costs[1:], strict=True))
+    assert costs == sorted(costs)
+    assert spent.for_group(10_000) == math.inf
+    for wrong in (0, -1, 1.5, True, "2"):
+        with pytest.raises((TypeError, ValueError), match="size"):
+            spent.for_group(wrong)
+
+
+def test_a_sample_of_nearly_all_costs_a_group_what_all_cost():
+    all_of_them = PrivacySpent.of([GaussianRelease("points", 9.0, steps=4)], DELTA)
+    nearly = PrivacySpent.of([GaussianRelease("points", 9.0, 1 - 1e-9, steps=4)], DELTA)
+    assert nearly.for_group(4) == pytest.approx(all_of_them.for_group(4), rel=1e-6)
+
+
+def test_members_of_a_group_pass_the_threshold_no_oftener_than_its_delta_says():
+    noise, delta, size = 2.0, 0.01, 3
+    threshold = 1 + noise * stats.norm.isf(delta)
+    ways = [(3,), (2, 1), (1, 1, 1)]  # counts of the members that the group alone has
+    passes = max(1 - math.prod(stats.norm.cdf((threshold - count) / noise) for count in way) for way in ways)
+    own = _group_delta(GaussianRelease("labels", noise, delta=delta), size)
+    assert passes <= own * (1 + 1e-9) <= 1.05 * passes
+
+
+def test_nothing_and_everything_for_groups():
+    assert PrivacySpent.of([], DELTA).for_group(5) == 0
+    assert PrivacySpent.of([GaussianRelease("points", 0.0)], DELTA).for_group(5) == math.inf
+
+
+# --- Statements that were edited -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("accountant", ["auto", "prv", "rdp"])
+def test_an_edited_statement_is_composed_anew_and_refused(accountant):
+    content = json.loads(json.dumps(PrivacySpent.of(ROWS, DELTA, accountant).to_dict()))
+    assert PrivacySpent.from_dict(content).epsilon == content["epsilon"]
+    quieter = [content["releases"][0] | {"noise_multiplier": 3.0}, *content["releases"][1:]]
+    for change in (
+        {"epsilon": 0.01}, {"epsilon": 1.01 * content["epsilon"]}, {"epsilon": "inf"}, {"epsilon": None},
+        {"releases": []}, {"releases": content["releases"][:-1]}, {"releases": quieter}, {"releases": None},
+        {"delta": 1e-3}, {"neighbours": "nobody"}, {"accountant": "me"}, {"reproducible_noise": "no"},
+        {"assumptions": "none"},
+    ):  # fmt: skip
+        with pytest.raises((TypeError, ValueError)):
+            PrivacySpent.from_dict(content | change)
+    for wrong in (None, [], 3, "statement"):
+        with pytest.raises((TypeError, ValueError)):
+            PrivacySpent.from_dict(wrong)
