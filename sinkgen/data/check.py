@@ -44,6 +44,12 @@ def as_records(X):
     return X
 
 
+def as_doubles(values):
+    """An array as float64; what lies beyond becomes infinity, in silence: a warning would tell of a record."""
+    with np.errstate(over="ignore"):
+        return np.asarray(values, dtype=np.float64)
+
+
 def check_finite(X):
     """Check an array of numbers.
 
@@ -69,7 +75,15 @@ def check_frame(frame):
     return as_records(frame.to_numpy())
 
 
+def record_dtype(X):
+    """The dtype that :func:`as_records` gives: that of ``X``; where numbers are boxed one by one, always float64."""
+    dtype = getattr(X, "dtype", None)
+    X = np.asarray(X)
+    return np.dtype(np.float64) if dtype is None and X.dtype.kind in "biuf" or X.dtype == object else X.dtype
+
+
 def _as_array(X):
+    is_boxed = not hasattr(X, "dtype")
     try:
         X = np.asarray(X)
     except ValueError:  # ragged lists; the message of numpy might show what is in them
@@ -83,11 +97,13 @@ def _as_array(X):
             raise TypeError("X holds objects: all in this argument must be numbers or strings of numbers") from None
     if X.dtype.kind not in "biuf":
         raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
-    return X
+    return X.astype(np.float64) if is_boxed else X  # one record's number must not choose the dtype of all
 
 
 def check_labels(y, n_records):
     """Return ``y`` as a one-dimensional array of labels: integers, booleans, strings, or whole floats.
+
+    Labels that come one by one, in a list or an array of objects, are strings or int64: no label chooses the dtype.
 
     Raises
     ------
@@ -98,6 +114,7 @@ def check_labels(y, n_records):
     """
     if y is None:
         return None
+    is_boxed = getattr(y, "dtype", None) in (None, object)
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
@@ -106,18 +123,22 @@ def check_labels(y, n_records):
     y = unpack_numbers(y)
     if y.dtype.kind == "O" and _all_of(y, str):
         return y
-    if y.dtype.kind not in "biufUS":
+    if y.dtype.kind not in "biufU":
         raise TypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
         raise ValueError(
             "y holds numbers that are missing or not whole; a numeric target belongs into X as one more column"
         )
-    return y
+    if is_boxed and y.dtype.kind in "biuf":
+        if y.dtype.kind in "uf" and (np.abs(y) >= 2.0**63).any():
+            raise ValueError("y holds numbers beyond those of int64")
+        return y.astype(np.int64)
+    return y + y.dtype.type(0) if y.dtype.kind == "f" else y  # minus zero is zero
 
 
 def unpack_numbers(y):
     """``y`` as an array of numbers if it is one of objects that all are numbers; else as it is."""
-    return np.array(y.tolist()) if y.dtype.kind == "O" and _all_of(y, Real) else y
+    return np.array(y.tolist()) if y.dtype.kind == "O" and len(y) and _all_of(y, Real) else y
 
 
 def _all_of(values, kind):

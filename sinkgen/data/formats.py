@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from sinkgen._validation import check_integer
-from sinkgen.data.check import check_finite
+from sinkgen.data.check import as_doubles, check_finite
 from sinkgen.data.schema import parse_bounds
 from sinkgen.images.pixels import cosine_basis
 from sinkgen.images.texture import Texture
@@ -86,7 +86,7 @@ class NumericFormat:
         """The same format, with what is missing read off records that are trusted to be public."""
         if self.bounds:
             return self
-        rows = np.asarray(X, dtype=np.float64).reshape(len(X), self.n_groups, -1)
+        rows = as_doubles(X).reshape(len(X), self.n_groups, -1)
         low, high = rows.min((0, 2)), rows.max((0, 2))
         return self.with_bounds(np.stack([low, np.where(high > low, high, low + 1)], 1))
 
@@ -97,7 +97,7 @@ class NumericFormat:
     def encode(self, values):
         """Encoded records: float32 tensor (m, D) in [0, 1]. Values outside of the bounds are clipped to them."""
         low, high = self._ends()
-        rows = np.asarray(values, dtype=np.float64).reshape(len(values), self.n_groups, -1)
+        rows = as_doubles(values).reshape(len(values), self.n_groups, -1)
         # Clip in float64, before the cast: 1e300 is a value like any other.
         scaled = (np.clip(rows, low, high) - low) / (high - low)
         return torch.from_numpy(scaled.reshape(len(rows), -1).astype(np.float32))

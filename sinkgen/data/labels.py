@@ -65,7 +65,8 @@ def declared_labels(classes, y):
         raise ValueError("classes must be a non-empty list of distinct labels: all numbers, or all strings")
     if (array.dtype.kind in "US") != (_kind(y) in "US"):
         raise ValueError("classes and y must be of one kind: both strings, or both numbers")
-    dtype = array.dtype if array.dtype.kind in "US" and y.dtype != object else y.dtype
+    is_own = array.dtype == bool or (array.dtype.kind in "US" and y.dtype != object)
+    dtype = array.dtype if is_own else y.dtype
     return LabelSet(tuple(sorted(array.tolist())), _dtype_name(dtype))
 
 

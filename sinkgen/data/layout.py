@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sinkgen.data.check import as_records, check_frame, check_labels
+from sinkgen.data.check import as_records, check_frame, check_labels, record_dtype
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.table import Rows, check_columns, is_table
 from sinkgen.records import Records
@@ -129,10 +129,10 @@ def _frames_differ(frame, template):
 def _arrays_differ(array, template):
     if is_table(array):
         return "it is a data frame"
-    array = np.asarray(array)
-    if array.shape[1:] != template.shape[1:]:
-        return f"records have shape {array.shape[1:]}, not {template.shape[1:]}"
-    return None if array.dtype == template.dtype else f"numbers have dtype {array.dtype}, not {template.dtype}"
+    shape, dtype = np.shape(array)[1:], record_dtype(array)
+    if shape != template.shape[1:]:
+        return f"records have shape {shape}, not {template.shape[1:]}"
+    return None if dtype == template.dtype else f"numbers have dtype {dtype}, not {template.dtype}"
 
 
 def _same_dtype(one, other):

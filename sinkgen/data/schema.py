@@ -57,8 +57,8 @@ def _interval(name, pair):
     if not _is_pair(pair):
         raise TypeError(f"{name} must be a pair of numbers (low, high)")
     low, high = map(float, pair)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{name} must be finite with low < high, got {pair!r}")
+    if not (low < high and math.isfinite(high - low)):
+        raise ValueError(f"{name} must be finite with low < high, and so must be high - low; got {pair!r}")
     return low, high
 
 

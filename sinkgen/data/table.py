@@ -247,6 +247,8 @@ def _column_format(name, dtype, declared):
     if kind == "ordinal" and column.values is None:
         raise ValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
     values = (False, True) if kind == "boolean" else column.values
+    if not (values is None or text in ("category", "object") or _holds(dtype, values)):
+        raise TypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
     return CategoryColumn(name, text, kind, nullable, values, other=values is None)
 
 
@@ -256,6 +258,16 @@ def _check_kind(name, kind, dtype):
             f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
             + "; columns hold numbers, booleans, text, categories or datetimes"
         )  # fmt: skip
+
+
+def _holds(dtype, values):
+    """Whether a column of this dtype can hold all of the values."""
+    import pandas as pd
+
+    try:
+        return pd.Series(list(values), dtype=object).astype(dtype).tolist() == list(values)
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _holds_missing(dtype):
@@ -325,9 +337,9 @@ def _check_cells(column, series):
 
 
 def _check_categories(column, series):
-    if series.dtype != object:
-        return
-    kinds = {str if isinstance(value, str) else type(value) for value in series.dropna()}
-    are_plain = all(issubclass(kind, (str, bool, int, float, np.generic)) for kind in kinds)
-    if not are_plain or (str in kinds and len(kinds) > 1):
-        raise TypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
+    cells = series.dtype.categories if hasattr(series.dtype, "categories") else series.dropna()
+    if cells.dtype.kind not in "biuf" and not str(cells.dtype).startswith(("str", "string")):
+        kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in cells}
+        are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
+        if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
+            raise TypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")

@@ -5,6 +5,7 @@ be rare, one for missing cells. Bins are made of smaller cells; of other states 
 """
 
 import dataclasses
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -264,7 +265,7 @@ class CategoryColumn:
         """The column with values: its own, or all that occur."""
         if self.values is not None:
             return self
-        return dataclasses.replace(self, values=tuple(sorted(member_counts(series))), other=False)
+        return dataclasses.replace(self, values=members(member_counts(series)), other=False)
 
     def with_values(self, values):
         """The column with values that were learned."""
@@ -272,10 +273,10 @@ class CategoryColumn:
 
     def encode(self, series):
         """Codes (m,) of a pandas column; -1 for cells that no state holds."""
-        places, present = series.factorize()
-        codes = {value: code for code, value in enumerate(self.values)}
+        places, present = _keyed(series)
+        codes = {key_of(value): code for code, value in enumerate(self.values)}
         rest = len(self.values) if self.other else -1
-        found = [codes.get(value, rest) for value in python_values(present)]
+        found = [codes.get(key, rest) for key in present]
         return np.array([*found, self.n_states - 1 if self.nullable else -1])[places]
 
     def decode(self, places):
@@ -305,26 +306,56 @@ class CategoryColumn:
             out[self.n_states - 1, 1] = float(self.nullable)
             return out
         wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
-        codes = {value: code for code, value in enumerate(self.values)}
+        codes = {key_of(value): code for code, value in enumerate(self.values)}
         if self.other:
-            codes.setdefault(OTHER, len(self.values))
+            codes.setdefault(key_of(OTHER), len(self.values))
         for value in wanted:
-            if value not in codes:
-                raise ValueError(f"column {self.name!r} knows the categories {list(codes)}")
-            out[codes[value], 1] = 1
+            if key_of(value) not in codes:
+                raise ValueError(f"column {self.name!r} knows the categories {list(map(json.loads, codes))}")
+            out[codes[key_of(value)], 1] = 1
         return out
 
 
 def member_counts(series):
-    """How often each cell of a pandas column that is not missing occurs: {Python scalar: count}."""
+    """How often each cell of a pandas column that is not missing occurs: {key: count}, see :func:`key_of`."""
+    places, keys = _keyed(series)
+    counts = np.bincount(places[places >= 0], minlength=len(keys)).tolist()
+    return {key: count for key, count in zip(keys, counts, strict=True) if count}
+
+
+def key_of(value):
+    """What a category is counted by: its text in JSON, the same in whatever form a record has it.
+
+    Examples
+    --------
+    >>> [key_of(value) for value in (1, 1.0, np.float32(1), -0.0, True, "1")]
+    ['1', '1', '1', '0', 'true', '"1"']
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    is_whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if is_whole else value, default=repr)
+
+
+def members(keys):
+    """The categories that keys stand for, in order: booleans, numbers, texts; a tuple.
+
+    Examples
+    --------
+    >>> members(['"b"', "10", "2.5", '"a"'])
+    (2.5, 10, 'a', 'b')
+    """
+    return tuple(sorted(map(json.loads, keys), key=lambda value: (isinstance(value, str), type(value) is not bool, value)))
+
+
+def _keyed(series):
+    """Codes (m,) of a pandas column's cells, -1 for missing ones, and the keys that these are codes of."""
+    import pandas as pd
+
+    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) not in ("string", "empty"):
+        places, keys = series.map(key_of, na_action="ignore").factorize()  # True is 1 to pandas
+        return places, list(keys)
     places, present = series.factorize()
-    counts = np.bincount(places[places >= 0], minlength=len(present)).tolist()
-    return {value: count for value, count in zip(python_values(present), counts, strict=True) if count}
-
-
-def python_values(values):
-    """Cells as Python scalars, so that they are found whatever dtype held them."""
-    return [value.item() if isinstance(value, np.generic) else value for value in values]
+    return places, list(map(key_of, present))
 
 
 def fine_edges(column):
