@@ -287,7 +287,7 @@ class DPSinkhornGenerator(BaseEstimator):
         else:
             form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
             check_array_parameters(self, form)
-        facts = meta.collect(form, labels, self.classes, self.metadata)
+        facts = meta.collect(form, labels, self.classes, self.metadata, data.layout.read_off)
         check_source(data.source, form)
         return meta.trust(facts, data.source) if self.metadata == "trust" else facts
 

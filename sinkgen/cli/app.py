@@ -170,6 +170,7 @@ def fit(
     """
     from sinkgen import DPSinkhornGenerator, PrivacyLedger
     from sinkgen.cli import model as models
+    from sinkgen.sources.open import ReadOff
 
     _check_free(output / "model.json", force)
     if budget is not None and ledger is None:
@@ -183,7 +184,7 @@ def fit(
             epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
             image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
             secure_noise=secure_noise, random_state=seed, callback=callback,
-        ).fit(private.X, private.y)  # fmt: skip
+        ).fit(ReadOff(private.X, private.observed), private.y)  # fmt: skip
     estimator.save(output)
     models.write_layout(output, private.layout)
     if private.observed:

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import json
 import math
-import sys
 import warnings
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def _read(path):
         raise Refused(f"{path}: no such file")
     try:
         if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
+            return _read_parquet(path)
         separator = _separator(path)
         _check_lines(path, separator)
         options = {"dtype": str, "na_filter": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
@@ -104,6 +103,16 @@ def _read(path):
         raise Refused(f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__}") from None
 
 
+def _read_parquet(path):
+    import pyarrow.parquet
+
+    from sinkgen.sources.files import frame_of, index_columns
+
+    table = pyarrow.parquet.read_table(path)
+    index = index_columns(table.schema)
+    return frame_of(table.select([name for name in table.schema.names if name not in index]), table.schema)
+
+
 def _separator(path):
     with path.open(encoding="utf-8-sig") as file:
         header = file.readline()
@@ -112,7 +121,7 @@ def _separator(path):
 
 def _check_lines(path, separator):
     """Refuse a line of more fields than the header: pandas would take the first column of all for an index."""
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(2**31 - 1)
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
         width = len(next(lines, ()))

@@ -1,6 +1,7 @@
 """Checks of what the user gives to fit. They come before anything is spent, and no message shows a value."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -77,13 +78,17 @@ def check_frame(frame):
 
 def record_dtype(X):
     """The dtype that :func:`as_records` gives: that of ``X``; where numbers are boxed one by one, always float64."""
-    dtype = getattr(X, "dtype", None)
-    X = np.asarray(X)
-    return np.dtype(np.float64) if dtype is None and X.dtype.kind in "biuf" or X.dtype == object else X.dtype
+    is_boxed, dtype = _is_boxed(X), np.asarray(X).dtype
+    return np.dtype(np.float64) if dtype.hasobject or (is_boxed and dtype.kind in "biuf") else dtype
+
+
+def _is_boxed(values):
+    """Whether numbers come one by one, each of a dtype of its own."""
+    return isinstance(values, Sequence) or getattr(getattr(values, "dtype", None), "hasobject", False)
 
 
 def _as_array(X):
-    is_boxed = not hasattr(X, "dtype")
+    is_boxed = _is_boxed(X)
     try:
         X = np.asarray(X)
     except ValueError:  # ragged lists; the message of numpy might show what is in them
@@ -114,7 +119,7 @@ def check_labels(y, n_records):
     """
     if y is None:
         return None
-    is_boxed = getattr(y, "dtype", None) in (None, object)
+    is_boxed = _is_boxed(y)
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

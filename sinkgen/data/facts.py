@@ -57,7 +57,7 @@ class Metadata:
         return (*self.form.undeclared, *[LABELS] * self.labels_unknown)
 
 
-def collect(form, y, classes, policy):
+def collect(form, y, classes, policy, read_off=()):
     """Put together what the user declares, and settle the rest by policy.
 
     Parameters
@@ -66,6 +66,8 @@ def collect(form, y, classes, policy):
     y : ndarray or None
     classes : sequence or None
     policy : {"learn", "trust", "require"}
+    read_off : tuple of str
+        What was read off the records before, and so is no more private.
 
     Raises
     ------
@@ -75,9 +77,11 @@ def collect(form, y, classes, policy):
     labels = None if y is None or classes is None else declared_labels(classes, y)
     assumptions = ("shape and dtype of a record", *form.assumptions)
     assumptions += ("the set of labels, as declared",) if labels else ()
+    assumptions += tuple(f"{fact}, read off the records" for fact in read_off)
     metadata = Metadata(form, labels, None if y is None else y.dtype, assumptions)
-    if metadata.undeclared and policy == "require":
-        raise ValueError(f"metadata='require' and these are not declared: {', '.join(metadata.undeclared)}")
+    undeclared = (*metadata.undeclared, *read_off)
+    if undeclared and policy == "require":
+        raise ValueError(f"metadata='require' and these are not declared: {', '.join(undeclared)}")
     return metadata
 
 

@@ -26,6 +26,8 @@ class Layout:
         Whether a data frame is to be taken as an array whose columns have names.
     frame_kind : FrameKind or None
         What the data frame was, if it was of another library than pandas.
+    read_off : tuple of str
+        What is public of the records and was read off them, in words.
     """
 
     template: object
@@ -33,6 +35,7 @@ class Layout:
     labels: np.ndarray | None
     as_array: bool
     frame_kind: FrameKind | None = None
+    read_off: tuple = ()
 
     @property
     def names(self):

@@ -344,7 +344,9 @@ def members(keys):
     >>> members(['"b"', "10", "2.5", '"a"'])
     (2.5, 10, 'a', 'b')
     """
-    return tuple(sorted(map(json.loads, keys), key=lambda value: (isinstance(value, str), type(value) is not bool, value)))
+    return tuple(
+        sorted(map(json.loads, keys), key=lambda value: (isinstance(value, str), type(value) is not bool, value))
+    )
 
 
 def _keyed(series):

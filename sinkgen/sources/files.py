@@ -75,14 +75,14 @@ class ParquetFiles:
         """Public facts, of the files' schema."""
         if y is not None and not isinstance(y, str):
             raise TypeError("y must be the name of a column of the Parquet files, or None")
-        index = _index_columns(self._schema)
+        index = index_columns(self._schema)
         every = [name for name in self._schema.names if name not in index]
         wanted = every if self._columns is None else [*self._columns, *([] if y in (None, *self._columns) else [y])]
         unknown = [name for name in wanted if name not in every]
         if unknown or y not in (None, *wanted):
             raise ValueError(f"the Parquet files lack columns {unknown or [y]}; they have {every}")
         self._check_files(wanted)
-        template = _to_frame(self._schema.empty_table().select(wanted), self._schema)
+        template = frame_of(self._schema.empty_table().select(wanted), self._schema)
         return make_layout(template, y, as_array=as_array)
 
     def parts(self, layout):
@@ -95,7 +95,7 @@ class ParquetFiles:
         batches = fragment.to_batches(schema=self._dataset.schema, columns=wanted, batch_size=PIECE, batch_readahead=1)
         for batch in batches:
             if len(batch):
-                yield layout.records(_to_frame(batch, self._schema))
+                yield layout.records(frame_of(batch, self._schema))
 
     def _check_files(self, wanted):
         first = None
@@ -114,11 +114,12 @@ def _told(types, name):
     return str(types[name]) if name in types else "missing"
 
 
-def _index_columns(schema):
+def index_columns(schema):
+    """Names of the columns that were the index of the pandas frame that was written."""
     return [name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)]
 
 
-def _to_frame(table, schema):
+def frame_of(table, schema):
     """The data frame of an Arrow table or batch; dtypes by the schema alone."""
     import pandas as pd
 

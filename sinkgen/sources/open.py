@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,12 +29,28 @@ class Data(NamedTuple):
     layout: Layout
 
 
+class ReadOff(NamedTuple):
+    """Records, of which something was made public before they came here: for the statement and the ledger.
+
+    Attributes
+    ----------
+    X : object
+        Whatever :func:`open_records` takes.
+    facts : tuple of str
+        What was read off the records without privacy, in words.
+    """
+
+    X: Any
+    facts: tuple[str, ...]
+
+
 def open_records(X, y=None, *, as_array=False, watch=iter):
     """Make a record source of what the user gives; nothing is encoded yet.
 
     Parameters
     ----------
-    X : array, numpy.memmap, data frame, path, what :func:`parquet` or :func:`chunks` return, or Dask collection
+    X : array, numpy.memmap, data frame, path, what :func:`parquet` or :func:`chunks` return, or Dask collection; or a
+        :class:`ReadOff` of one
     y : array, str or None
         Labels, or the name of the column that holds them.
     as_array : bool
@@ -47,6 +63,9 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
     -------
     Data
     """
+    if isinstance(X, ReadOff):
+        data = open_records(X.X, y, as_array=as_array, watch=watch)
+        return data._replace(layout=dataclasses.replace(data.layout, read_off=X.facts))
     if isinstance(X, (str, os.PathLike)):
         X = parquet(X)
     if hasattr(X, "__dask_graph__"):

@@ -6,7 +6,7 @@ import torch
 from sinkgen.data.labels import label_set
 from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import fine_edges, member_counts
+from sinkgen.data.table_columns import fine_edges, member_counts, members
 from sinkgen.denoise.bounds import bounds_from_magnitudes
 from sinkgen.denoise.frequencies import shrink_frequencies
 from sinkgen.privacy.queries.bounds import MagnitudeQuery
@@ -56,7 +56,7 @@ def _learn_categories(columns, source, mechanism):
         return [member_counts(records.values.frame[column.name]) for column in columns]
 
     kept = mechanism.release_sets("categories", source, cells, len(columns))
-    return [column.with_values(found.labels) for column, found in zip(columns, kept, strict=True)]
+    return [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
 
 
 def _learn_bins(columns, source, mechanism):
