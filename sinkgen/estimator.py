@@ -42,14 +42,12 @@ from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
 from sinkgen.records import Records
 from sinkgen.sources.open import check_source, open_records
-from sinkgen.storage import load_model, save_model
+from sinkgen.storage import PARAMETERS, load_model, save_model
 from sinkgen.training.batch import train_batch
 from sinkgen.training.points.semidual import train_semidual
 from sinkgen.training.tables.tabular import train_tabular
 from sinkgen.training.undeclared import learn_form, learn_labels
 
-# Parameters that are kept with a saved model: those that JSON can hold and that say how it was made.
-SAVED = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
 
@@ -618,7 +616,7 @@ class DPSinkhornGenerator(BaseEstimator):
         name = self.generator if isinstance(self.generator, str) else "custom"
         if name == "auto" and isinstance(self.generator_, Network):
             name = _network_name("auto", self.release_.form)
-        parameters = {key: getattr(self, key) for key in SAVED}
+        parameters = {key: getattr(self, key) for key in PARAMETERS}
         if callable(self.augment):  # code is not saved
             parameters["augment"] = "custom"
         save_model(path, self.release_, self.generator_, name, parameters)
@@ -660,7 +658,12 @@ class DPSinkhornGenerator(BaseEstimator):
             if not callable(augment):
                 raise ValueError("the model was saved with an augment of your own: give it to load as augment=")
             loaded.parameters["augment"] = augment
-        made = cls(**loaded.parameters, generator=name)
+        made = cls(**loaded.parameters, generator="auto" if name == "custom" else name)
+        try:
+            check_parameters(made)
+        except TypeError as error:
+            raise ValueError(f"{path} holds no readable model: {error}") from error
+        made.generator = name
         made._adopt(loaded.release)
         made.generator_ = loaded.generator
         return made

@@ -1,20 +1,20 @@
 """Saved models: a folder with one JSON and one safetensors file. Loading executes nothing."""
 
+import hashlib
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
+from sinkgen._durable import replaced
 from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
+from sinkgen.generators.check import check_release
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import Mixture, Particles
 from sinkgen.generators.product import ProductMixture
@@ -25,7 +25,13 @@ from sinkgen.images.tones import NO_CURVES
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.
-FORMAT_VERSION = 6
+# Version 6 had no digests.
+FORMAT_VERSION = 7
+# Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
+PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
+FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
+CUSTOM = "custom"  # the name of a generator of the user's own
+DIGESTS = ("tensors_sha256", "sha256")  # of the other file, and of all other fields of this one
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -58,9 +64,17 @@ def save_model(path, release, generator, generator_name, parameters):
         "own_generator": generator is not release.generator,
         "parameters": parameters,
     }
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _replace(folder / "model.safetensors", lambda aside: save_file(tensors, aside))
-    _replace(folder / "model.json", lambda aside: aside.write_text(json.dumps(content, indent=1)))
+    blob = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    content["tensors_sha256"] = hashlib.sha256(blob).hexdigest()
+    text = json.dumps(content | {"sha256": _digest(content)}, indent=1)
+    # Both aside before either is renamed; cut between the two renamings, the digest tells.
+    with replaced(folder / "model.json") as description, replaced(folder / "model.safetensors") as aside:
+        description.write_text(text)
+        aside.write_bytes(blob)
+
+
+def _digest(content):
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _tensors(prefix, generator):
@@ -71,15 +85,6 @@ def _tensors(prefix, generator):
     else:
         parts = generator.module.state_dict()
     return {f"{prefix}.{name}": tensor for name, tensor in parts.items()}
-
-
-def _replace(target, write):
-    aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
-    try:
-        write(aside)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 class Loaded(NamedTuple):
@@ -108,50 +113,88 @@ def load_model(path, factory=None):
         If the files are not a model, are of a newer version, or need a factory that was not given.
     """
     folder = Path(path)
-    content = _read_json(folder / "model.json")
+    text = (folder / "model.json").read_bytes()
     try:
-        tensors = load_file(folder / "model.safetensors")
+        content = _parse(text)
+        tensors = _read_tensors(folder / "model.safetensors", content)
         read = TableFormat.from_dict if content["form"]["kind"] == TableFormat.__name__ else format_from_dict
         form, spent = read(content["form"]), PrivacySpent.from_dict(content["spent"])
         labels = LabelSet.from_dict(content["labels"]) if content["labels"] else None
         weights = tensors["class_weights"]
         build = _Builder(content["generator"], factory, form, len(weights))
-        released = build(_part(tensors, "release"))
-        release = Release(released, weights, form, labels, spent)
-        generator = build(_part(tensors, "generator")) if content["own_generator"] else released
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{folder} holds no readable model: {type(error).__name__}") from error
+        if content["format_version"] < FORMAT_VERSION:
+            tensors = {part: _upgraded(_part(tensors, part), form, len(weights)) for part in ("release", "generator")}
+        else:
+            tensors = {part: _part(tensors, part) for part in ("release", "generator")}
+        released = build(tensors["release"])
+        check_release(released, weights, form, labels)
+        generator = released
+        if content["own_generator"]:
+            generator = build(tensors["generator"])
+            check_release(generator, weights, form, labels)
+    except NotReadable as error:
+        raise ValueError(f"{folder}: {error}") from error.__cause__
+    except Exception as error:
+        told = f": {error}" if isinstance(error, ValueError) else ""
+        raise ValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
+    release = Release(released, weights, form, labels, spent)
     return Loaded(release, generator, content["generator"], content["parameters"])
 
 
-def _read_json(path):
+class NotReadable(ValueError):
+    """What is wrong with a model's files, in words of its own."""
+
+
+def _parse(text):
     try:
-        content = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not JSON") from error
+        content = json.loads(text)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise NotReadable("model.json is not JSON") from error
     version = content.get("format_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise ValueError(f"{path} has format version {version!r}; this sinkgen reads versions up to {FORMAT_VERSION}")
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        message = f"it has format version {version!r}; this sinkgen reads versions up to {FORMAT_VERSION}"
+        raise NotReadable(message)
+    if set(content) != {*FIELDS, *(DIGESTS if version >= 7 else ())}:
+        raise ValueError("fields are missing, or unknown")
+    if version >= 7 and content.pop("sha256") != _digest(content):
+        raise ValueError("model.json was changed, or damaged")
+    unknown = set(content["parameters"]) - {*PARAMETERS}
+    if unknown:
+        raise ValueError(f"parameters {sorted(unknown)} are none that a model has")
+    if type(content["own_generator"]) is not bool or type(content["generator"]) is not str:
+        raise TypeError("generator")
     return content
+
+
+def _read_tensors(path, content):
+    if not path.is_file():
+        raise NotReadable("model.safetensors is missing")
+    blob = path.read_bytes()
+    if content["format_version"] >= 7 and content["tensors_sha256"] != hashlib.sha256(blob).hexdigest():
+        raise ValueError("model.safetensors is not that which model.json was written with, or damaged")
+    return load(blob)
 
 
 def _part(tensors, prefix):
     return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
 
 
-def _upgrade(tensors):
+def _upgraded(tensors, form, n_classes):
     """Tensors of an older version, with what has been added since."""
-    if "factors" not in tensors:
-        return tensors
-    added = {
-        "waves": NO_TILT,
-        "tilts": NO_TILT,
-        "radii": torch.zeros(len(tensors["factors"]), 0),
-        "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
-        "texture": torch.zeros(len(tensors["centre"])),
-        "tones": NO_CURVES,
-    }
-    return added | tensors
+    if "factors" in tensors:
+        added = {
+            "waves": NO_TILT,
+            "tilts": NO_TILT,
+            "radii": torch.zeros(len(tensors["factors"]), 0),
+            "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
+            "texture": torch.zeros(len(tensors["centre"])),
+            "tones": NO_CURVES,
+        }
+        return added | tensors
+    if "frequencies" in tensors and "cell_states" not in tensors:
+        shares = form.cell_shares.expand(n_classes, -1)
+        return tensors | {"cell_states": form.cell_states, "cell_shares": shares, "parts": None}
+    return tensors
 
 
 class _Builder:
@@ -161,18 +204,16 @@ class _Builder:
         self.name, self.factory, self.form, self.n_classes = name, factory, form, n_classes
 
     def __call__(self, tensors):
-        tensors = _upgrade(tensors)
         if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
             mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
             return Particles.of(mixture, space, self.form)
-        if {"weights", "frequencies", "widths", "parts"} <= set(tensors):
-            if "cell_states" not in tensors:
-                shares = self.form.cell_shares.expand(self.n_classes, -1)
-                tensors |= {"cell_states": self.form.cell_states, "cell_shares": shares, "parts": None}
+        if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
-        if self.name not in FACTORIES and self.factory is None:
-            raise ValueError("the model was saved with a generator of your own: give load its factory as generator=")
+        if self.name == CUSTOM and self.factory is None:
+            raise NotReadable("the model was saved with a generator of your own: give load its factory as generator=")
+        if self.name not in (*FACTORIES, CUSTOM):
+            raise ValueError("the tensors are those of no generator")
         factory = self.name if self.name in FACTORIES else self.factory
         network = make_network(factory, self.form.network_shape, self.n_classes, torch.Generator().manual_seed(0))
         network.module.load_state_dict(tensors)

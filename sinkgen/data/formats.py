@@ -219,11 +219,26 @@ FORMATS = {kind.__name__: kind for kind in (ArrayFormat, ImageFormat)}
 
 
 def format_from_dict(state):
-    """The format whose ``to_dict`` gave ``state``."""
+    """The format whose ``to_dict`` gave ``state``; TypeError, ValueError or KeyError if there is none."""
     state = dict(state)
     kind = FORMATS[state.pop("kind")]
-    as_tuples = {key: _tuples(value) for key, value in state.items()}
-    return kind(**as_tuples)
+    form = kind(**{key: _tuples(value) for key, value in state.items()})
+    _check(form)
+    return form
+
+
+def _check(form):
+    """Raise TypeError or ValueError unless a format that was read is one."""
+    if np.dtype(form.dtype).kind not in "biuf":
+        raise ValueError("dtype is not one of numbers")
+    for side in form.network_shape:
+        check_integer("n_columns or image_shape", side, low=1)
+    if isinstance(form, ImageFormat) and len(form.image_shape) not in (2, 3):
+        raise ValueError("image_shape must be (h, w) or (h, w, c)")
+    if form.names is not None and len(form.names) != form.n_encoded:
+        raise ValueError("names must be one a column")
+    if form.bounds is not None:
+        parse_bounds(list(form.bounds), form.n_groups)
 
 
 def _tuples(value):

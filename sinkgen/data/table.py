@@ -201,7 +201,15 @@ COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
 
 def _column_from_dict(state):
     kind: type = COLUMN_TYPES[state.pop("type")]
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
+    column = kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in state.items()})
+    if isinstance(column, NumberColumn) and column.edges is not None:
+        rises = np.diff((-1, *column.bins))
+        fits = len(column.edges) - 1 == len(column.bins) == len(column.weights) and rises[0] == 1
+        if not (fits and np.isin(rises, (0, 1)).all() and (np.diff(column.edges) > 0).all()):
+            raise ValueError(f"column {column.name!r} has cells that are none")
+    if isinstance(column, NumberColumn) and column.bounds is not None and not column.bounds[0] < column.bounds[1]:
+        raise ValueError(f"column {column.name!r} has bounds that are none")
+    return column
 
 
 def table_format(frame, schema=None, frame_kind=None):

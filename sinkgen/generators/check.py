@@ -1,0 +1,99 @@
+"""Whether the tensors of a saved model are what a generator can be: shapes, finite numbers, signs."""
+
+import torch
+
+from sinkgen.generators.particles import Particles
+from sinkgen.generators.product import ProductMixture
+
+SUM = 1e-3  # probabilities sum to 1 but for this
+
+
+def check_release(generator, class_weights, form, labels):
+    """Raise ValueError unless a generator and the weights of its classes are such as a fit releases.
+
+    Parameters
+    ----------
+    generator : Particles, ProductMixture or Network
+    class_weights : Tensor of shape (n_classes,)
+    form : NumericFormat or TableFormat
+    labels : LabelSet or None
+    """
+    n_classes = len(labels.classes) if labels else 1
+    _require(not form.missing, "facts of the records are missing")
+    _require(labels is None or labels.decode(range(n_classes)).shape == (n_classes,), "labels are none")
+    _check("class_weights", class_weights, (n_classes,), low=0)
+    _require(abs(float(class_weights.sum()) - 1) < SUM, "class_weights do not sum to 1")
+    if isinstance(generator, Particles):
+        _check_particles(generator, form, n_classes)
+    elif isinstance(generator, ProductMixture):
+        _check_product(generator, form, n_classes)
+    else:
+        for name, tensor in generator.module.state_dict().items():
+            _require(bool(tensor.isfinite().all()), f"{name} is not finite")
+    _check_draws(generator, form, n_classes)
+
+
+def _check_particles(generator, form, n_classes):
+    mixture, space, D = generator.mixture, generator.space, form.n_encoded
+    n, d = mixture.points.shape if mixture.points.ndim == 2 else (0, 0)
+    warps, tones = form.warps(), form.tones()
+    _check("centre", space.centre, (D,))
+    _check("weights", space.weights, (D,), low=0)
+    _require(bool((space.weights > 0).all()), "weights are not positive")
+    _check("basis", space.basis, (D, d))
+    _check("points", mixture.points, (n, d))
+    _check("mass", mixture.mass, (n,), low=0)
+    _check("factors", mixture.factors, (n_classes, d, d))
+    _check("radii", mixture.radii, (n_classes, None), low=0)
+    n_warps = None if warps is not None and mixture.warp_factors.numel() else 0
+    _check("warp_factors", mixture.warp_factors, (n_classes, n_warps, n_warps))
+    _check("texture", mixture.texture, (D,), low=0)
+    _require(form.texture() is not None or not mixture.texture.any(), "texture of what has none")
+    _check("tones", mixture.tones, (None, *mixture.tones.shape[1:]))
+    _require(tones is not None or not len(mixture.tones), "tones of what has none")
+    n_waves = mixture.waves.shape[1] if mixture.waves.numel() else 0
+    _check("waves", mixture.waves, (d, n_waves) if n_waves else (0, 0))
+    _check("tilts", mixture.tilts, (n_classes, 2 * n_waves) if n_waves else (0, 0))
+    classes = mixture.classes
+    _require(classes.dtype == torch.long and classes.shape == (n,), "classes are not one a point")
+    _require(bool((classes.diff() >= 0).all()), "classes are not sorted")
+    held = torch.zeros(n_classes, dtype=torch.float64)
+    _require(n > 0 and int(classes[0]) >= 0 and int(classes[-1]) < n_classes, "classes are none of the labels")
+    held.index_add_(0, classes, mixture.mass.double())
+    _require(bool((held > 0).all()), "a class has no mass")
+
+
+def _check_product(mixture, form, n_classes):
+    n, n_states, n_cells = len(mixture.weights), sum(form.widths), sum(form.cell_counts)
+    _require(tuple(mixture.widths.tolist()) == form.widths, "widths are not those of the columns")
+    _check("weights", mixture.weights, (n, n_classes), low=0)
+    _require(abs(float(mixture.weights.sum()) - 1) < SUM, "weights do not sum to 1")
+    _check("frequencies", mixture.frequencies, (n, n_states), low=0)
+    sums = torch.stack([part.sum(1) for part in mixture.frequencies.split(form.widths, 1)])
+    _require(bool(((sums - 1).abs() < SUM).all()), "frequencies do not sum to 1")
+    _require(torch.equal(mixture.cell_states, form.cell_states), "cell_states are not those of the columns")
+    _check("cell_shares", mixture.cell_shares, (n_classes, n_cells), low=0)
+    _check("parts", mixture.parts, (n_cells, 2), low=0, high=1)
+    _check("tilt", mixture.tilt, (n_states, n_classes))
+    _check("share", mixture.share, ())
+
+
+def _check(name, tensor, shape, *, low=None, high=None):
+    fits = tensor.ndim == len(shape) and all(b in (None, a) for a, b in zip(tensor.shape, shape, strict=True))
+    _require(fits, f"{name} has shape {tuple(tensor.shape)}, not {shape}")
+    _require(tensor.is_floating_point() and bool(tensor.isfinite().all()), f"{name} is not finite")
+    _require(low is None or bool((tensor >= low).all()), f"{name} is below {low}")
+    _require(high is None or bool((tensor <= high).all()), f"{name} is above {high}")
+
+
+def _check_draws(generator, form, n_classes):
+    """What fits in shape may still not fit together: a record of each class tells."""
+    codes = torch.arange(min(n_classes, 64))
+    drawn = generator.draw(codes, torch.Generator().manual_seed(0))
+    _require(drawn.shape == (len(codes), form.n_encoded) and bool(drawn.isfinite().all()), "its draws are no records")
+    form.decode(drawn)
+
+
+def _require(holds, message):
+    if not holds:
+        raise ValueError(message)
