@@ -1,55 +1,26 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
 import math
-import warnings
-from contextlib import nullcontext
-from numbers import Integral
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
-from sinkgen import fitting as planning
+from sinkgen import fitting
 from sinkgen._validation import check_integer
-from sinkgen.accounting import PrivacySpent
-from sinkgen.data import facts as meta
 from sinkgen.data.check import check_labels
-from sinkgen.data.formats import numeric_format
-from sinkgen.data.table import Rows, TableFormat, table_format
-from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.data.table import TableFormat
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
 from sinkgen.generators.distill import distill
-from sinkgen.generators.networks import Network, make_network
+from sinkgen.generators.networks import Network, make_network, network_name
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.product import ProductMixture, stratified
-from sinkgen.generators.release import Release
 from sinkgen.images.augment import AUGMENTATIONS, Augmented
-from sinkgen.ot import resolve_cost
-from sinkgen.parameters import (
-    check_array_parameters,
-    check_parameters,
-    check_table_parameters,
-    draw_seed,
-    is_auto,
-    torch_device,
-    torch_stream,
-)
-from sinkgen.privacy.journal import Unkept, kept_journal
-from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.moments import CountQuery
-from sinkgen.privacy.streams import new_key
+from sinkgen.parameters import check_parameters, is_auto, torch_device, torch_stream
 from sinkgen.progress import Progress
-from sinkgen.records import Records
-from sinkgen.sources.open import check_source, open_records
+from sinkgen.sources.open import open_records
 from sinkgen.storage import PARAMETERS, load_model, save_model
-from sinkgen.training.batch import train_batch
-from sinkgen.training.points.semidual import train_semidual
-from sinkgen.training.tables.tabular import train_tabular
-from sinkgen.training.undeclared import learn_form, learn_labels
-
-# Parameters that may change while a fit is unfinished.
-FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
 
 
 class DPSinkhornGenerator(BaseEstimator):
@@ -64,8 +35,10 @@ class DPSinkhornGenerator(BaseEstimator):
         Privacy loss of a fit; the smaller the safer. ``inf`` trains without noise, as a ceiling to compare with.
     delta : float, default=1e-5
         Probability with which the bound may fail; well below one over the number of records.
-    mechanism : {"semidual", "batch"}, default="semidual"
-        "semidual" bounds what each record contributes; "batch" is the paper's, which clips a batch's gradient.
+    mechanism : {"auto", "semidual", "batch", "marginals"}, default="auto"
+        "semidual" moves points by transport, with a bound on what each record contributes; "batch" is the paper's,
+        which clips a batch's gradient; "marginals" counts the states of a table's columns and their pairs. "auto" is
+        "marginals" for tables, and "semidual" for arrays and images.
     generator : {"auto", "particles", "mlp", "conv"} or callable, default="auto"
         What draws the records: released points with variation, or a network. A callable
         ``(latent_dim, output_shape, n_classes) -> torch.nn.Module`` maps latents (m, latent_dim) and integer classes
@@ -165,7 +138,7 @@ class DPSinkhornGenerator(BaseEstimator):
         epsilon=1.0,
         delta=1e-5,
         *,
-        mechanism="semidual",
+        mechanism="auto",
         generator="auto",
         backend="torch",
         cost="sqeuclidean",
@@ -250,99 +223,12 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         given = check_parameters(self)
         with Progress(self.verbose, self.callback) as progress:
-            self._fit(X, y, given, progress)
+            # With the schema of an array, a data frame is one, whose columns have names.
+            data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
+            fitted = fitting.fit(self, data, given, progress)
+            self._adopt(fitted.release)
+            self._make_generator(fitted.random)
         return self
-
-    def _fit(self, X, y, given, progress):
-        # With the schema of an array, a data frame is one, whose columns have names.
-        data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
-        facts = self._collect_facts(data, given)
-        training, plan = self._make_plan(facts, given)
-        if self.noise_seed is not None:
-            message = "noise_seed makes the noise reproducible, and so removable: for tests only"
-            warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)
-        spent = PrivacySpent.of(
-            plan.releases, self.delta, self.accountant, facts.assumptions, self.noise_seed is not None,
-            self.secure_noise,
-        )  # fmt: skip
-        with self._open_journal(plan, facts) as journal:
-            # From here on the budget is spent, whatever happens.
-            mechanism = GaussianMechanism(
-                plan.releases, self.delta, ledger=self.ledger, noise_seed=self.noise_seed,
-                secure_noise=self.secure_noise, assumptions=facts.assumptions, journal=journal,
-            )  # fmt: skip
-            progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
-            random = torch.Generator().manual_seed(journal.seed)
-            self._adopt(self._release(data.source, facts, training, plan, mechanism, random, spent, progress))
-            self._make_generator(random)
-
-    def _collect_facts(self, data, given):
-        """Public facts of the data, after a look at all of it for what cannot be encoded."""
-        values, labels = data.layout.values, data.layout.labels
-        if isinstance(values, Rows):
-            check_table_parameters(self, given)
-            form = table_format(values.frame, self.schema, data.layout.frame_kind)
-        else:
-            form = numeric_format(values, self.image_shape, self.schema, data.layout.names)
-            check_array_parameters(self, form)
-        facts = meta.collect(form, labels, self.classes, self.metadata, data.layout.read_off)
-        check_source(data.source, form)
-        return meta.trust(facts, data.source) if self.metadata == "trust" else facts
-
-    def _make_plan(self, facts, given):
-        """Who trains on the records, and the noise of all releases."""
-        training = self.mechanism
-        if isinstance(facts.form, TableFormat):
-            training, given = planning.TABULAR, _table_facts(facts)
-        plan = planning.make_plan(training, self.epsilon, self.delta, facts.form, facts.missing, given, self.accountant)
-        return training, plan
-
-    def _open_journal(self, plan, facts):
-        """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
-        key, seed = new_key(self.noise_seed), draw_seed(self.random_state)
-        if self.checkpoint_dir is None:
-            return nullcontext(Unkept(key, seed))
-        given = self.get_params(deep=False)
-        settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
-        settings["random_state"] = self.random_state if isinstance(self.random_state, Integral) else None
-        settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
-        return kept_journal(self.checkpoint_dir, settings, key=key, seed=seed)
-
-    def _release(self, raw, facts, training, plan, mechanism, random, spent, progress):
-        """Stage A: all that sees the records."""
-        form = learn_form(facts, raw, mechanism)
-        labels, counts = learn_labels(facts, raw, mechanism)
-        source = raw.map(_Encoder(form, labels, self._working_device()))
-        if counts is None:
-            counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
-        train = {"semidual": self._train_semidual, "batch": self._train_batch, planning.TABULAR: self._train_tabular}
-        drawn, weights = train[training](source, counts, form, mechanism, plan.settings, random, progress.steps)
-        return Release(drawn, weights, form, labels, spent)
-
-    def _train_semidual(self, source, counts, form, mechanism, settings, random, progress):
-        mixture, space = train_semidual(
-            source, counts, form, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
-        )  # fmt: skip
-        return Particles.of(mixture, space, form), mixture.class_weights
-
-    def _train_batch(self, source, counts, form, mechanism, settings, random, progress):
-        weights = counts.clamp_min(1).float() / counts.clamp_min(1).float().sum()
-        network = make_network(_network_name(self.generator, form), form.network_shape, len(weights), random)
-        network.to(self._working_device())
-        train_batch(
-            source, form.n_encoded, weights, network, mechanism, settings,
-            cost=resolve_cost(self.cost), backend=self.backend, random=random, progress=progress("private steps"),
-        )  # fmt: skip
-        return network.cpu(), weights
-
-    def _train_tabular(self, source, counts, form, mechanism, settings, random, progress):
-        mixture = train_tabular(source, counts, form, mechanism, settings, random=random, progress=progress)
-        return mixture, mixture.class_weights
-
-    def _working_device(self):
-        """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
-        return torch.device("cpu") if isinstance(self.cost, torch.nn.Module) else torch_device(self.device)
 
     def _adopt(self, release):
         self.release_ = release
@@ -615,7 +501,7 @@ class DPSinkhornGenerator(BaseEstimator):
         check_is_fitted(self)
         name = self.generator if isinstance(self.generator, str) else "custom"
         if name == "auto" and isinstance(self.generator_, Network):
-            name = _network_name("auto", self.release_.form)
+            name = network_name("auto", self.release_.form)
         parameters = {key: getattr(self, key) for key in PARAMETERS}
         if callable(self.augment):  # code is not saved
             parameters["augment"] = "custom"
@@ -673,37 +559,3 @@ class DPSinkhornGenerator(BaseEstimator):
         tags.non_deterministic = True  # noise comes from the operating system's entropy, whatever random_state
         tags.input_tags.three_d_array = True  # images
         return tags
-
-
-class _Encoder:
-    """Raw records to encoded ones, each on its own."""
-
-    def __init__(self, form, labels, device):
-        self.form, self.labels, self.device = form, labels, device
-
-    def __call__(self, records):
-        values = self.form.encode(records.values)
-        codes = (
-            torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
-        )
-        return Records(values.to(self.device), codes.to(self.device))
-
-
-def _table_facts(facts):
-    """What settings for tables depend on."""
-    form = facts.form
-    return {"n_columns": form.n_encoded, "has_cells": bool(form.fine), "has_labels": facts.y_dtype is not None}
-
-
-def _network_name(generator, form):
-    if generator != "auto":
-        return generator
-    return "conv" if len(form.network_shape) > 1 else "mlp"
-
-
-def _describe(value):
-    """What tells a parameter from another, in the next process too: of functions and objects of torch, their names."""
-    if not callable(value):
-        return value
-    named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"

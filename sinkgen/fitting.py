@@ -1,18 +1,61 @@
-"""Public settings of a fit, before the first release: what "auto" means, and the noise of each release."""
+"""A fit, in order: public facts, a plan, the charge, the private stage, a release.
 
+Nothing of it is known to the estimator but :func:`fit`; nothing that sees records is known to it but through what
+:data:`TRAINERS` holds.
+"""
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from typing import Any, NamedTuple
 
-from sinkgen.accounting import gaussian_mu
+import torch
+
+from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_mu
 from sinkgen.accounting.budget import split_budget
 from sinkgen.data import facts as metadata
-from sinkgen.training import batch
-from sinkgen.training.points import semidual
-from sinkgen.training.tables import tabular
+from sinkgen.data.facts import Facts
+from sinkgen.data.formats import NumericFormat, numeric_format
+from sinkgen.data.labels import LabelSet
+from sinkgen.data.table import Rows, TableFormat, table_format
+from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.generators.release import Release
+from sinkgen.ot import resolve_cost
+from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
+from sinkgen.privacy.journal import Journal, Unkept, kept_journal
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.moments import CountQuery
+from sinkgen.privacy.sealed import SealedSource, seal
+from sinkgen.privacy.streams import new_key
+from sinkgen.progress import Progress
+from sinkgen.records import Records
+from sinkgen.sources.open import Data, check_source
+from sinkgen.training.batch import plan_batch, train_batch
+from sinkgen.training.points.semidual import plan_semidual, train_semidual
+from sinkgen.training.stage import Schedule, Stage, Trained
+from sinkgen.training.tables.tabular import plan_marginals, train_marginals
+from sinkgen.training.undeclared import learn_form, learn_labels
 
-TABULAR = "tabular"  # what "semidual" is for tables
+# Parameters that may change while a fit is unfinished.
+FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
 
 
-class Plan(NamedTuple):
+class Trainer(NamedTuple):
+    """One mechanism: what it will release, and its private stage."""
+
+    plan: Callable[[float, Facts, dict], Schedule]
+    train: Callable[[Stage], Trained]
+
+
+TRAINERS = {
+    "semidual": Trainer(plan_semidual, train_semidual),
+    "batch": Trainer(plan_batch, train_batch),
+    "marginals": Trainer(plan_marginals, train_marginals),
+}
+
+
+class BudgetPlan(NamedTuple):
     """What will be done, and at what cost.
 
     Attributes
@@ -23,54 +66,154 @@ class Plan(NamedTuple):
     """
 
     settings: Any
-    releases: tuple
+    releases: tuple[GaussianRelease, ...]
 
 
-def make_plan(training, epsilon, delta, form, missing, given, accountant):
+class Fitted(NamedTuple):
+    """What a fit leaves: all that was released, and the public stream as far as it has been drawn from."""
+
+    release: Release
+    random: torch.Generator
+
+
+def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> Fitted:
+    """Spend the budget on the records of ``data``.
+
+    Parameters
+    ----------
+    estimator : DPSinkhornGenerator
+        Only its parameters are looked at; they have been checked.
+    data : Data
+    given : dict
+        The settings that are not left to "auto".
+    progress : Progress
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter or the data are unusable, before anything is spent.
+    """
+    facts = collect_facts(estimator, data, given)
+    trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
+    plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant)
+    if estimator.noise_seed is not None:
+        message = "noise_seed makes the noise reproducible, and so removable: for tests only"
+        warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)  # the caller of the estimator's fit
+    is_reproducible, is_secure = estimator.noise_seed is not None, estimator.secure_noise
+    spent = PrivacySpent.of(
+        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure
+    )
+    with open_journal(estimator, facts, plan) as journal:
+        # From here on the budget is spent, whatever happens.
+        mechanism = GaussianMechanism(
+            plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
+            secure_noise=is_secure, assumptions=facts.assumptions, journal=journal,
+        )  # fmt: skip
+        progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
+        random = torch.Generator().manual_seed(journal.seed)
+        form, labels, counts, source = prepare(seal(data.source), facts, mechanism, working_device(estimator))
+        stage = Stage(
+            source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
+            estimator.generator, working_device(estimator), random, progress.steps,
+        )  # fmt: skip
+        trained = trainer.train(stage)
+        return Fitted(Release(trained.generator, trained.class_weights, form, labels, spent), random)
+
+
+def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
+    """Public facts of the data, after a look at all of it for what cannot be encoded."""
+    values, labels = data.layout.values, data.layout.labels
+    form: NumericFormat | TableFormat
+    if isinstance(values, Rows):
+        check_table_parameters(estimator, given)
+        form = table_format(values.frame, estimator.schema, data.layout.frame_kind)
+    else:
+        form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
+        check_array_parameters(estimator, form)
+    facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, data.layout.read_off)
+    check_source(data.source, form)
+    return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
+
+
+def mechanism_name(mechanism: str, form: NumericFormat | TableFormat) -> str:
+    """What ``mechanism`` stands for: "auto" is "marginals" for tables, and "semidual" for the rest."""
+    if mechanism != "auto":
+        return mechanism
+    return "marginals" if isinstance(form, TableFormat) else "semidual"
+
+
+def plan_budget(
+    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str
+) -> BudgetPlan:
     """Settings and noise, from the budget and public facts alone.
 
     All noise is fixed here, before any release, so that the accountant's composition theorem applies as it stands; what
     is chosen later from released numbers (bounds, directions, the number of points) changes what is asked, not how
     noisily.
-
-    Parameters
-    ----------
-    training : {"semidual", "batch", "tabular"}
-    epsilon, delta : float
-    form : NumericFormat or TableFormat
-    missing : tuple of str
-        Releases that have to find what is not declared; keys of ``metadata.SHARES``.
-    given : dict
-        Settings that the user gave; the others are "auto".
-    accountant : str
-
-    Returns
-    -------
-    Plan
     """
-    # A Plan's numbers may depend on delta only through the part that thresholds do not take.
-    own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in missing}
-    known = {what: metadata.SHARES[what] for what in missing}
-    if training == TABULAR:
-        settings = tabular.auto_settings(gaussian_mu(epsilon, delta - sum(own_delta.values())), **given)
-        shares, steps = known | settings.shares, {"refinements": settings.refinements}
-        releases = split_budget(epsilon, delta, shares, steps=steps, own_delta=own_delta, accountant=accountant)
-        return Plan(settings, releases)
-    if training == "batch":
-        settings, shares = batch.BatchSettings(**given), batch.SHARES
-        main, steps = "gradients", {"gradients": settings.steps}
-    else:
-        mu = gaussian_mu(epsilon, delta - sum(own_delta.values()))
-        auto = {
-            "steps": semidual.auto_steps(mu),
-            "moments": semidual.auto_moments(mu),
-            "features": semidual.auto_features(mu),
-        }
-        settings = semidual.SemidualSettings(**auto | given)
-        shares = semidual.shares(form, settings)
-        main, steps = "points", {"points": settings.steps, "norms": semidual.NORM_STEPS}
+    # A plan's numbers may depend on delta only through the part that thresholds do not take.
+    own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in facts.missing}
+    known = {what: metadata.SHARES[what] for what in facts.missing}
+    settings, shares, steps, sampled = trainer.plan(gaussian_mu(epsilon, delta - sum(own_delta.values())), facts, given)
     releases = split_budget(
-        epsilon, delta, known | shares, steps=steps, own_delta=own_delta, sampled=(main, settings.sampling_rate),
-        accountant=accountant,
-    )  # fmt: skip
-    return Plan(settings, releases)
+        epsilon, delta, {**known, **shares}, steps=steps, own_delta=own_delta, sampled=sampled, accountant=accountant
+    )
+    return BudgetPlan(settings, releases)
+
+
+def open_journal(estimator: Parameters, facts: Facts, plan: BudgetPlan) -> AbstractContextManager[Journal | Unkept]:
+    """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
+    key, seed = new_key(estimator.noise_seed), draw_seed(estimator.random_state)
+    if estimator.checkpoint_dir is None:
+        return nullcontext(Unkept(key, seed))
+    given = estimator.get_params(deep=False)
+    settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
+    settings["random_state"] = estimator.random_state if isinstance(estimator.random_state, Integral) else None
+    settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
+    return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed)
+
+
+class Prepared(NamedTuple):
+    """What every mechanism needs first: nothing is missing in the form, and classes are counted."""
+
+    form: NumericFormat | TableFormat
+    labels: LabelSet | None
+    counts: torch.Tensor
+    source: SealedSource
+
+
+def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
+    """Release what was not declared and how many records there are of each class, and encode the records."""
+    form = learn_form(facts, raw, mechanism)
+    labels, counts = learn_labels(facts, raw, mechanism)
+    source = raw.map(Encoder(form, labels, device))
+    if counts is None:
+        counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
+    return Prepared(form, labels, counts, source)
+
+
+class Encoder:
+    """Raw records to encoded ones, each on its own."""
+
+    def __init__(self, form: NumericFormat | TableFormat, labels: LabelSet | None, device: torch.device) -> None:
+        self.form, self.labels, self.device = form, labels, device
+
+    def __call__(self, records: Records) -> Records:
+        values = self.form.encode(records.values)
+        codes = (
+            torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
+        )
+        return Records(values.to(self.device), codes.to(self.device))
+
+
+def working_device(estimator: Parameters) -> torch.device:
+    """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
+    return torch.device("cpu") if isinstance(estimator.cost, torch.nn.Module) else torch_device(estimator.device)
+
+
+def _describe(value):
+    """What tells a parameter from another, in the next process too: of functions and objects of torch, their names."""
+    if not callable(value):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

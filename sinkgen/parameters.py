@@ -5,7 +5,9 @@ What is wrong with them is told here, before anything is spent.
 
 import math
 import os
+from collections.abc import Callable
 from numbers import Integral
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -18,7 +20,35 @@ from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.privacy.streams import require_secure
 
-MECHANISMS = ("semidual", "batch")
+MECHANISMS = ("auto", "semidual", "batch", "marginals")
+
+
+class Parameters(Protocol):
+    """What :class:`~sinkgen.DPSinkhornGenerator` is given; see there."""
+
+    epsilon: float
+    delta: float
+    mechanism: str
+    generator: str | Callable
+    backend: str
+    cost: Any
+    schema: Any
+    image_shape: tuple[int, ...] | None
+    augment: Any
+    classes: Any
+    metadata: str
+    accountant: str
+    ledger: Any
+    device: str
+    random_state: Any
+    noise_seed: int | None
+    secure_noise: bool
+    checkpoint_dir: Any
+    verbose: int
+    callback: Callable | None
+
+    def get_params(self, deep: bool = ...) -> dict[str, Any]:
+        """All of them, by name."""
 
 
 def check_parameters(estimator):
@@ -86,7 +116,7 @@ def _check_settings(estimator):
         given["debias"] = _check_debias(estimator.debias, estimator.mechanism)
     if not is_auto(estimator.reg):
         given["reg"] = _check_reg(estimator.reg, estimator.mechanism)
-    if estimator.augment is None and estimator.mechanism == "semidual":
+    if estimator.augment is None and estimator.mechanism in ("auto", "semidual"):
         given["deform"] = False
     return given
 
@@ -107,7 +137,7 @@ def _check_reg(reg, mechanism):
     pair = tuple(_positive("reg", value) for value in pair)
     if mechanism == "batch" and pair[0] != pair[1]:
         raise ValueError("reg must be one number for mechanism='batch'")
-    return pair if mechanism == "semidual" else pair[0]
+    return pair[0] if mechanism == "batch" else pair
 
 
 def _positive(name, value):
@@ -116,10 +146,15 @@ def _positive(name, value):
 
 def check_table_parameters(estimator, given):
     """Raise ValueError if a parameter, or one of the settings that :func:`check_parameters` gave, is not for tables."""
-    if estimator.mechanism != "semidual" or estimator.generator not in ("auto", "particles"):
-        raise ValueError("tables need mechanism='semidual' and generator='auto' or 'particles'")
+    if estimator.mechanism not in ("auto", "marginals") or estimator.generator not in ("auto", "particles"):
+        raise ValueError("tables need mechanism='marginals' (or 'auto') and generator='auto' or 'particles'")
     is_plain = estimator.augment is None or is_auto(estimator.augment)
-    if given or not is_plain or estimator.image_shape is not None or estimator.cost != "sqeuclidean":
+    if (
+        given.keys() - {"deform"}
+        or not is_plain
+        or estimator.image_shape is not None
+        or estimator.cost != "sqeuclidean"
+    ):
         raise ValueError(
             "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
         )
@@ -127,6 +162,8 @@ def check_table_parameters(estimator, given):
 
 def check_array_parameters(estimator, form):
     """Raise an error if a parameter does not go with arrays of this format, or is a factory that does not work."""
+    if estimator.mechanism == "marginals":
+        raise ValueError("mechanism='marginals' is for tables: give a data frame, or leave mechanism at 'auto'")
     is_image = len(form.network_shape) > 1
     if not (is_image or estimator.augment is None or is_auto(estimator.augment)):
         raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")

@@ -16,7 +16,7 @@ from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
 from sinkgen.generators.check import check_release
 from sinkgen.generators.networks import FACTORIES, make_network
-from sinkgen.generators.particles import Mixture, Particles
+from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.product import ProductMixture
 from sinkgen.generators.release import Release
 from sinkgen.generators.space import Space
@@ -204,9 +204,9 @@ class _Builder:
         self.name, self.factory, self.form, self.n_classes = name, factory, form, n_classes
 
     def __call__(self, tensors):
-        if set(tensors) == {*Mixture.__dataclass_fields__, *Space._fields}:
+        if set(tensors) == {*PointMixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
-            mixture = Mixture(**{name: tensors[name] for name in Mixture.__dataclass_fields__})
+            mixture = PointMixture(**{name: tensors[name] for name in PointMixture.__dataclass_fields__})
             return Particles.of(mixture, space, self.form)
         if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})

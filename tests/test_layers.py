@@ -137,3 +137,98 @@ def test_only_the_mechanism_adds_noise_and_only_it_evaluates_queries(path):
     called, place = called_methods(path), str(path.relative_to(PACKAGE))
     assert place == "privacy/mechanism.py" or not called & {"evaluate", "over"}
     assert place == "training/undeclared.py" or "release_labels" not in called
+
+
+# --- The wall --------------------------------------------------------------------------------------------------------
+
+# Every way to read records, and who may go it: the mechanism's room, the doors for data, and `trust` of the facts.
+READERS = {"unseal", "_SOURCES", "ArraySource", "ChunkedSource", "open_records"}
+READING_METHODS = READERS | {"gather", "reduce", "chunks"}
+MAY_READ = {"privacy", "sources", "records"}
+READS = {"data/facts.py": {"reduce"}, "estimator.py": {"open_records"}}
+# Torch has a gather of its own; rooms that can never hold a source of records are free of the rule.
+CANNOT_HOLD_RECORDS = {"accounting", "denoise", "generators", "images", "ot", "report"}
+MUTATORS = {"append", "extend", "insert", "add", "update", "setdefault", "put", "write", "copy_", "send", "save"}
+
+
+def reads(source):
+    """Names of the ways to read records that a module goes."""
+    nodes = list(ast.walk(source))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return names & READERS | {node.attr for node in nodes if isinstance(node, ast.Attribute)} & READING_METHODS
+
+
+def sees_records(function):
+    """Whether a function is one of those that are given records: by the name of a parameter, everywhere here."""
+    return any(argument.arg in {"records", "encoded", "r"} for argument in function.args.args)
+
+
+def keeps(function):
+    """Whether a function puts something where it stays when the function has returned."""
+    nodes = list(ast.walk(function))
+    local = {argument.arg for node in nodes if isinstance(node, FUNCTIONS) for argument in node.args.args}
+    local |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    local -= {"self"}
+
+    def is_local(node):
+        while isinstance(node, (ast.Attribute, ast.Subscript, ast.Call)):
+            node = node.func if isinstance(node, ast.Call) else node.value
+        return not isinstance(node, ast.Name) or node.id in local
+
+    stored = [node for node in nodes if isinstance(node, (ast.Attribute, ast.Subscript))]
+    stored = [node for node in stored if isinstance(node.ctx, (ast.Store, ast.Del))]
+    calls = [node.func for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
+    calls = [func.value for func in calls if func.attr in MUTATORS]
+    return any(isinstance(node, (ast.Nonlocal, ast.Global)) for node in nodes) or not all(
+        is_local(node) for node in [*stored, *calls]
+    )
+
+
+FUNCTIONS = (ast.FunctionDef, ast.Lambda)
+
+
+def keepers(source):
+    """Lines of the functions that are given records and keep something."""
+    functions = [node for node in ast.walk(source) if isinstance(node, FUNCTIONS) and sees_records(node)]
+    return [function.lineno for function in functions if keeps(function)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_records_are_read_by_the_mechanism_alone(path):
+    if room(path) in MAY_READ | CANNOT_HOLD_RECORDS:
+        return
+    assert reads(tree(path)) <= READS.get(str(path.relative_to(PACKAGE)), set())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_given_records_keeps_nothing(path):
+    if room(path) in {"training", "fitting", "privacy"}:
+        assert not keepers(tree(path))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "raw = torch.cat([chunk.values for chunk in source.gather()])\npoints = raw[cdist(points, raw).argmin(1)]",
+        "raw = source.reduce(list, sum)",
+        "from sinkgen.privacy.sealed import unseal",
+        "raw = list(sealed._SOURCES.values())",
+    ],
+)
+def test_lines_that_read_records_are_found(lines):
+    assert reads(ast.parse(lines))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "source.map(lambda records: kept.append(records.values) or records)",
+        "def keep(records):\n    nonlocal seen\n    seen = records\n    return records",
+        "def keep(records):\n    kept[0] = records\n    return records",
+        "class Query:\n    def contribution(self, records):\n        self.seen = records",
+        "def keep(records):\n    points.data.copy_(records.values)\n    return records",
+    ],
+)
+def test_functions_that_keep_what_they_are_given_are_found(lines):
+    assert keepers(ast.parse(lines))

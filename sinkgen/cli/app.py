@@ -27,8 +27,10 @@ def _examples(*lines):
 class Mechanism(str, Enum):
     """What spends the budget."""
 
+    auto = "auto"
     semidual = "semidual"
     batch = "batch"
+    marginals = "marginals"
 
 
 class Metadata(str, Enum):
@@ -145,7 +147,9 @@ def fit(
     image_shape: Annotated[
         str | None, typer.Option("--image-shape", metavar="HxW", help="Of images that are rows of an array: 28x28.")
     ] = None,
-    mechanism: Annotated[Mechanism, typer.Option("--mechanism", help="batch is the paper's.")] = Mechanism.semidual,
+    mechanism: Annotated[
+        Mechanism, typer.Option("--mechanism", help="batch is the paper's; tables have marginals.")
+    ] = Mechanism.auto,
     generator: Annotated[Generator, typer.Option("--generator", help="What draws the records.")] = Generator.auto,
     metadata: Annotated[
         Metadata,

@@ -21,7 +21,7 @@ OWN_DELTA = {"categories": 0.1, "labels": 0.1}
 
 
 @dataclass(frozen=True)
-class Metadata:
+class Facts:
     """Public facts, so far as they are known before the first release.
 
     Attributes
@@ -78,26 +78,26 @@ def collect(form, y, classes, policy, read_off=()):
     assumptions = ("shape and dtype of a record", *form.assumptions)
     assumptions += ("the set of labels, as declared",) if labels else ()
     assumptions += tuple(f"{fact}, read off the records" for fact in read_off)
-    metadata = Metadata(form, labels, None if y is None else y.dtype, assumptions)
-    undeclared = (*metadata.undeclared, *read_off)
+    facts = Facts(form, labels, None if y is None else y.dtype, assumptions)
+    undeclared = (*facts.undeclared, *read_off)
     if undeclared and policy == "require":
         raise ValueError(f"metadata='require' and these are not declared: {', '.join(undeclared)}")
-    return metadata
+    return facts
 
 
-def trust(metadata, source):
+def trust(facts, source):
     """Read what is missing off the data, with a warning and a line in the statement."""
-    taken = metadata.undeclared
+    taken = facts.undeclared
     if not taken:
-        return metadata
+        return facts
     message = f"taken from the data as public, outside the privacy budget: {', '.join(taken)}"
     warnings.warn(message, PrivacyLeakWarning, stacklevel=5)  # the caller of fit
-    form = metadata.form
+    form = facts.form
     extremes = source.reduce(partial(_extremes, form), partial(_join_extremes, form))
-    labels = metadata.labels
-    if metadata.labels_unknown:
-        labels = label_set(sorted(source.reduce(_occurring, _union)), metadata.y_dtype)
-    return Metadata(form.observe(extremes), labels, metadata.y_dtype, (*metadata.assumptions, *taken))
+    labels = facts.labels
+    if facts.labels_unknown:
+        labels = label_set(sorted(source.reduce(_occurring, _union)), facts.y_dtype)
+    return Facts(form.observe(extremes), labels, facts.y_dtype, (*facts.assumptions, *taken))
 
 
 def _extremes(form, chunks):

@@ -121,6 +121,13 @@ def _with_classes(latents, labels, n_classes):
 FACTORIES = {"mlp": MLP, "conv": Conv}
 
 
+def network_name(generator, form):
+    """What ``generator`` stands for: "auto" is "conv" for images, else "mlp"."""
+    if generator != "auto":
+        return generator
+    return "conv" if len(form.network_shape) > 1 else "mlp"
+
+
 def make_network(generator, output_shape, n_classes, random):
     """A fresh network, its weights drawn from the stream ``random`` and no other.
 

@@ -12,7 +12,7 @@ from sinkgen.images.tones import NO_CURVES
 
 
 @dataclass(frozen=True)
-class Mixture:
+class PointMixture:
     """Weighted points with Gaussian variation around them, in the coordinates of a space.
 
     Attributes
@@ -80,7 +80,7 @@ class Particles(nn.Module):
 
     Parameters
     ----------
-    mixture : sinkgen.generators.particles.Mixture
+    mixture : sinkgen.generators.particles.PointMixture
     space : sinkgen.generators.space.Space
     warps : sinkgen.images.warps.Warps or None
     texture : sinkgen.images.texture.Texture or None

@@ -7,6 +7,7 @@ import torch
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet
+from sinkgen.data.table import TableFormat
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Release:
         Draws encoded records: ``draw(labels, random)``.
     class_weights : Tensor of shape (n_classes,)
         Released frequency of each class; sum 1.
-    form : NumericFormat
+    form : NumericFormat or TableFormat
         How encoded records become what the user gave.
     labels : LabelSet or None
         None if the fit had no labels.
@@ -38,6 +39,6 @@ class Release:
 
     generator: torch.nn.Module
     class_weights: torch.Tensor
-    form: NumericFormat
+    form: NumericFormat | TableFormat
     labels: LabelSet | None
     spent: PrivacySpent

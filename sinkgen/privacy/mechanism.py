@@ -15,6 +15,7 @@ import torch
 from scipy.stats import norm
 
 from sinkgen.privacy.journal import Unkept
+from sinkgen.privacy.sealed import unseal
 from sinkgen.privacy.streams import Streams, new_key
 from sinkgen.records import Draw
 
@@ -99,7 +100,7 @@ class GaussianMechanism:
         kept = self._journal.recall(what, step)
         if kept is None:
             draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
-            value = query.over(source, draw)
+            value = query.over(unseal(source), draw)
             value = value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity)
             self._journal.keep(what, step, value.numpy().tobytes())
         else:
@@ -153,7 +154,7 @@ class GaussianMechanism:
 
     def _noisy_sets(self, what, step, row, source, read, n_sets):
         """Members and noisy counts of each set, as JSON holds them: both lists."""
-        counts = source.reduce(partial(_count_members, read, n_sets), _add_counts)
+        counts = unseal(source).reduce(partial(_count_members, read, n_sets), _add_counts)
         scale = row.noise_multiplier * math.sqrt(n_sets)
         threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
         noise = iter(self._noise(what, step, (sum(map(len, counts)),), scale).tolist())

@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen.data.facts import Facts
+from sinkgen.generators.networks import make_network, network_name
 from sinkgen.ot import debias_pair, entropic_cost, with_labels
 from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost
 from sinkgen.privacy.query import clip_factors
+from sinkgen.training.stage import Schedule, Stage, Trained
 
 SHARES = {"gradients": 0.98}
 
@@ -49,49 +52,40 @@ class BatchSettings:
     learning_rate: float = 1e-3
 
 
-def train_batch(
-    source, n_encoded, class_weights, network, mechanism, settings, *, cost, backend, random, progress=iter
-):
-    """Train ``network`` in place by the semi-debiased Sinkhorn loss with privatised cross gradients.
+def plan_batch(mu: float, facts: Facts, given: dict) -> Schedule:
+    """Settings and releases, from public facts alone; the budget shows in the noise."""
+    settings = BatchSettings(**given)
+    return Schedule(settings, SHARES, {"gradients": settings.steps}, ("gradients", settings.sampling_rate))
+
+
+def train_batch(stage: Stage) -> Trained:
+    """Train a network by the semi-debiased Sinkhorn loss with privatised cross gradients.
 
     Each step draws n (1 + p) points; X are the first n, X' the last n. The mechanism releases the clipped gradient of
     ``W(X, Y)`` in X with noise; the self term ``-W(X, X') / 2`` holds no record, and its gradient is added exactly. It
     is clipped to the same norm: where both terms balance, their gradients are equal, and stay so.
-
-    Parameters
-    ----------
-    source : RecordSource
-        Encoded records in [0, 1]^D with classes.
-    n_encoded : int
-        D.
-    class_weights : Tensor of shape (n_classes,)
-        Public or released frequencies from which the points' classes are drawn.
-    network : Network
-    mechanism : GaussianMechanism
-        Charged with the row "gradients".
-    settings : BatchSettings
-    cost : Cost
-    backend : str
-    random : torch.Generator
-        Public stream: latents and classes.
-    progress : callable
-        Wraps the range of steps.
     """
+    mechanism, settings, cost, random = stage.mechanism, stage.settings, stage.cost, stage.random
+    class_weights = stage.counts.clamp_min(1).float() / stage.counts.clamp_min(1).float().sum()
+    network = make_network(
+        network_name(stage.generator, stage.form), stage.form.network_shape, len(class_weights), random
+    )
+    network.to(stage.device)
     n_classes, n = len(class_weights), settings.points
     total = round(n * (1 + (settings.debias or 0)))
-    scale = public_scale(cost, n_encoded, random)
+    scale = public_scale(cost, stage.form.n_encoded, random)
     clip = settings.clip or 0.5 * scale.force / math.sqrt(n)
     weight = settings.label_weight * math.sqrt(scale.cost) if n_classes > 1 else 0.0
-    transport = {"reg": settings.reg * scale.cost, "cost": LabelledCost(cost, n_classes), "backend": backend}
+    transport = {"reg": settings.reg * scale.cost, "cost": LabelledCost(cost, n_classes), "backend": stage.backend}
     optimiser = torch.optim.Adam(network.parameters(), settings.learning_rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.steps)
-    for _ in progress(range(settings.steps)):
+    for _ in stage.progress("private steps")(range(settings.steps)):
         classes = torch.multinomial(class_weights, total, replacement=True, generator=random).to(network.device)
         generated = network(network.latents(total, random), classes)
         tagged = with_labels(generated.detach(), classes, n_classes, weight)
         gradient = torch.zeros_like(generated)
         gradient[:n] = mechanism.release(
-            "gradients", CrossGradientQuery(tagged[:n], n_classes, weight, transport, clip), source
+            "gradients", CrossGradientQuery(tagged[:n], n_classes, weight, transport, clip), stage.source
         )
         if settings.debias is not None:
             own = self_gradient(tagged, settings.debias, transport)[:, : generated.shape[1]]
@@ -100,6 +94,7 @@ def train_batch(
         generated.backward(gradient)
         optimiser.step()
         schedule.step()
+    return Trained(network.cpu(), class_weights)
 
 
 def self_gradient(generated, debias, transport):

@@ -101,19 +101,19 @@ def merge_cells(column, counts, noise_scale):
     return column.with_cells(column.edges, bins, smooth)
 
 
-def learn_form(metadata, source, mechanism):
+def learn_form(facts, source, mechanism):
     """The format with nothing missing: what it has not, is released."""
-    if not metadata.form.missing:
-        return metadata.form
-    if isinstance(metadata.form, TableFormat):
-        return learn_table(metadata.form, source, mechanism)
-    query = MagnitudeQuery(metadata.form.n_groups, metadata.form.n_encoded)
+    if not facts.form.missing:
+        return facts.form
+    if isinstance(facts.form, TableFormat):
+        return learn_table(facts.form, source, mechanism)
+    query = MagnitudeQuery(facts.form.n_groups, facts.form.n_encoded)
     noise = mechanism.noise_multiplier("bounds") * query.sensitivity
     counts = mechanism.release("bounds", query, source)
-    return metadata.form.with_bounds(bounds_from_magnitudes(counts, noise).tolist())
+    return facts.form.with_bounds(bounds_from_magnitudes(counts, noise).tolist())
 
 
-def learn_labels(metadata, source, mechanism):
+def learn_labels(facts, source, mechanism):
     """The label set and noisy counts of its labels; None each where they were not to be learned.
 
     Raises
@@ -121,9 +121,9 @@ def learn_labels(metadata, source, mechanism):
     ValueError
         If no label occurs often enough to stand out; the budget is spent then.
     """
-    if "labels" not in metadata.missing:
-        return metadata.labels, None
+    if "labels" not in facts.missing:
+        return facts.labels, None
     kept = mechanism.release_labels("labels", source)
     if not kept.labels:
         raise ValueError("no label occurs often enough to be learned on this budget; declare classes")
-    return label_set(kept.labels, metadata.y_dtype), kept.counts
+    return label_set(kept.labels, facts.y_dtype), kept.counts

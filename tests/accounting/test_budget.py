@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from sinkgen.accounting import compose
 from sinkgen.accounting.budget import split_budget
+from sinkgen.data.facts import Facts
 from sinkgen.data.formats import numeric_format
-from sinkgen.fitting import make_plan
+from sinkgen.fitting import TRAINERS, plan_budget
 
 SHARES = st.dictionaries(st.sampled_from("abcdef"), st.floats(0.001, 1.0), min_size=1)
 
@@ -49,8 +50,10 @@ def test_an_infinite_budget_is_no_noise():
 @pytest.mark.parametrize("mechanism", ["semidual", "batch"])
 @pytest.mark.parametrize("missing", [("count",), ("bounds", "labels"), ("labels",), ("bounds", "count")])
 def test_plans_hold_a_row_for_everything_that_is_missing(mechanism, missing):
-    form = numeric_format(np.zeros((1, 4, 4)))
-    plan = make_plan(mechanism, 1.0, 1e-5, form, missing, {"steps": 5}, "auto")
+    form = numeric_format(np.zeros((1, 4, 4)), schema=None if "bounds" in missing else (0, 1))
+    facts = Facts(form, None, np.dtype(int) if "labels" in missing else None)
+    assert set(facts.missing) == set(missing)
+    plan = plan_budget(TRAINERS[mechanism], facts, {"steps": 5}, 1.0, 1e-5, "auto")
     rows = {row.what: row for row in plan.releases}
     assert set(missing) <= set(rows)
     assert rows["points" if mechanism == "semidual" else "gradients"].steps == 5

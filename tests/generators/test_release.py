@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sinkgen.denoise.spectra import covariance_factors, principal_directions, shape_factors, shrink_points
-from sinkgen.generators.particles import Mixture
+from sinkgen.generators.particles import PointMixture
 from sinkgen.generators.space import Space
 from sinkgen.images.pixels import cosine_basis
 
@@ -92,7 +92,7 @@ def test_what_noise_hides_of_a_covariance_has_the_shape_of_the_prior(random):
 
 
 def test_mixture_draws_offsets_of_the_released_lengths(random):
-    mixture = Mixture(
+    mixture = PointMixture(
         points=torch.zeros(1, 2), classes=torch.tensor([0]), mass=torch.ones(1), factors=torch.eye(2)[None],
         radii=torch.linspace(1, 3, 65)[None], warp_factors=torch.zeros(1, 0, 0), texture=torch.zeros(2),
         class_weights=torch.ones(1),
@@ -105,7 +105,7 @@ def test_mixture_draws_offsets_of_the_released_lengths(random):
 
 
 def test_mixture_draws_points_by_mass_with_their_class_variation(random):
-    mixture = Mixture(
+    mixture = PointMixture(
         points=torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 50.0]]),
         classes=torch.tensor([0, 0, 1]),
         mass=torch.tensor([1.0, 3.0, 1.0]),

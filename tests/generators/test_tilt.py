@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from stages import make_stage
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.formats import numeric_format
-from sinkgen.generators.particles import Mixture, Particles
+from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import Features, fit_tilt, keep_one, make_features
 from sinkgen.privacy.mechanism import GaussianMechanism
@@ -66,7 +67,7 @@ def mixture_of_blobs():
     """Two classes about the middle of images of one colour, of unit variance in the space's coordinates."""
     basis = torch.full((SIDE**2, 1), 1 / SIDE)
     space = Space(torch.full((SIDE**2,), 0.5), torch.full((SIDE**2,), 1.0), basis)
-    mixture = Mixture(
+    mixture = PointMixture(
         points=torch.zeros(2, 1), classes=torch.arange(2), mass=torch.ones(2), factors=torch.ones(2, 1, 1),
         radii=torch.zeros(2, 0), warp_factors=torch.zeros(2, 0, 0), texture=torch.zeros(SIDE**2),
         class_weights=torch.tensor([0.5, 0.5]),
@@ -82,7 +83,8 @@ def tilted(noise, random):
     mechanism = GaussianMechanism([GaussianRelease("features", noise)], noise_seed=0)
     form = numeric_format(np.zeros((1, SIDE, SIDE)), schema=(0, 1))
     counts = torch.full((2,), 3000.0).double()
-    return with_tilts(mixture, source, counts, space, form, mechanism, random), space, form
+    stage = make_stage(source, counts, form, mechanism, None, random=random)
+    return with_tilts(mixture, stage, space), space, form
 
 
 def test_each_class_is_tilted_towards_its_own_records(random):

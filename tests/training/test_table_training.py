@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from stages import make_stage
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
@@ -34,13 +35,13 @@ from sinkgen.training.tables.marginals import (
     LEAST_SHARE,
     OneWay,
     States,
-    drowned,
+    drowned_in_noise,
     measure_marginals,
     naive_bayes,
     share_of_one_way,
     smoothed,
 )
-from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_tabular
+from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_marginals
 from sinkgen.training.undeclared import merge_cells
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
@@ -358,7 +359,7 @@ def trained(chosen, noise_multiplier):
     releases = [GaussianRelease(what, noise_multiplier, 1.0, steps.get(what, 1)) for what in chosen.shares]
     source, counts = ArraySource(codes, labels), torch.bincount(labels).double()
     mechanism = GaussianMechanism(releases, noise_seed=0)
-    return train_tabular(source, counts, FORM, mechanism, chosen, random=torch.Generator().manual_seed(0))
+    return train_marginals(make_stage(source, counts, FORM, mechanism, chosen)).generator
 
 
 @pytest.mark.parametrize("refinements", [0, 2])
@@ -382,10 +383,8 @@ def test_of_many_classes_naive_bayes_is_what_is_left_in_noise():
         ArraySource(torch.from_numpy(codes), torch.from_numpy(labels)),
         torch.bincount(torch.from_numpy(labels)),
     )
-    mixture = train_tabular(
-        source, counts.double(), FORM, GaussianMechanism(releases, noise_seed=0), chosen,
-        random=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    mechanism = GaussianMechanism(releases, noise_seed=0)
+    mixture = train_marginals(make_stage(source, counts.double(), FORM, mechanism, chosen)).generator
     joint = mixture.weights.T @ mixture.frequencies
     truth = np.stack([np.bincount(codes[labels == c, j], minlength=3) for c in range(6) for j in range(3)]) / 6000
     assert np.abs(joint.numpy().reshape(18, 3) - truth).max() < 0.01
@@ -420,7 +419,9 @@ def test_releases_that_would_drown_are_not_asked():
 
     def found(n_records, noise_multiplier):
         mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in charged], noise_seed=0)
-        return drowned(n_records, states, 2, [100], 3, 300, mechanism, charged)
+        return drowned_in_noise(
+            n_records, states, mechanism, charged, n_split=2, cell_counts=[100], n_pools=3, n_components=300
+        )
 
     assert found(1.0, 0.0) == set()
     assert found(1e6, 10.0) == set()
@@ -448,9 +449,7 @@ def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refineme
     releases = [GaussianRelease(what, 400.0, 1.0, steps.get(what, 1)) for what in chosen.shares]
     mechanism = GaussianMechanism(releases, noise_seed=0)
     counts = torch.bincount(labels).double()
-    mixture = train_tabular(
-        ArraySource(codes, labels), counts, FORM, mechanism, chosen, random=torch.Generator().manual_seed(0)
-    )  # fmt: skip
+    mixture = train_marginals(make_stage(ArraySource(codes, labels), counts, FORM, mechanism, chosen)).generator
     assert mixture.weights.shape == (2, 2)
     assert mechanism.steps_done == {what: steps.get(what, 1) for what in chosen.shares}
     with pytest.raises(RuntimeError):
@@ -463,7 +462,7 @@ def test_repeated_marginals_have_less_noise():
         [GaussianRelease("marginals", 10.0, 1.0), GaussianRelease("cells", 5.0, 1.0)], noise_seed=0
     )
     states, source = States((50, 50), (0, 0), (False,) * 100), ArraySource(torch.zeros(1, 2), torch.zeros(1).long())
-    one_way, pairs = measure_marginals(source, 1.0, states, 1, 1, 0.25, names, mechanism)
+    one_way, pairs = measure_marginals(source, 1.0, states, mechanism, names, n_classes=1, n_split=1, share=0.25)
     assert one_way.noise == pytest.approx((20 * 2 / 0.25) ** 0.5)
     assert one_way.shares.std() == pytest.approx(one_way.noise, rel=0.2)
     assert pairs.noise == pytest.approx((20 / 0.75) ** 0.5)
@@ -480,7 +479,9 @@ def test_pairs_stand_out_of_naive_bayes_where_columns_depend_on_each_other(n_spl
     def excess(codes, noise_multiplier):
         source = ArraySource(torch.from_numpy(codes), torch.from_numpy(labels))
         mechanism = GaussianMechanism([GaussianRelease("marginals", noise_multiplier, 1.0)], noise_seed=0)
-        one_way, pairs = measure_marginals(source, 5000.0, states, 3, n_split, 0.5, ["marginals"], mechanism)
+        one_way, pairs = measure_marginals(
+            source, 5000.0, states, mechanism, ["marginals"], n_classes=3, n_split=n_split, share=0.5
+        )
         return pairs.excess(*naive_bayes(one_way, states), states.widths, 5000.0)
 
     dependent = (independent + shift[:, None]) % 8

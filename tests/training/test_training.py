@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from stages import make_stage
 
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.formats import numeric_format
 from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import MLP, make_network
-from sinkgen.generators.particles import Mixture, Particles
+from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.space import Space
 from sinkgen.ot import debias_pair, entropic_cost, resolve_cost, sinkhorn_divergence
 from sinkgen.privacy.mechanism import GaussianMechanism
@@ -40,10 +41,9 @@ def semidual(source, counts, noise=0.0, seed=0, **given):
     rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "radii", "residuals")]
     rows += [GaussianRelease("norms", noise, 1.0, NORM_STEPS), GaussianRelease("points", noise, 1.0, settings.steps)]
     mechanism = GaussianMechanism(rows, noise_seed=seed)
-    return train_semidual(
-        source, counts, numeric_format(np.zeros((1, 2)), schema=(0, 1)), mechanism, settings,
-        cost=resolve_cost("sqeuclidean"), backend="torch", random=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    form = numeric_format(np.zeros((1, 2)), schema=(0, 1))
+    particles = train_semidual(make_stage(source, counts, form, mechanism, settings)).generator
+    return particles.mixture, particles.space
 
 
 def test_semidual_puts_its_points_on_the_records():
@@ -137,14 +137,10 @@ def test_parametric_points_follow_their_target():
 
 def batch(debias, steps=250):
     values, labels = ring(2000)
-    random = torch.Generator().manual_seed(0)
-    network = make_network("mlp", (2,), 2, random)
     settings = BatchSettings(steps=steps, sampling_rate=0.1, debias=debias, learning_rate=5e-3)
     mechanism = GaussianMechanism([GaussianRelease("gradients", 0.0, 0.1, steps)], noise_seed=0)
-    train_batch(
-        ArraySource(values, labels), 2, torch.tensor([0.5, 0.5]), network, mechanism, settings,
-        cost=resolve_cost("sqeuclidean"), backend="torch", random=random,
-    )  # fmt: skip
+    form, counts = numeric_format(np.zeros((1, 2)), schema=(0, 1)), torch.tensor([1000.0, 1000.0])
+    network = train_batch(make_stage(ArraySource(values, labels), counts, form, mechanism, settings)).generator
     drawn = network.draw(torch.zeros(300, dtype=torch.long), torch.Generator().manual_seed(1))
     return sinkhorn_divergence(drawn, values[labels == 0][:500], 0.01).item(), network
 
@@ -156,16 +152,11 @@ def test_the_papers_loop_learns(debias):
 
 
 def test_every_step_of_the_papers_loop_is_charged():
-    random = torch.Generator().manual_seed(0)
-    network = make_network("mlp", (2,), 1, random)
     mechanism = GaussianMechanism([GaussianRelease("gradients", 1.0, 1e-6, 5)])
     source = ArraySource(torch.rand(3, 2), torch.zeros(3, dtype=torch.long))
-    settings = BatchSettings(steps=6, sampling_rate=1e-6)
+    settings, form = BatchSettings(steps=6, sampling_rate=1e-6), numeric_format(np.zeros((1, 2)), schema=(0, 1))
     with pytest.raises(RuntimeError, match="all its steps are used"):
-        train_batch(
-            source, 2, torch.ones(1), network, mechanism, settings,
-            cost=resolve_cost("l1"), backend="torch", random=random,
-        )  # fmt: skip
+        train_batch(make_stage(source, torch.ones(1), form, mechanism, settings, cost=resolve_cost("l1")))
 
 
 @pytest.mark.parametrize("debias", [0.0, 0.4, 1.0])
@@ -188,7 +179,7 @@ def test_the_self_gradient_is_that_of_the_semi_debiased_loss(debias):
 
 def test_a_network_learns_the_released_mixture(monkeypatch):
     monkeypatch.setattr("sinkgen.generators.distill.STEPS", 300)
-    mixture = Mixture(
+    mixture = PointMixture(
         torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), torch.tensor([0, 0, 1]), torch.ones(3),
         torch.stack([0.1 * torch.eye(2)] * 2), torch.zeros(2, 0), torch.zeros(2, 0, 0), torch.zeros(2),
         torch.tensor([0.7, 0.3]),

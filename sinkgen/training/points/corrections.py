@@ -12,26 +12,28 @@ TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
 
 
-def with_tones(mixture, source, counts, space, form, mechanism, random):
+def with_tones(mixture, stage, space):
     """The mixture with curves that take its draws to the records' tones."""
-    tones, count = form.tones(), float(counts.sum())
+    form, mechanism, random = stage.form, stage.mechanism, stage.random
+    tones, count = form.tones(), float(stage.counts.sum())
     query = ToneQuery(tones)
-    frequencies = mechanism.release("tones", query, source) / count
+    frequencies = mechanism.release("tones", query, stage.source) / count
     draws = Particles.of(mixture, space, form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
     noise = mechanism.noise_multiplier("tones") * query.sensitivity / count
     return replace(mixture, tones=tones.fit_curves(frequencies, draws, noise))
 
 
-def with_tilts(mixture, source, counts, space, form, mechanism, random):
+def with_tilts(mixture, stage, space):
     """The mixture, its draws tilted towards the mean features of each class's records where that changes them."""
-    particles, n_classes = Particles.of(mixture, space, form), len(counts)
+    counts, mechanism, random = stage.counts, stage.mechanism, stage.random
+    particles, n_classes = Particles.of(mixture, space, stage.form), len(counts)
 
     def draw(labels):
         return space.project(particles.draw(labels, random))
 
     features = make_features(draw(_draw_labels(mixture, FEATURE_DRAWS, random)), random)
     query = FeatureQuery(features, n_classes, lambda records: space.project(records.values))
-    means = mechanism.release("features", query, source) / counts[:, None]
+    means = mechanism.release("features", query, stage.source) / counts[:, None]
     noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
     n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
     drawn = (features(draw(torch.full((n,), c))) for c in range(n_classes))  # of one class at a time

@@ -4,14 +4,15 @@ Read :func:`train_semidual` first: it is the whole private stage, in order.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
 from sinkgen._groups import class_slices, sort_by_class
+from sinkgen.data.facts import Facts
 from sinkgen.denoise.spectra import principal_directions, shrink_points
-from sinkgen.generators.particles import Mixture
+from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.space import Space
 from sinkgen.images.texture import texture_deviation
 from sinkgen.ot import sinkhorn_symmetric
@@ -28,6 +29,7 @@ from sinkgen.training.points.variation import (
     sharpen_points,
 )
 from sinkgen.training.points.views import cost_scale, make_view
+from sinkgen.training.stage import Schedule, Stage, Trained
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
 SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
@@ -130,56 +132,40 @@ def auto_features(mu):
     return FEATURES_SHARE if mu >= FEATURES_FROM else 0.0
 
 
-def train_semidual(source, counts, form, mechanism, settings, *, cost, backend, random, progress=iter):
-    """The private stage: from encoded records to a released mixture.
+def plan_semidual(mu: float, facts: Facts, given: dict) -> Schedule:
+    """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
+    auto = {"steps": auto_steps(mu), "moments": auto_moments(mu), "features": auto_features(mu)}
+    settings = SemidualSettings(**auto | given)
+    steps = {"points": settings.steps, "norms": NORM_STEPS}
+    return Schedule(settings, shares(facts.form, settings), steps, ("points", settings.sampling_rate))
 
-    Parameters
-    ----------
-    source : RecordSource
-        Encoded records in [0, 1]^D with classes.
-    counts : Tensor of shape (n_classes,)
-        Noisy number of records of each class.
-    form : NumericFormat
-        Public facts of the records.
-    mechanism : GaussianMechanism
-        Charged with the rows of :data:`SHARES`.
-    settings : SemidualSettings
-    cost : Cost
-    backend : str
-        Who solves the self term.
-    random : torch.Generator
-        Public stream: starting points.
-    progress : callable
-        Wraps the range of steps.
 
-    Returns
-    -------
-    mixture : Mixture
-    space : Space
-    """
-    counts = counts.clamp_min(1.0)
-    space, variances, texture = find_space(source, float(counts.sum()), form, mechanism)
-    classes = allot_points(counts, space, mechanism, settings)
+def train_semidual(stage: Stage) -> Trained:
+    """The private stage: from encoded records in [0, 1]^D to points with variation around them."""
+    stage = replace(stage, counts=stage.counts.clamp_min(1.0))
+    form, counts, random = stage.form, stage.counts, stage.random
+    space, variances, texture = find_space(stage)
+    classes = allot_points(stage, space)
     start = gaussian(len(classes), variances, random)
-    view = make_view(cost, space, 0.5 * start)
+    view = make_view(stage.cost, space, 0.5 * start)
     scale = cost_scale(view, *space.lift(gaussian(512, variances, random)).split(256))
-    moved = move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress)
+    moved = move_points(stage, classes, view, scale)
     points = shrink_points(view.coordinates(), classes, moved.noise)
     offsets = Offsets(points, classes, view, moved.potentials, space)
-    fields = form.warps() if settings.deform else None
+    fields = form.warps() if stage.settings.deform else None
     warps = fit_warps(fields, points, space, variances)
-    warp_factors = find_warp_factors(source, counts, offsets, warps, mechanism)
-    factors, radii = find_variation(source, counts, offsets, warps, variances, mechanism, random)
+    warp_factors = find_warp_factors(stage, offsets, warps)
+    factors, radii = find_variation(stage, offsets, warps, variances)
     if fields is not None:
         points = sharpen_points(points, classes, warp_factors, fields, space, random)
     weights = (counts / counts.sum()).float()
-    mixture = Mixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
-    charged = shares(form, settings)
+    mixture = PointMixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
+    charged = shares(form, stage.settings)
     if "tones" in charged:
-        mixture = with_tones(mixture, source, counts, space, form, mechanism, random)
+        mixture = with_tones(mixture, stage, space)
     if "features" in charged:
-        mixture = with_tilts(mixture, source, counts, space, form, mechanism, random)
-    return mixture, space
+        mixture = with_tilts(mixture, stage, space)
+    return Trained(Particles.of(mixture, space, form), weights)
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------
@@ -191,12 +177,13 @@ class _Found(NamedTuple):
     texture: torch.Tensor
 
 
-def find_space(source, count, form, mechanism):
+def find_space(stage):
     """Private centre and scale of the encoded records, and the directions in which they vary most.
 
     Three small releases: distances to the middle (they bound the mean's noise), the mean, distances to it (they bound
     the moments' noise), then the second moments, in a public basis where few coordinates hold most variance.
     """
+    source, form, mechanism, count = stage.source, stage.form, stage.mechanism, float(stage.counts.sum())
     middle = torch.full((form.n_encoded,), 0.5)
     largest = 0.5 * math.sqrt(form.n_encoded)
     clip = mechanism.release("norms", NormQuery(middle, largest), source)
@@ -216,8 +203,9 @@ def find_space(source, count, form, mechanism):
     return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
 
 
-def allot_points(counts, space, mechanism, settings):
+def allot_points(stage, space):
     """Class of each point: as many a class as its records can hold up against the noise; post-processing."""
+    counts, mechanism, settings = stage.counts, stage.mechanism, stage.settings
     per_release = mechanism.noise_multiplier("points") / settings.sampling_rate / math.sqrt(settings.steps)
     d = space.basis.shape[1]
     signal = counts / max(per_release * settings.clip * math.sqrt(d), 1e-9)
@@ -235,7 +223,7 @@ class _Moved(NamedTuple):
     noise: torch.Tensor
 
 
-def move_points(source, counts, classes, view, scale, mechanism, settings, backend, random, progress):
+def move_points(stage, classes, view, scale):
     """Noisy steps of semi-dual transport; the support moves in place.
 
     Returns
@@ -246,36 +234,42 @@ def move_points(source, counts, classes, view, scale, mechanism, settings, backe
     noise : Tensor of shape (n,)
         Standard deviation of what the noise adds to each coordinate of a point.
     """
+    mechanism, settings, counts = stage.mechanism, stage.settings, stage.counts
     clip = settings.clip * scale.force
     mass_clip = settings.mass_share * clip
-    measured = source.map(lambda records: sort_by_class(Records(view.measure(records.values), records.labels)))
-    even = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
+    measured = stage.source.map(lambda records: sort_by_class(Records(view.measure(records.values), records.labels)))
+    even_mass = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
     potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
-    doubt = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
-    for step in progress(range(settings.steps)):
+    noise_mass = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
+    for step in stage.progress("private steps")(range(settings.steps)):
         reg = settings.reg_at(step) * scale.mean
         points = view.support.points()
         query = TransportQuery(points, classes, potentials, reg, clip, mass_clip, view.cost)
         released = mechanism.release("points", query, measured)
         now, averaging = released.mass.float().clamp_min(0), settings.is_averaging(step)
         # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
-        move = scale.step * released.displacement.float() * (now / (now.square() + doubt**2))[:, None]
+        move = scale.step * released.displacement.float() * (now / (now.square() + noise_mass**2))[:, None]
         if settings.debias:
-            move -= scale.step * self_displacement(points, classes, reg, view.cost, backend)
+            move -= scale.step * self_displacement(points, classes, reg, view.cost, stage.backend)
         shrink = 1 / (2 + step - settings.settle * settings.steps) if averaging else 1.0
         target = points + shrink * move
         relaxation = settings.relaxation / 2 if averaging else settings.relaxation
-        potentials = potentials + relaxation * reg * torch.log(even / torch.maximum(now, settings.floor * even))
+        potentials = potentials + relaxation * reg * torch.log(
+            even_mass / torch.maximum(now, settings.floor * even_mass)
+        )
         if averaging:
             mass += released.mass.float() / settings.averaged_steps
         else:
-            target, potentials = split_heavy(target, potentials, now, even, classes, reg, clip, random)
-        view.support.fit(target, torch.maximum(now, settings.floor * even))
+            jitter = 0.1 * clip / math.sqrt(target.shape[1])
+            target, potentials = split_heavy(
+                target, potentials, now, even_mass, classes, stage.random, reg=reg, jitter=jitter
+            )
+        view.support.fit(target, torch.maximum(now, settings.floor * even_mass))
     # A move of 1/(2 + t) a step leaves 1.33 times the variance of a plain average.
     left = noise * scale.step * math.sqrt(1.33 / settings.averaged_steps)
-    usable = mass.clamp_min(0) * (mass > 0.3 * even)
-    return _Moved(_fill_empty(usable, classes), potentials, left / torch.maximum(mass, settings.floor * even))
+    usable = mass.clamp_min(0) * (mass > 0.3 * even_mass)
+    return _Moved(_fill_empty(usable, classes), potentials, left / torch.maximum(mass, settings.floor * even_mass))
 
 
 def _fill_empty(mass, classes):
@@ -286,27 +280,28 @@ def _fill_empty(mass, classes):
     return mass
 
 
-def split_heavy(points, potentials, mass, even, classes, reg, clip, random):
+def split_heavy(points, potentials, mass, even_mass, classes, random, *, reg, jitter):
     """Put points that serve hardly any records beside ones that serve many; post-processing.
 
     Parameters
     ----------
     points : Tensor of shape (n, k)
-    potentials, mass, even : Tensor of shape (n,)
-        ``even`` is the mass of a point if all of its class were equal.
+    potentials, mass, even_mass : Tensor of shape (n,)
+        ``even_mass`` is the mass of a point if all of its class were equal.
     classes : LongTensor of shape (n,), sorted
-    reg, clip : float
     random : torch.Generator
+    reg : float
+    jitter : float
+        Standard deviation of how far beside, in each coordinate.
 
     Returns
     -------
     points, potentials : Tensor
     """
     points, potentials = points.clone(), potentials.clone()
-    jitter = 0.1 * clip / math.sqrt(points.shape[1])
     for rows in class_slices(classes).values():
-        idle = torch.nonzero(mass[rows] < 0.25 * even[rows]).flatten() + rows.start
-        weight = (mass * (mass >= 0.25 * even))[rows]
+        idle = torch.nonzero(mass[rows] < 0.25 * even_mass[rows]).flatten() + rows.start
+        weight = (mass * (mass >= 0.25 * even_mass))[rows]
         if len(idle) and weight.any():
             heavy = torch.multinomial(weight, len(idle), replacement=True, generator=random) + rows.start
             points[idle] = points[heavy] + jitter * torch.randn(len(idle), points.shape[1], generator=random)

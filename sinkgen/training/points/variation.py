@@ -89,12 +89,13 @@ def fit_warps(warps, points, space, variances):
     return FittedWarps(tangents, torch.linalg.solve(gram, tangents / noise))
 
 
-def find_warp_factors(source, counts, offsets, warps, mechanism):
+def find_warp_factors(stage, offsets, warps):
     """Factors (n_classes, q, q) of the covariance of the records' deformations; q = 0 without deformations."""
+    counts, mechanism = stage.counts, stage.mechanism
     if warps is None:
         return torch.zeros(len(counts), 0, 0)
     query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), lambda records: warps.amounts(*offsets(records)))
-    moments = mechanism.release("warps", query, source).float()
+    moments = mechanism.release("warps", query, stage.source).float()
     return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
 
 
@@ -133,17 +134,18 @@ class Variation(NamedTuple):
     radii: torch.Tensor
 
 
-def find_variation(source, counts, offsets, warps, variances, mechanism, random):
+def find_variation(stage, offsets, warps, variances):
     """What deformations leave of the records' offsets: first how long that is, then its directions.
 
     A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
     """
+    source, counts, mechanism = stage.source, stage.counts, stage.mechanism
 
     def remainders(records):
         serving, rows = offsets(records)
         return rows if warps is None else warps.remainders(serving, rows)
 
-    expected = gaussian(512, RESIDUAL_VARIANCE * variances, random).norm(dim=1)
+    expected = gaussian(512, RESIDUAL_VARIANCE * variances, stage.random).norm(dim=1)
     lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", lengths, source)
     radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)

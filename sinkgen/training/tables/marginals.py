@@ -112,7 +112,7 @@ class Marginals(NamedTuple):
     unit: float
 
 
-def drowned(n_records, states, n_split, cell_counts, n_pools, n_components, mechanism, charged):
+def drowned_in_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, n_pools, n_components):
     """Releases that would hold hardly anything but noise; post-processing of the noisy number of records.
 
     The noise of every release is fixed beforehand; what it is asked is not. In place of these the marginals are asked
@@ -194,7 +194,7 @@ def noise_together(names, mechanism):
     return math.fsum(max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names) ** -0.5
 
 
-def measure_marginals(source, total, states, n_classes, n_split, share, names, mechanism):
+def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_split, share):
     """Release one-way marginals of each class and, on what is left of the share, two-way marginals.
 
     Parameters

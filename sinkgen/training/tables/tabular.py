@@ -1,6 +1,6 @@
 """The private stage for tables: noisy marginals, and a mixture of product distributions that agrees with them.
 
-Read :func:`train_tabular` first. A component of the mixture is what a point is for transport: one-hot cells have
+Read :func:`train_marginals` first. A component of the mixture is what a point is for transport: one-hot cells have
 frequencies for a mean. Its one-way and two-way marginals are polynomials of its parameters, so that it can be fitted to
 noisy marginals as public post-processing; a few releases then let the records themselves say which component serves
 them, by the softmax of entropic transport.
@@ -9,20 +9,22 @@ them, by the softmax of entropic transport.
 import itertools
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional as F
 
+from sinkgen.data.facts import Facts
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.records import Records
 from sinkgen.training.adam import Adam
+from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
     States,
-    drowned,
+    drowned_in_noise,
     measure_marginals,
     naive_bayes,
     noise_together,
@@ -136,35 +138,26 @@ class Served(NamedTuple):
     weight: float
 
 
-def train_tabular(source, counts, form, mechanism, settings, *, random, progress=lambda what: iter):
-    """From encoded records to a released mixture.
+def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
+    """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
+    form: Any = facts.form
+    has_cells, has_labels = bool(form.fine), facts.y_dtype is not None
+    settings = auto_settings(mu, form.n_encoded, has_cells=has_cells, has_labels=has_labels)
+    return Schedule(settings, settings.shares, {"refinements": settings.refinements})
 
-    Parameters
-    ----------
-    source : RecordSource
-        Cells (m, n_columns) with classes.
-    counts : Tensor of shape (n_classes,)
-        Noisy number of records of each class.
-    form : TableFormat
-    mechanism : GaussianMechanism
-        Charged with the rows of ``settings.shares``.
-    settings : TabularSettings
-    random : torch.Generator
-        Public stream: starts.
-    progress : callable
-        Takes the name of a stage; what it returns wraps the range of its steps.
 
-    Returns
-    -------
-    ProductMixture
-    """
+def train_marginals(stage: Stage) -> Trained:
+    """From encoded records, cells (m, n_columns) with classes, to a mixture of product distributions."""
+    counts, form, mechanism, settings = stage.counts, stage.form, stage.mechanism, stage.settings
+    source, random, progress = stage.source, stage.random, stage.progress
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     states = States(form.widths, form.ordered, form.optional)
     n_split = n_classes if n_classes <= MOST_CLASSES else 1
     charged, n_fine = settings.shares.keys(), [form.cell_counts[j] for j in form.fine]
-    unasked = drowned(
-        total, states, n_split, n_fine, len(POOLS), settings.members * settings.components, mechanism, charged
-    )
+    unasked = drowned_in_noise(
+        total, states, mechanism, charged,
+        n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
+    )  # fmt: skip
     share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
     if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
         unasked |= charged & {"refinements", "labelling"}
@@ -175,22 +168,26 @@ def train_tabular(source, counts, form, mechanism, settings, *, random, progress
     cells = (form.cell_states, cell_shares.expand(n_classes, -1))
     source = source.map(partial(_as_states, form))
     names = settings.rows(unasked)
-    one_way, pairs = measure_marginals(source, total, states, n_classes, n_split, share, names, mechanism)
-    simple = Mixture(*naive_bayes(one_way, states))
+    one_way, pairs = measure_marginals(
+        source, total, states, mechanism, names, n_classes=n_classes, n_split=n_split, share=share
+    )
+    simple = ComponentMixture(*naive_bayes(one_way, states))
     if pairs is None:
-        return ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
+        made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
+        return Trained(made, made.class_weights)
     excess = pairs.excess(*simple, form.widths, total)
     marginals = weighed(one_way, pairs, total, states, settings.relative)
     fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
-        mixture = refine(mixture, fit, source, total, form.widths, mechanism, settings)
+        mixture = refine(mixture, fit, source, total, stage)
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
     labelled = learn_labelling(made, settings.own_share, random)
-    return pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
+    labelled = pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
+    return Trained(labelled, labelled.class_weights)
 
 
-class Mixture(NamedTuple):
+class ComponentMixture(NamedTuple):
     """Weights (k, n_classes), sum 1, and frequencies (k, D)."""
 
     weights: torch.Tensor
@@ -204,9 +201,10 @@ def _as_states(form, records):
 # --- What is released ------------------------------------------------------------------------------------------------
 
 
-def refine(mixture, fit, source, total, widths, mechanism, settings):
+def refine(mixture, fit, source, total, stage):
     """Release what each component serves, and fit the mixture to that as well."""
-    query = ServiceQuery(mixture.weights, mixture.frequencies, widths)
+    mechanism, settings = stage.mechanism, stage.settings
+    query = ServiceQuery(mixture.weights, mixture.frequencies, stage.form.widths)
     states, classes = mechanism.release("refinements", query, source)
     noise = mechanism.noise_multiplier("refinements") * query.sensitivity / total
     weight = fit.marginals.unit / max(noise, TINY) ** 2
@@ -300,7 +298,7 @@ class Fit:
             in_class_logits = weights * (in_weights - (weights * in_weights).sum())
             descent.step(torch.cat([in_offsets, in_class_logits], 1))
         frequencies, weights = self._probabilities(base, *parts)
-        return Mixture(weights, frequencies)
+        return ComponentMixture(weights, frequencies)
 
     def _probabilities(self, base, offsets, class_logits):
         logits = base + self._times(offsets, self._spread)
@@ -349,7 +347,7 @@ def fit_members(fit, simple, absent, settings, random, progress):
     Parameters
     ----------
     fit : Fit
-    simple : Mixture
+    simple : ComponentMixture
         Naive Bayes: one component a class.
     absent : Tensor of shape (D,)
         States that are never drawn.
@@ -361,7 +359,7 @@ def fit_members(fit, simple, absent, settings, random, progress):
     n = max(1, min(settings.members, int(EFFORT / cost)))
     members = [_member(fit, simple, absent, settings, random) for _ in progress(range(n))]
     weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
-    return Mixture(weights / weights.sum(), frequencies)
+    return ComponentMixture(weights / weights.sum(), frequencies)
 
 
 def _member(fit, simple, absent, settings, random):

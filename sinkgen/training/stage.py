@@ -1,0 +1,88 @@
+"""What a private stage works with, and what it gives back: the same for every mechanism."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from sinkgen.ot.costs import Cost
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.sealed import SealedSource
+
+
+class Schedule(NamedTuple):
+    """The releases that a mechanism will ask for, before any is made.
+
+    Attributes
+    ----------
+    settings : object
+        The mechanism's public settings.
+    shares : dict of str to float
+        Share of the budget (of mu squared) of each release; they need not sum to 1.
+    steps : dict of str to int
+        How often a release is made; once where it is not named.
+    sampled : (str, float) or None
+        Name and sampling rate of the one release that sees Poisson samples.
+    """
+
+    settings: Any
+    shares: Mapping[str, float]
+    steps: Mapping[str, int]
+    sampled: tuple[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a mechanism trains with.
+
+    Attributes
+    ----------
+    source : SealedSource
+        Encoded records with classes. It can be mapped, and asked about by the mechanism.
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each class.
+    form : NumericFormat or TableFormat
+        Public facts of the records.
+    mechanism : GaussianMechanism
+        Charged with the releases of the schedule.
+    settings : object
+        The schedule's.
+    cost : Cost
+    backend : str
+        Who solves transport problems.
+    generator : str or callable
+        What draws, as the estimator was given it.
+    device : torch.device
+    random : torch.Generator
+        Public stream: starts and latents.
+    progress : callable
+        Takes the name of a stage; what it returns wraps the range of its steps.
+    """
+
+    source: SealedSource
+    counts: torch.Tensor
+    form: Any
+    mechanism: GaussianMechanism
+    settings: Any
+    cost: Cost
+    backend: str
+    generator: "str | Callable"
+    device: torch.device
+    random: torch.Generator
+    progress: Callable[[str], Callable]
+
+
+class Trained(NamedTuple):
+    """What a mechanism makes of its releases.
+
+    Attributes
+    ----------
+    generator : torch.nn.Module
+        Draws encoded records.
+    class_weights : Tensor of shape (n_classes,)
+        Frequency of each class; sum 1.
+    """
+
+    generator: torch.nn.Module
+    class_weights: torch.Tensor
