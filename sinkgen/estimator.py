@@ -503,6 +503,7 @@ class DPSinkhornGenerator(BaseEstimator):
         if name == "auto" and isinstance(self.generator_, Network):
             name = network_name("auto", self.release_.form)
         parameters = {key: getattr(self, key) for key in PARAMETERS}
+        parameters["mechanism"] = fitting.mechanism_name(self.mechanism, self.release_.form)
         if callable(self.augment):  # code is not saved
             parameters["augment"] = "custom"
         save_model(path, self.release_, self.generator_, name, parameters)

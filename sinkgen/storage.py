@@ -138,7 +138,10 @@ def load_model(path, factory=None):
         told = f": {error}" if isinstance(error, ValueError) else ""
         raise ValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
     release = Release(released, weights, form, labels, spent)
-    return Loaded(release, generator, content["generator"], content["parameters"])
+    parameters = dict(content["parameters"])
+    if isinstance(form, TableFormat):  # before version 0.2 this was called "semidual" of tables too
+        parameters["mechanism"] = "marginals"
+    return Loaded(release, generator, content["generator"], parameters)
 
 
 class NotReadable(ValueError):
