@@ -1,6 +1,8 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +10,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sinkgen import fitting
+from sinkgen._types import Path, RandomState
 from sinkgen._validation import check_integer
+from sinkgen.accounting import PrivacySpent
 from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
@@ -16,9 +20,12 @@ from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import Network, make_network, network_name
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.product import ProductMixture, stratified
+from sinkgen.generators.release import Release
 from sinkgen.images.augment import AUGMENTATIONS, Augmented
+from sinkgen.ot.costs import CostLike
 from sinkgen.parameters import check_parameters, is_auto, torch_device, torch_stream
-from sinkgen.progress import Progress
+from sinkgen.privacy.ledger import PrivacyLedger
+from sinkgen.progress import FitProgress, Progress
 from sinkgen.sources.open import open_records
 from sinkgen.storage import PARAMETERS, load_model, save_model
 
@@ -135,33 +142,33 @@ class DPSinkhornGenerator(BaseEstimator):
 
     def __init__(
         self,
-        epsilon=1.0,
-        delta=1e-5,
+        epsilon: float = 1.0,
+        delta: float = 1e-5,
         *,
-        mechanism="auto",
-        generator="auto",
-        backend="torch",
-        cost="sqeuclidean",
-        reg="auto",
-        debias="auto",
-        steps="auto",
-        sampling_rate="auto",
-        clip="auto",
-        schema=None,
-        image_shape=None,
-        augment="auto",
-        classes=None,
-        metadata="learn",
-        accountant="auto",
-        ledger=None,
-        device="auto",
-        random_state=None,
-        noise_seed=None,
-        secure_noise=False,
-        checkpoint_dir=None,
-        verbose=0,
-        callback=None,
-    ):
+        mechanism: str = "auto",
+        generator: str | Callable[..., Any] = "auto",
+        backend: str = "torch",
+        cost: CostLike = "sqeuclidean",
+        reg: float | tuple[float, float] | str = "auto",
+        debias: float | str | None = "auto",
+        steps: int | str = "auto",
+        sampling_rate: float | str = "auto",
+        clip: float | str = "auto",
+        schema: Any = None,
+        image_shape: Sequence[int] | None = None,
+        augment: str | Callable[..., Any] | None = "auto",
+        classes: Iterable[Any] | None = None,
+        metadata: str = "learn",
+        accountant: str = "auto",
+        ledger: PrivacyLedger | None = None,
+        device: str = "auto",
+        random_state: RandomState = None,
+        noise_seed: int | None = None,
+        secure_noise: bool = False,
+        checkpoint_dir: Path | None = None,
+        verbose: int | bool = 0,
+        callback: Callable[[FitProgress], None] | None = None,
+    ) -> None:
         self.epsilon = epsilon
         self.delta = delta
         self.mechanism = mechanism
@@ -188,7 +195,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.verbose = verbose
         self.callback = callback
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> "DPSinkhornGenerator":
         """Spend the budget: learn a generator from private records.
 
         Parameters
@@ -261,7 +268,14 @@ class DPSinkhornGenerator(BaseEstimator):
         )  # fmt: skip
         self.generator_ = network.cpu()
 
-    def sample(self, n_samples=1, *, y=None, conditions=None, random_state=None):
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        y: Any = None,
+        conditions: Mapping[Any, Any] | None = None,
+        random_state: RandomState = None,
+    ) -> Any:
         """Draw synthetic records.
 
         Parameters
@@ -318,7 +332,7 @@ class DPSinkhornGenerator(BaseEstimator):
     def _varied_generator(self):
         if self.augment is None or is_auto(self.augment):
             return self.generator_
-        augment = AUGMENTATIONS.get(self.augment, self.augment)
+        augment = AUGMENTATIONS[self.augment] if isinstance(self.augment, str) else self.augment
         return Augmented(self.generator_, augment, self.release_.form.network_shape)
 
     def _condition(self, conditions):
@@ -335,7 +349,9 @@ class DPSinkhornGenerator(BaseEstimator):
             raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
         return codes
 
-    def sample_dask(self, n_samples, *, label="label", partition_size=100_000, random_state=None):
+    def sample_dask(
+        self, n_samples: int, *, label: str = "label", partition_size: int = 100_000, random_state: RandomState = None
+    ) -> Any:
         """Draw many synthetic records by Dask, in parallel, where they are wanted.
 
         Parameters
@@ -370,7 +386,15 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         return to_dask(self._bulk(n_samples, label, partition_size, random_state))
 
-    def sample_to_parquet(self, path, n_samples, *, label="label", partition_size=100_000, random_state=None):
+    def sample_to_parquet(
+        self,
+        path: Path,
+        n_samples: int,
+        *,
+        label: str = "label",
+        partition_size: int = 100_000,
+        random_state: RandomState = None,
+    ) -> None:
         """Draw many rows of a table into Parquet files, one after the other, and hold one of them at a time.
 
         The rows are those of :meth:`sample_dask` with the same ``random_state``; its ``.to_parquet(path)`` writes them
@@ -410,7 +434,7 @@ class DPSinkhornGenerator(BaseEstimator):
         size = check_integer("partition_size", partition_size, low=1)
         return Bulk(self._varied_generator(), self.release_, n, size, torch_stream(random_state).initial_seed(), label)
 
-    def privacy_spent(self):
+    def privacy_spent(self) -> PrivacySpent:
         """What the last fit cost: print it for a statement that can stand in a paper.
 
         Returns
@@ -433,8 +457,15 @@ class DPSinkhornGenerator(BaseEstimator):
 
     @classmethod
     def from_release(
-        cls, release, generator="particles", *, backend="torch", augment="auto", random_state=None, verbose=0
-    ):
+        cls,
+        release: Release,
+        generator: str | Callable[..., Any] = "particles",
+        *,
+        backend: str = "torch",
+        augment: str | Callable[..., Any] | None = "auto",
+        random_state: RandomState = None,
+        verbose: int = 0,
+    ) -> "DPSinkhornGenerator":
         """Make a new generator of what was released before, at no cost of privacy.
 
         Parameters
@@ -474,7 +505,7 @@ class DPSinkhornGenerator(BaseEstimator):
         made._make_generator(torch_stream(random_state))
         return made
 
-    def save(self, path):
+    def save(self, path: Path) -> None:
         """Write the fitted generator into a folder: one JSON and one safetensors file, no code, no record.
 
         Parameters
@@ -509,7 +540,9 @@ class DPSinkhornGenerator(BaseEstimator):
         save_model(path, self.release_, self.generator_, name, parameters)
 
     @classmethod
-    def load(cls, path, generator=None, augment=None):
+    def load(
+        cls, path: Path, generator: Callable[..., Any] | None = None, augment: Callable[..., Any] | None = None
+    ) -> "DPSinkhornGenerator":
         """Read a generator that :meth:`save` wrote, onto the CPU. Executes nothing.
 
         Parameters

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
 from sinkgen.data.check import check_records, unpack_numbers
 from sinkgen.estimator import DPSinkhornGenerator
@@ -73,13 +74,19 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, generator=None, classifier=None, n_samples=None, random_state=None):
+    def __init__(
+        self,
+        generator: DPSinkhornGenerator | None = None,
+        classifier: Any = None,
+        n_samples: int | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.generator = generator
         self.classifier = classifier
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> "TSTRClassifier":
         """Fit the generator to the records and the classifier to its samples.
 
         Parameters
@@ -120,7 +127,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         _adopt_features(self, self.generator_)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the labels of real records.
 
         Parameters
@@ -148,7 +155,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         return self.classifier_.predict(X)
 
     @available_if(lambda self: _model_has(self, "predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Predict the probabilities of the classes of real records; only where the classifier does.
 
         Parameters
@@ -176,7 +183,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         return self.classifier_.predict_proba(X)
 
     @available_if(lambda self: _model_has(self, "decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Give the decision values of real records; only where the classifier does.
 
         Parameters
@@ -250,13 +257,19 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, generator=None, regressor=None, n_samples=None, random_state=None):
+    def __init__(
+        self,
+        generator: DPSinkhornGenerator | None = None,
+        regressor: Any = None,
+        n_samples: int | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.generator = generator
         self.regressor = regressor
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> "TSTRRegressor":
         """Fit the generator to records and targets, and the regressor to its samples.
 
         Parameters
@@ -288,7 +301,7 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         _adopt_features(self, self.generator_, but=1)
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the targets of real records.
 
         Parameters
@@ -350,12 +363,17 @@ class SyntheticResampler(BaseEstimator):
     ((50, 4), (50,))
     """
 
-    def __init__(self, generator=None, n_samples=None, random_state=None):
+    def __init__(
+        self,
+        generator: DPSinkhornGenerator | None = None,
+        n_samples: int | None = None,
+        random_state: RandomState = None,
+    ) -> None:
         self.generator = generator
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> "SyntheticResampler":
         """Fit the generator.
 
         Parameters
@@ -382,7 +400,7 @@ class SyntheticResampler(BaseEstimator):
         self._plan_and_fit(X, y)
         return self
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Fit the generator and return synthetic records in place of the real ones.
 
         Parameters
@@ -420,7 +438,7 @@ class SyntheticResampler(BaseEstimator):
         return plan
 
 
-def sample_from_pipeline(pipeline, n_samples=1, *, y=None, random_state=None):
+def sample_from_pipeline(pipeline: Any, n_samples: int = 1, *, y: Any = None, random_state: RandomState = None) -> Any:
     """Draw from a pipeline whose last step is a generator, back through the steps before it.
 
     Parameters

@@ -1,6 +1,7 @@
 """How much noise a budget asks for."""
 
 import math
+from collections.abc import Iterable
 
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS, compose, delta_left, merge
@@ -8,7 +9,15 @@ from sinkgen.accounting.gaussian import check_delta, gaussian_mu
 from sinkgen.accounting.releases import MAX_STEPS, GaussianRelease, check_releases
 
 
-def calibrate(epsilon, delta, sampling_rate, steps, *, spent=(), accountant="auto"):
+def calibrate(
+    epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    steps: int,
+    *,
+    spent: Iterable[GaussianRelease] = (),
+    accountant: str = "auto",
+) -> float:
     """Return the smallest noise multiplier with which ``steps`` releases stay within the budget.
 
     Parameters

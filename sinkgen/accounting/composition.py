@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,7 +24,7 @@ class _Price(NamedTuple):
     accountant: str
 
 
-def compose(releases, delta, accountant="auto"):
+def compose(releases: Iterable[GaussianRelease], delta: float, accountant: str = "auto") -> float:
     """Return the epsilon that all releases cost together.
 
     Parameters
@@ -68,7 +69,9 @@ def compose(releases, delta, accountant="auto"):
     return price(check_releases(releases), check_delta(delta), accountant).epsilon
 
 
-def epsilon_spent(noise_multiplier, sampling_rate, steps, delta, accountant="auto"):
+def epsilon_spent(
+    noise_multiplier: float, sampling_rate: float, steps: int, delta: float, accountant: str = "auto"
+) -> float:
     """Return the epsilon that ``steps`` releases of one kind cost.
 
     Parameters

@@ -9,7 +9,7 @@ from scipy.special import erf, log_ndtr
 from sinkgen._validation import check_real
 
 
-def gaussian_mu(epsilon, delta):
+def gaussian_mu(epsilon: float, delta: float) -> float:
     """Return the largest ``mu`` for which mu-Gaussian DP implies (epsilon, delta)-DP.
 
     T releases of noise multiplier sigma, each of all records, are exactly mu-Gaussian DP with ``mu = sqrt(T) / sigma``,
@@ -50,7 +50,7 @@ def gaussian_mu(epsilon, delta):
     return _root(lambda mu: gaussian_delta(epsilon, mu) - delta, high)
 
 
-def gaussian_epsilon(mu, delta):
+def gaussian_epsilon(mu: float, delta: float) -> float:
     """Return the smallest ``epsilon`` for which mu-Gaussian DP implies (epsilon, delta)-DP.
 
     Parameters

@@ -1,9 +1,9 @@
 """What happened: kinds of release, with their noise."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sinkgen._validation import check_integer, check_real
 
@@ -58,7 +58,7 @@ class GaussianRelease:
         for name, value in checked.items():  # numpy scalars become Python's, so that rows compare, hash and print alike
             object.__setattr__(self, name, value)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values.
 
         Returns
@@ -74,7 +74,7 @@ class GaussianRelease:
         return asdict(self) | {"noise_multiplier": to_json(self.noise_multiplier)}
 
     @classmethod
-    def from_dict(cls, row):
+    def from_dict(cls, row: Mapping[str, Any]) -> "GaussianRelease":
         """Return the row that :meth:`to_dict` wrote, checked anew.
 
         Parameters
@@ -96,7 +96,7 @@ class GaussianRelease:
         GaussianRelease(what='counts', noise_multiplier=20.0, sampling_rate=1.0, steps=1, delta=0.0)
         """
         check_fields(cls, row)
-        return cls(**row | {"noise_multiplier": from_json(row["noise_multiplier"])})
+        return cls(**dict(row) | {"noise_multiplier": from_json(row["noise_multiplier"])})
 
 
 class Row(NamedTuple):

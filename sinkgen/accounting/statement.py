@@ -1,10 +1,11 @@
 """What a fit cost, in figures and in words."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import ROUND_CEILING, Context
 from functools import cached_property
+from typing import Any
 
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting.composition import compose, group_price, merge, price
@@ -69,7 +70,15 @@ class PrivacySpent:
     secure_noise: bool = False
 
     @classmethod
-    def of(cls, releases, delta, accountant="auto", assumptions=(), reproducible_noise=False, secure_noise=False):
+    def of(
+        cls,
+        releases: Iterable[GaussianRelease],
+        delta: float,
+        accountant: str = "auto",
+        assumptions: Iterable[str] = (),
+        reproducible_noise: bool = False,
+        secure_noise: bool = False,
+    ) -> "PrivacySpent":
         """Return the statement of ``releases``, priced by :func:`compose`.
 
         Parameters
@@ -100,20 +109,20 @@ class PrivacySpent:
         >>> PrivacySpent.of([GaussianRelease("means", 1.0)], delta=1e-5).accountant
         'analytic Gaussian'
         """
-        releases, delta = check_releases(releases), check_delta(delta)
-        epsilon, name = price(releases, delta, accountant)
+        rows, delta = check_releases(releases), check_delta(delta)
+        epsilon, name = price(rows, delta, accountant)
         return cls(
             epsilon=epsilon,
             delta=delta,
             accountant=name,
-            releases=releases,
+            releases=rows,
             assumptions=check_assumptions(assumptions),
             reproducible_noise=bool(reproducible_noise),
             secure_noise=bool(secure_noise),
         )
 
     @cached_property
-    def shares(self):
+    def shares(self) -> tuple[float, ...]:
         """Share of the budget that each release has, by its part of ``mu**2``; they sum to 1 if anything was spent.
 
         A release of a sample counts with the ``mu`` of a Gaussian release of all records that has its price. Releases
@@ -132,7 +141,7 @@ class PrivacySpent:
         total = math.fsum(squares)
         return tuple(square / total if total else 0.0 for square in squares)
 
-    def best_guess(self):
+    def best_guess(self) -> float:
         """Return how often, at most, anyone guesses rightly whether a given record was among those fitted.
 
         The record was there or not by the toss of a coin; the guess is made with all other records and all outcomes in
@@ -173,7 +182,7 @@ class PrivacySpent:
         # A statement without releases says no more than its epsilon.
         return min(1.0, by_epsilon, by_noise) if self.releases else by_epsilon
 
-    def for_group(self, size):
+    def for_group(self, size: int) -> float:
         """Return the epsilon that holds, at the statement's delta, for all of so many records of one person together.
 
         It is more than ``size`` times epsilon: that product holds at a larger delta alone.
@@ -211,7 +220,7 @@ class PrivacySpent:
             return math.inf
         return self.epsilon if size == 1 else max(self.epsilon, group_price(self.releases, self.delta, size))
 
-    def epsilon_after(self, steps_done):
+    def epsilon_after(self, steps_done: Mapping[str, int]) -> float:
         """Return about what the first steps of the releases cost, to be shown while a fit runs; no guarantee.
 
         The steps count by their :attr:`shares`, as Gaussian releases of all records do exactly.
@@ -243,7 +252,7 @@ class PrivacySpent:
             return 0.0
         return min(self.epsilon, gaussian_epsilon(math.sqrt(done) * gaussian_mu(self.epsilon, self.delta), self.delta))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the statement as JSON values.
 
         Returns
@@ -263,7 +272,7 @@ class PrivacySpent:
         }
 
     @classmethod
-    def from_dict(cls, content):
+    def from_dict(cls, content: Mapping[str, Any]) -> "PrivacySpent":
         """Return the statement that :meth:`to_dict` wrote, composed anew: what it says is not believed.
 
         Parameters

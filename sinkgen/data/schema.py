@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -127,7 +128,7 @@ class Column:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The fields that are not their defaults.
 
         Returns
@@ -204,7 +205,7 @@ class Schema(Mapping):
     ((17.0, 90.0), True)
     """
 
-    def __init__(self, columns):
+    def __init__(self, columns: Mapping[Any, Any]) -> None:
         if not isinstance(columns, Mapping):
             raise TypeError(f"schema must be a dict of columns, got {type(columns).__name__}")
         self._columns = {name: _column(name, declared) for name, declared in columns.items()}
@@ -221,7 +222,7 @@ class Schema(Mapping):
     def __repr__(self):
         return f"Schema({self._columns!r})"
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The schema as text, one column a line, to be edited and read again.
 
         Returns
@@ -240,7 +241,7 @@ class Schema(Mapping):
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str) -> "Schema":
         """The schema whose :meth:`to_json` gave ``text``.
 
         Parameters
@@ -264,7 +265,7 @@ class Schema(Mapping):
         return cls(json.loads(text))
 
     @classmethod
-    def from_frame(cls, frame, *, trust=False):
+    def from_frame(cls, frame: Any, *, trust: bool = False) -> "Schema":
         """Write down what a table shows: bounds, categories, whether cells are missing. None of it is private then.
 
         Parameters

@@ -7,6 +7,7 @@ import copy
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from sinkgen._validation import check_choice, check_integer, check_real
 
@@ -103,20 +104,20 @@ class SquaredEuclideanCost:
     tensor([[25.,  1.]])
     """
 
-    def embed(self, x):
+    def embed(self, x: Tensor) -> Tensor:
         """Return ``x``: distances are measured where the points are."""
         return x
 
-    def matrix(self, x, y):
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ||x_i - y_j||^2, shape (n, m), never below zero; close points keep an error of rounding."""
         norms = _squared_norms(x).unsqueeze(1) + _squared_norms(y)
         return norms.addmm_(x, y.t(), alpha=-2.0).clamp_(min=0.0)
 
-    def weighted_gradient(self, weights, x, y):
+    def weighted_gradient(self, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return sum_j 2 weights_ij (x_i - y_j), shape (n, k)."""
         return (x * weights.sum(1, keepdim=True).mul_(2.0)).addmm_(weights, y, alpha=-2.0)
 
-    def squared_gradient_norms(self, x, y, matrix):
+    def squared_gradient_norms(self, x: Tensor, y: Tensor, matrix: Tensor) -> Tensor:
         """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``.
 
         With a rounding of r, that error is at most r S, where S = ||x||^2 + ||y||^2 <= 3 ||x||^2 + 2 ||x - y||^2, and
@@ -138,11 +139,11 @@ class L1Cost:
     tensor([[7., 1.]])
     """
 
-    def embed(self, x):
+    def embed(self, x: Tensor) -> Tensor:
         """Return ``x``: distances are measured where the points are."""
         return x
 
-    def matrix(self, x, y):
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ||x_i - y_j||_1, shape (n, m)."""
         if len(x) > len(y):
             return self.matrix(y, x).t()
@@ -151,14 +152,14 @@ class L1Cost:
             torch.sum(torch.sub(y, point, out=difference).abs_(), 1, out=row)
         return matrix
 
-    def weighted_gradient(self, weights, x, y):
+    def weighted_gradient(self, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return sum_j weights_ij sign(x_i - y_j), shape (n, k)."""
         gradient, difference = torch.empty_like(x), torch.empty_like(y)
         for row, weight, point in zip(gradient, weights, x, strict=True):
             torch.mv(torch.sub(point, y, out=difference).sign_().t(), weight, out=row)
         return gradient
 
-    def squared_gradient_norms(self, x, y, matrix):
+    def squared_gradient_norms(self, x: Tensor, y: Tensor, matrix: Tensor) -> Tensor:
         """Return the dimension k everywhere, shape (n, m): an entry of the gradient is -1, 0 or 1."""
         return torch.full_like(matrix, x.shape[1])
 
@@ -185,27 +186,27 @@ class MixedCost:
     tensor([[46.]])
     """
 
-    def __init__(self, l1_weight=1.0):
+    def __init__(self, l1_weight: float = 1.0) -> None:
         self.l1_weight = check_real("l1_weight", l1_weight, low=0.0)
         self._squared, self._l1 = SquaredEuclideanCost(), L1Cost()
 
     def __repr__(self):
         return f"{type(self).__name__}(l1_weight={self.l1_weight:g})"
 
-    def embed(self, x):
+    def embed(self, x: Tensor) -> Tensor:
         """Return ``x``: distances are measured where the points are."""
         return x
 
-    def matrix(self, x, y):
+    def matrix(self, x: Tensor, y: Tensor) -> Tensor:
         """Return ||x_i - y_j||^2 + m ||x_i - y_j||_1, shape (n, m)."""
         return self._squared.matrix(x, y).add_(self._l1.matrix(x, y), alpha=self.l1_weight)
 
-    def weighted_gradient(self, weights, x, y):
+    def weighted_gradient(self, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
         """Return sum_j weights_ij (2 (x_i - y_j) + m sign(x_i - y_j)), shape (n, k)."""
         l1 = self._l1.weighted_gradient(weights, x, y)
         return self._squared.weighted_gradient(weights, x, y).add_(l1, alpha=self.l1_weight)
 
-    def squared_gradient_norms(self, x, y, matrix):
+    def squared_gradient_norms(self, x: Tensor, y: Tensor, matrix: Tensor) -> Tensor:
         """Return 4 c(x_i, y_j) + m^2 k, shape (n, m), plus a bound of rounding.
 
         With delta = x - y, ||2 delta + m sign(delta)||^2 = 4 ||delta||^2 + 4 m ||delta||_1 + m^2 ||sign(delta)||^2.
@@ -238,13 +239,13 @@ class FeatureCost(SquaredEuclideanCost):
     torch.Size([4, 2])
     """
 
-    def __init__(self, module):
+    def __init__(self, module: torch.nn.Module) -> None:
         if not isinstance(module, torch.nn.Module):
             raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
         # In training mode a batch norm would mix rows, and keep statistics of private records.
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
-    def embed(self, x):
+    def embed(self, x: Tensor) -> Tensor:
         """Return phi(x), shape (n, k); gradients flow back to ``x``."""
         features = self.module(x)
         if features.ndim != 2 or len(features) != len(x):
@@ -252,10 +253,13 @@ class FeatureCost(SquaredEuclideanCost):
         return features
 
 
-COSTS = {"sqeuclidean": SquaredEuclideanCost, "l1": L1Cost, "l1+l2": MixedCost}
+COSTS: dict[str, type[Cost]] = {"sqeuclidean": SquaredEuclideanCost, "l1": L1Cost, "l1+l2": MixedCost}
 
 
-def resolve_cost(cost):
+CostLike = str | Cost | torch.nn.Module
+
+
+def resolve_cost(cost: CostLike) -> Cost:
     """Return the :class:`Cost` that is meant by a name, a feature map, or a cost itself.
 
     Parameters
@@ -289,7 +293,7 @@ def resolve_cost(cost):
     raise TypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
 
 
-def with_labels(x, labels, n_classes, weight=15.0):
+def with_labels(x: Tensor, labels: Tensor, n_classes: int, weight: float = 15.0) -> Tensor:
     """Append the one-hot labels, times ``weight``, as columns: classes then enter the cost beside the values.
 
     Under squared L2 two points of different classes lie 2 weight^2 further apart. The weight 15 is that of the code

@@ -4,18 +4,28 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.ot import pot, solver, streamed
-from sinkgen.ot.costs import Cost, resolve_cost
-from sinkgen.ot.result import scale
+from sinkgen.ot.costs import Cost, CostLike, resolve_cost
+from sinkgen.ot.result import SinkhornResult, scale
 
 # A backend is a module with solve(C, reg, a, b, tol, max_iter) and solve_symmetric(C, reg, a, tol, max_iter).
 BACKENDS = {"torch": solver, "pot": pot}
 
 
-def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"):
+def sinkhorn(
+    C: Tensor,
+    reg: float,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    *,
+    tol: float = 1e-3,
+    max_iter: int = 2000,
+    backend: str = "torch",
+) -> SinkhornResult:
     r"""Solve W_reg(a, b) = min_P <P, C> + reg KL(P | a b^T) over plans P with marginals a and b.
 
     Nothing is differentiated here; see :func:`entropic_cost`.
@@ -61,12 +71,14 @@ def sinkhorn(C, reg, a=None, b=None, *, tol=1e-3, max_iter=2000, backend="torch"
             [0.0596, 0.4404]])
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
-    reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
+    reg, tol, max_iter, solver = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
     a, b = _check_weights("a", a, C, -2), _check_weights("b", b, C, -1)
-    return _solved(backend, backend.solve, C, reg, a, b, tol, max_iter)
+    return _solved(solver, solver.solve, C, reg, a, b, tol, max_iter)
 
 
-def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torch"):
+def sinkhorn_symmetric(
+    C: Tensor, reg: float, a: Tensor | None = None, *, tol: float = 1e-3, max_iter: int = 2000, backend: str = "torch"
+) -> SinkhornResult:
     r"""Solve W_reg(a, a) of points against themselves, at half the products an iteration and fewer iterations.
 
     Parameters
@@ -110,13 +122,23 @@ def sinkhorn_symmetric(C, reg, a=None, *, tol=1e-3, max_iter=2000, backend="torc
     C = _check_array("C", C, ndim=(2, 3)).detach()
     if C.shape[-1] != C.shape[-2]:
         raise ValueError(f"C must be square, got {tuple(C.shape)}")
-    reg, tol, max_iter, backend = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
-    return _solved(backend, backend.solve_symmetric, C, reg, _check_weights("a", a, C, -1), tol, max_iter)
+    reg, tol, max_iter, solver = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
+    return _solved(solver, solver.solve_symmetric, C, reg, _check_weights("a", a, C, -1), tol, max_iter)
 
 
 def entropic_cost(
-    x, y, reg, *, a=None, b=None, cost="sqeuclidean", tol=1e-3, max_iter=2000, backend="torch", block_rows=None
-):
+    x: Tensor,
+    y: Tensor,
+    reg: float,
+    *,
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    cost: CostLike = "sqeuclidean",
+    tol: float = 1e-3,
+    max_iter: int = 2000,
+    backend: str = "torch",
+    block_rows: int | None = None,
+) -> Tensor:
     r"""Return W_reg between the weighted points x and y, differentiable in both.
 
     The gradient is that of the envelope theorem, sum_j P_ij grad c(x_i, y_j), at the solved plan P; no graph of the
@@ -176,19 +198,19 @@ def entropic_cost(
 
 
 def sinkhorn_divergence(
-    x,
-    y,
-    reg,
+    x: Tensor,
+    y: Tensor,
+    reg: float,
     *,
-    a=None,
-    b=None,
-    cost="sqeuclidean",
-    debias=0.0,
-    tol=1e-3,
-    max_iter=2000,
-    backend="torch",
-    block_rows=None,
-):
+    a: Tensor | None = None,
+    b: Tensor | None = None,
+    cost: CostLike = "sqeuclidean",
+    debias: float | None = 0.0,
+    tol: float = 1e-3,
+    max_iter: int = 2000,
+    backend: str = "torch",
+    block_rows: int | None = None,
+) -> Tensor:
     r"""Return the semi-debiased Sinkhorn divergence of generated points x and records y, differentiable in x and y.
 
     .. math:: W_{reg}(X, Y) - \frac12 W_{reg}(X, X') - \frac12 W_{reg}(Y, Y)
@@ -242,8 +264,9 @@ def sinkhorn_divergence(
     4.0
     """
     if debias is None:
-        options = {"tol": tol, "max_iter": max_iter, "backend": backend, "block_rows": block_rows}
-        return entropic_cost(x, y, reg, a=a, b=b, cost=cost, **options)
+        return entropic_cost(
+            x, y, reg, a=a, b=b, cost=cost, tol=tol, max_iter=max_iter, backend=backend, block_rows=block_rows
+        )
     _check_points(x, y)
     problem = _Problem.checked(reg, cost, tol, max_iter, backend, block_rows)
     a1, a2 = _pair_weights(_check_weights("a", a, x, 0), debias)
@@ -254,7 +277,7 @@ def sinkhorn_divergence(
     return cross - 0.5 * problem.value(x1, x2, a1, a2) - 0.5 * problem.value(y, y, b, b)
 
 
-def debias_pair(x, debias):
+def debias_pair(x: Tensor, debias: float) -> tuple[Tensor, Tensor]:
     """Return X, the first n of the n (1 + debias) rows of x, and X', the last n.
 
     Parameters

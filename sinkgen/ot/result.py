@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class SinkhornResult:
     right: torch.Tensor = field(repr=False)
 
     @property
-    def plan(self):
+    def plan(self) -> Tensor:
         """Transport plan P, shape (n, m); computed anew at each access.
 
         Examples
@@ -63,7 +64,7 @@ class SinkhornResult:
         """
         return scale(self.kernel, self.left, self.right)
 
-    def apply(self, y):
+    def apply(self, y: Tensor) -> Tensor:
         """Return P y without forming P.
 
         Parameters

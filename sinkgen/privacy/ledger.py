@@ -10,11 +10,13 @@ import os
 import threading
 import uuid
 import weakref
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import NamedTuple
 
 from sinkgen._durable import HAS_LOCKS, append_durably, locked
+from sinkgen._types import Path
 from sinkgen._validation import check_real
 from sinkgen.accounting import GaussianRelease, PrivacySpent, compose
 from sinkgen.accounting.gaussian import check_delta
@@ -64,10 +66,10 @@ class LedgerEntry:
 
     what: str
     time: str
-    releases: tuple[GaussianRelease, ...]
+    releases: Iterable[GaussianRelease]
     id: str
     delta: float = 1e-5
-    assumptions: tuple[str, ...] = ()
+    assumptions: Iterable[str] = ()
     reproducible_noise: bool = False
     secure_noise: bool = False
 
@@ -85,7 +87,7 @@ class LedgerEntry:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
-    def spent(self):
+    def spent(self) -> PrivacySpent:
         """Return what this charge alone costs.
 
         Returns
@@ -154,7 +156,7 @@ class PrivacyLedger:
     sinkgen.exceptions.BudgetExceededError: charging 'fit' would bring ...
     """
 
-    def __init__(self, path=None, epsilon=None, delta=None):
+    def __init__(self, path: Path | None = None, epsilon: float | None = None, delta: float | None = None) -> None:
         if (epsilon is None) != (delta is None):
             raise ValueError("epsilon and delta make a budget together: give both or neither")
         if epsilon is not None:
@@ -167,9 +169,16 @@ class PrivacyLedger:
         _LIVE[self._key] = self
 
     def charge(
-        self, releases, *, what="fit", delta=1e-5, assumptions=(), reproducible_noise=False, secure_noise=False,
-        id=None,
-    ):  # fmt: skip
+        self,
+        releases: Iterable[GaussianRelease],
+        *,
+        what: str = "fit",
+        delta: float = 1e-5,
+        assumptions: Iterable[str] = (),
+        reproducible_noise: bool = False,
+        secure_noise: bool = False,
+        id: str | None = None,
+    ) -> LedgerEntry:
         """Enter all releases of one fit, before the first of them.
 
         Parameters
@@ -223,7 +232,7 @@ class PrivacyLedger:
         )
         return self._book.append(entry, self._check_budget)
 
-    def total(self, delta=1e-5):
+    def total(self, delta: float = 1e-5) -> PrivacySpent:
         """Return what all charges cost together, composed by one accountant.
 
         Parameters
@@ -253,7 +262,7 @@ class PrivacyLedger:
         return _statement(self._book.entries(), delta)
 
     def _check_budget(self, entries):
-        if self.epsilon is None:
+        if self.epsilon is None or self.delta is None:  # they are given together
             return
         after = compose(_rows(entries), self.delta)
         if after > self.epsilon:

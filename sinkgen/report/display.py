@@ -1,7 +1,10 @@
 """A figure of real and synthetic records side by side."""
 
+from typing import Any
+
 import numpy as np
 
+from sinkgen._types import RandomState
 from sinkgen._validation import check_choice, check_integer
 from sinkgen.report.columns import Columns, Part, as_part, named_columns
 
@@ -39,11 +42,11 @@ class FidelityDisplay:
     (50, 3)
     """
 
-    def __init__(self, real, synthetic):
+    def __init__(self, real: Any, synthetic: Any) -> None:
         self.real, self.synthetic = as_part(real).X, as_part(synthetic).X
 
     @classmethod
-    def from_samples(cls, real, synthetic, *, kind="marginals", **settings):
+    def from_samples(cls, real: Any, synthetic: Any, *, kind: str = "marginals", **settings: Any) -> "FidelityDisplay":
         """Plot synthetic records beside real ones.
 
         Parameters
@@ -72,7 +75,9 @@ class FidelityDisplay:
         return cls(real, synthetic).plot(kind, **settings)
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, kind="marginals", random_state=None, **settings):
+    def from_estimator(
+        cls, estimator: Any, X: Any, *, kind: str = "marginals", random_state: RandomState = None, **settings: Any
+    ) -> "FidelityDisplay":
         """Plot what a fitted generator draws, as many as there are records in ``X``, beside these.
 
         Parameters
@@ -108,7 +113,7 @@ class FidelityDisplay:
         """
         return cls.from_samples(X, estimator.sample(len(X), random_state=random_state), kind=kind, **settings)
 
-    def plot(self, kind="marginals", *, most=12, axes=None):
+    def plot(self, kind: str = "marginals", *, most: int = 12, axes: Any = None) -> "FidelityDisplay":
         """Plot, with matplotlib.
 
         Parameters

@@ -7,12 +7,14 @@ import base64
 import io
 import math
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
+from sinkgen.accounting import PrivacySpent
 from sinkgen.report.charts import associations, draw_column, draw_map, missing_share
 from sinkgen.report.columns import Columns, Part, as_part, hold_out, named_columns
 from sinkgen.report.scores import score_report
@@ -27,8 +29,15 @@ MOST_CLASSES, IMAGES_A_CLASS, UNLABELLED_IMAGES = 10, 9, 60
 
 
 def html_report(
-    real, synthetic, *, test=None, spent=None, title="Synthetic data report", most_records=None, random_state=None
-):
+    real: Any,
+    synthetic: Any,
+    *,
+    test: Any = None,
+    spent: PrivacySpent | None = None,
+    title: str = "Synthetic data report",
+    most_records: int | None = None,
+    random_state: RandomState = None,
+) -> str:
     """Write a page that compares synthetic records with real ones, after a privacy statement in plain words.
 
     Parameters

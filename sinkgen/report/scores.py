@@ -4,6 +4,8 @@ All of it looks at real records without noise: it is for those who hold them, an
 """
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -13,6 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
+from sinkgen._types import RandomState
 from sinkgen.report.columns import Columns, as_part, hold_out
 
 __all__ = ["score_report"]
@@ -20,7 +23,14 @@ __all__ = ["score_report"]
 MOST_PAIRS = 200
 
 
-def score_report(real, synthetic, *, test=None, models=None, random_state=None):
+def score_report(
+    real: Any,
+    synthetic: Any,
+    *,
+    test: Any = None,
+    models: Mapping[str, Any] | None = None,
+    random_state: RandomState = None,
+) -> Any:
     """Measure how well synthetic records stand in for real ones.
 
     Parameters

@@ -1,14 +1,15 @@
 """Records that are made anew, chunk by chunk, at each pass."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 from sinkgen.data.check import as_records, check_labels
 from sinkgen.data.layout import make_layout
 from sinkgen.data.table import is_table
 
 
-def chunks(make):
+def chunks(make: Callable[[], Iterator[Any]] | Iterable[Any]) -> "Chunks":
     """Records that are made anew, chunk by chunk, at each pass.
 
     Parameters

@@ -1,13 +1,15 @@
 """Records in Parquet files."""
 
 import os
+from collections.abc import Sequence
 from functools import partial
 
+from sinkgen._types import Path
 from sinkgen.data.layout import make_layout
 from sinkgen.records import PIECE
 
 
-def parquet(path, columns=None):
+def parquet(path: Path | Sequence[Path], columns: Sequence[str] | None = None) -> "ParquetFiles":
     """Records in Parquet files, read again at each pass, by batches of a row group.
 
     Parameters
