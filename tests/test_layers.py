@@ -15,7 +15,7 @@ PACKAGE = Path(sinkgen.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms (folders) and the modules beside them, from the bottom: a room imports from those below and from itself.
 LEVELS = [
-    {"_version", "_validation", "_durable", "_groups", "exceptions", "progress"},
+    {"_types", "_version", "_validation", "_durable", "_groups", "exceptions", "progress"},
     {"accounting", "denoise", "ot", "records", "report"},
     {"images", "privacy"},
     {"data"},
