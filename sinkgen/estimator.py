@@ -17,6 +17,7 @@ from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
 from sinkgen.generators.distill import distill
+from sinkgen.generators.field import Field
 from sinkgen.generators.networks import Network, make_network, network_name
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.product import ProductMixture, stratified
@@ -252,7 +253,7 @@ class DPSinkhornGenerator(BaseEstimator):
     def _make_generator(self, random):
         """Stage B: no record is at hand here."""
         released = self.release_.generator
-        if isinstance(released, ProductMixture) and self.generator not in ("auto", "particles"):
+        if isinstance(released, (Field, ProductMixture)) and self.generator not in ("auto", "particles"):
             raise ValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
         if self.generator in ("auto", "particles") or not isinstance(released, Particles):
             self.generator_ = released
@@ -336,7 +337,7 @@ class DPSinkhornGenerator(BaseEstimator):
         return Augmented(self.generator_, augment, self.release_.form.network_shape)
 
     def _condition(self, conditions):
-        if not isinstance(self.generator_, ProductMixture):
+        if not isinstance(self.generator_, (Field, ProductMixture)):
             raise ValueError("conditions need a generator that was fitted to a table")
         return self.generator_.condition(self.release_.form.allowed(conditions))
 

@@ -34,7 +34,7 @@ from sinkgen.sources.open import Data, check_source
 from sinkgen.training.batch import plan_batch, train_batch
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.stage import Schedule, Stage, Trained
-from sinkgen.training.tables.tabular import plan_marginals, train_marginals
+from sinkgen.training.tables.choice import plan_marginals, train_marginals
 from sinkgen.training.undeclared import learn_form, learn_labels
 
 # Parameters that may change while a fit is unfinished.
@@ -60,7 +60,7 @@ class BudgetPlan(NamedTuple):
 
     Attributes
     ----------
-    settings : SemidualSettings, BatchSettings or TabularSettings
+    settings : SemidualSettings, BatchSettings, TabularSettings or FieldSettings
     releases : tuple of GaussianRelease
         Everything that the fit will release; charged as a whole before the first of them.
     """

@@ -15,6 +15,7 @@ from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
 from sinkgen.generators.check import check_release
+from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.product import ProductMixture
@@ -80,6 +81,8 @@ def _digest(content):
 def _tensors(prefix, generator):
     if isinstance(generator, Particles):
         parts = {**vars(generator.mixture), **generator.space._asdict()}
+    elif isinstance(generator, Field):
+        parts = generator.tensors()
     elif isinstance(generator, ProductMixture):
         parts = generator.state_dict()
     else:
@@ -211,6 +214,8 @@ class _Builder:
             space = Space(*(tensors[name] for name in Space._fields))
             mixture = PointMixture(**{name: tensors[name] for name in PointMixture.__dataclass_fields__})
             return Particles.of(mixture, space, self.form)
+        if {"cliques", "potentials", "population"} <= set(tensors):
+            return Field.from_tensors(tensors)
         if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):
             return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
         if self.name == CUSTOM and self.factory is None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from sinkgen.training.tables import tabular
+from sinkgen.training.tables import ascent, tabular
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +59,7 @@ def quick_tables(monkeypatch):
     auto = tabular.auto_settings
     quick = {"steps": 5, "members": 1, "refinement_steps": 5}
     monkeypatch.setattr(tabular, "auto_settings", lambda *facts, **given: replace(auto(*facts, **given), **quick))
+    monkeypatch.setattr(ascent, "POPULATION", 500)
 
 
 def pytest_addoption(parser):

@@ -138,7 +138,7 @@ def test_images_of_format_version_1_load(tmp_path):
 
 @pytest.fixture(scope="module")
 def models(blobs, tmp_path_factory):
-    """Two models of one shape, one of a table, one of images, one of a network; and what each draws."""
+    """Two models of one shape, two of tables, one of images, one of a network; and what each draws."""
     folder = tmp_path_factory.mktemp("models")
     X, y = blobs
     images = np.random.default_rng(0).integers(0, 255, (80, 16, 16), dtype=np.uint8)
@@ -146,7 +146,8 @@ def models(blobs, tmp_path_factory):
     made = {
         "one": DPSinkhornGenerator(50, schema=(-4, 4)).fit(X, y),
         "other": DPSinkhornGenerator(0.5, schema=(-4, 4)).fit(X, y),
-        "table": DPSinkhornGenerator(9, schema={"age": (0, 99), "sex": ["F", "M"]}).fit(people),
+        "table": DPSinkhornGenerator(9, schema={"age": (0, 99), "sex": ["F", "M"]}).fit(people, [0, 1] * 120),
+        "field": DPSinkhornGenerator(9, schema={"age": (0, 99), "sex": ["F", "M"]}).fit(people),
         "images": DPSinkhornGenerator(9, steps=2).fit(images),
         "network": DPSinkhornGenerator(9, schema=(-4, 4), mechanism="batch", steps=2, generator="mlp").fit(X),
     }
@@ -187,7 +188,7 @@ def damaged(blob, random):
 
 
 @pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
-@pytest.mark.parametrize("name", ["one", "table", "images", "network"])
+@pytest.mark.parametrize("name", ["one", "table", "field", "images", "network"])
 def test_seven_hundred_damaged_files_are_refused(name, file, models, tmp_path, record_property):
     path, expected = models[name]
     shutil.copytree(path, tmp_path / "m")
@@ -290,6 +291,21 @@ TENSORS = {
     "shares missing": ("table", {"release.cell_shares": lambda t: None}),
     "parts beyond": ("table", {"release.parts": entry(7.0)}),
     "cells of others": ("table", {"release.cell_states": lambda t: 0 * t}),
+    "a field's frequencies negative": ("field", {"release.frequencies": entry(-0.1)}),
+    "a field's frequencies of another sum": ("field", {"release.frequencies": lambda t: 2 * t}),
+    "heights of nan": ("field", {"release.heights": entry(torch.nan)}),
+    "heights cut": ("field", {"release.heights": lambda t: t[:-1]}),
+    "potentials of nan": ("field", {"release.potentials": entry(torch.nan)}),
+    "potentials missing": ("field", {"release.potentials": lambda t: None}),
+    "targets cut": ("field", {"release.targets": lambda t: t[:-1]}),
+    "groups with gaps": ("field", {"release.groups": lambda t: 2 * t}),
+    "groups cut": ("field", {"release.groups": lambda t: t[:-1]}),
+    "cliques of others": ("field", {"release.cliques": lambda t: t + 7}),
+    "cliques of one column": ("field", {"release.cliques": lambda t: 0 * t}),
+    "a population of other states": ("field", {"release.population": lambda t: t + 100}),
+    "a population of nobody": ("field", {"release.population": lambda t: t[:, :0]}),
+    "a population of fewer columns": ("field", {"release.population": lambda t: t[:-1]}),
+    "a field's parts beyond": ("field", {"release.parts": entry(7.0)}),
 }
 CONTENTS = {
     "a seed of the noise": ("one", put("parameters", "noise_seed", value=3)),

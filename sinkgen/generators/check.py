@@ -2,6 +2,7 @@
 
 import torch
 
+from sinkgen.generators.field import Field
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.product import ProductMixture
 
@@ -13,7 +14,7 @@ def check_release(generator, class_weights, form, labels):
 
     Parameters
     ----------
-    generator : Particles, ProductMixture or Network
+    generator : Particles, ProductMixture, Field or Network
     class_weights : Tensor of shape (n_classes,)
     form : NumericFormat or TableFormat
     labels : LabelSet or None
@@ -25,6 +26,8 @@ def check_release(generator, class_weights, form, labels):
     _require(abs(float(class_weights.sum()) - 1) < SUM, "class_weights do not sum to 1")
     if isinstance(generator, Particles):
         _check_particles(generator, form, n_classes)
+    elif isinstance(generator, Field):
+        _check_field(generator, form, n_classes)
     elif isinstance(generator, ProductMixture):
         _check_product(generator, form, n_classes)
     else:
@@ -76,6 +79,29 @@ def _check_product(mixture, form, n_classes):
     _check("parts", mixture.parts, (n_cells, 2), low=0, high=1)
     _check("tilt", mixture.tilt, (n_states, n_classes))
     _check("share", mixture.share, ())
+
+
+def _check_field(field, form, n_classes):
+    widths, n_cells, places = (*form.widths, n_classes), sum(form.cell_counts), field.places
+    _require(tuple(places.widths.tolist()) == form.widths, "widths are not those of the columns")
+    for j, width in enumerate(widths):
+        _check("heights", field.heights[j], (width,))
+        _check("frequencies", field.frequencies[j], (width,), low=0, high=1 + SUM)
+        _require(abs(float(field.frequencies[j].sum()) - 1) < SUM, "frequencies do not sum to 1")
+    for clique, potential, target in zip(field.cliques, field.potentials, field.targets, strict=True):
+        _require(list(clique.columns) == sorted(set(clique.columns)), "a clique has a column twice")
+        for of, n in zip(clique.groups, clique.shape, strict=True):
+            _require(torch.equal(of.unique(), torch.arange(n)), "groups have gaps")
+        _check("potentials", potential, clique.shape)
+        _check("targets", target, clique.shape)
+    states = field.population.long()
+    _require(
+        states.ndim == 2 and states.shape[0] == len(widths) and states.shape[1] > 0, "the population has no records"
+    )
+    _require(bool((states >= 0).all()) and bool((states < torch.tensor(widths)[:, None]).all()), "states are none")
+    _require(torch.equal(places.cell_states, form.cell_states), "cell_states are not those of the columns")
+    _check("cell_shares", places.cell_shares, (n_classes, n_cells), low=0)
+    _check("parts", places.parts, (n_cells, 2), low=0, high=1)
 
 
 def _check(name, tensor, shape, *, low=None, high=None):

@@ -143,8 +143,8 @@ def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
     result = run("fit", workplace / "data.csv", "--epsilon", 2, "-o", tmp_path / "m")
     assert not result.stdout
     lines = result.stderr.splitlines()
-    assert "public fits" in lines[0]  # so few records are not asked for refinements
-    assert "5/5" in lines[0]
+    assert "public fits" in lines[0]
+    assert "40/40" in lines[0]
     assert "epsilon 2 of 2 spent" in lines[0]
     assert lines[1].endswith(
         "public with the model: the kinds of the columns age, score, earns, city, member, since, gain"

@@ -109,14 +109,18 @@ def frame(rows):
     )
 
 
+@pytest.mark.parametrize("labelled", [True, False], ids=["labels", "no labels"])
 @pytest.mark.parametrize("schema", [{"amount": (-4, 4)}, None], ids=["declared", "learned"])
-def test_no_row_moves_what_a_table_is_asked_by_more_than_its_sensitivity(schema, asked):
+def test_no_row_moves_what_a_table_is_asked_by_more_than_its_sensitivity(schema, labelled, asked):
     random = np.random.default_rng(0)
     rows = [(float(a), "ab"[i % 2], i % 3 == 0, i % 2) for i, a in enumerate(random.normal(size=300))]
     data = frame(rows)
-    DPSinkhornGenerator(50.0, schema=schema, classes=[0, 1]).fit(data.values.frame, data.labels)
+    if labelled:
+        DPSinkhornGenerator(50.0, schema=schema, classes=[0, 1]).fit(data.values.frame, data.labels)
+    else:
+        DPSinkhornGenerator(50.0, schema=schema).fit(data.values.frame)
     queries = dict(asked)
-    assert {"marginals", "refinements"} <= set(queries)
+    assert ({"marginals", "refinements"} if labelled else {"columns", "distances", "pairs"}) <= set(queries)
 
     @search
     @given(st.lists(CELLS, max_size=4), CELLS)

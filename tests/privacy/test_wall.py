@@ -127,7 +127,7 @@ def copies_points(read):
 
 def copies_counts(read):
     """The frequencies of the first component of a table's mixture are those of the first record."""
-    train = tabular.train_marginals
+    train = tabular.train_mixture
 
     def mutant(stage):
         trained = train(stage)

@@ -41,7 +41,7 @@ from sinkgen.training.tables.marginals import (
     share_of_one_way,
     smoothed,
 )
-from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_marginals
+from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_mixture
 from sinkgen.training.undeclared import merge_cells
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
@@ -359,7 +359,7 @@ def trained(chosen, noise_multiplier):
     releases = [GaussianRelease(what, noise_multiplier, 1.0, steps.get(what, 1)) for what in chosen.shares]
     source, counts = ArraySource(codes, labels), torch.bincount(labels).double()
     mechanism = GaussianMechanism(releases, noise_seed=0)
-    return train_marginals(make_stage(source, counts, FORM, mechanism, chosen)).generator
+    return train_mixture(make_stage(source, counts, FORM, mechanism, chosen)).generator
 
 
 @pytest.mark.parametrize("refinements", [0, 2])
@@ -384,7 +384,7 @@ def test_of_many_classes_naive_bayes_is_what_is_left_in_noise():
         torch.bincount(torch.from_numpy(labels)),
     )
     mechanism = GaussianMechanism(releases, noise_seed=0)
-    mixture = train_marginals(make_stage(source, counts.double(), FORM, mechanism, chosen)).generator
+    mixture = train_mixture(make_stage(source, counts.double(), FORM, mechanism, chosen)).generator
     joint = mixture.weights.T @ mixture.frequencies
     truth = np.stack([np.bincount(codes[labels == c, j], minlength=3) for c in range(6) for j in range(3)]) / 6000
     assert np.abs(joint.numpy().reshape(18, 3) - truth).max() < 0.01
@@ -449,7 +449,7 @@ def test_of_few_records_one_way_marginals_are_asked_on_the_whole_budget(refineme
     releases = [GaussianRelease(what, 400.0, 1.0, steps.get(what, 1)) for what in chosen.shares]
     mechanism = GaussianMechanism(releases, noise_seed=0)
     counts = torch.bincount(labels).double()
-    mixture = train_marginals(make_stage(ArraySource(codes, labels), counts, FORM, mechanism, chosen)).generator
+    mixture = train_mixture(make_stage(ArraySource(codes, labels), counts, FORM, mechanism, chosen)).generator
     assert mixture.weights.shape == (2, 2)
     assert mechanism.steps_done == {what: steps.get(what, 1) for what in chosen.shares}
     with pytest.raises(RuntimeError):

@@ -249,3 +249,93 @@ class LabelGainQuery(SumQuery):
         ways = [drawn, *[((1 - share) * drawn + share * own).log_softmax(1) for share in self.shares]]
         first, *others = [way.gather(1, labels[whole, None])[:, 0] for way in ways]
         return ROUNDING_MARGIN * torch.stack([(other - first).clamp(-1, 1).sum() for other in others])
+
+
+class CliqueQuery(SumQuery):
+    """Counts of the cells of cliques, each with its weight.
+
+    A record lies in one cell of each clique and adds the clique's weight to it, divided by the norm of all weights: the
+    sensitivity is 1. The noise of a clique's counts is then ``norm / weight`` times the release's.
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+        Of the record's columns, of which the last is the label.
+    weights : sequence of float
+        Positive.
+    """
+
+    sensitivity = 1.0
+
+    def __init__(self, cliques, weights):
+        self.cliques = tuple(cliques)
+        self.scales = [weight / math.hypot(*weights) for weight in weights]
+        self.size = sum(clique.size for clique in cliques)
+
+    def contribution(self, records):
+        """Scaled counts of one chunk; a record counts nowhere in cliques of which it has no state."""
+        return ROUNDING_MARGIN * torch.cat(
+            [scale * counts for scale, counts in zip(self.scales, _clique_counts(self.cliques, records), strict=True)]
+        )
+
+    def read(self, value):
+        """Counts of each clique, of its shape."""
+        parts = value.split([clique.size for clique in self.cliques])
+        return [
+            (part / scale).view(clique.shape)
+            for part, scale, clique in zip(parts, self.scales, self.cliques, strict=True)
+        ]
+
+
+class DistanceQuery:
+    """How far the counts of each clique's cells are from expected ones: the sum of absolute differences.
+
+    A record changes one count of a clique by 1, and so each distance by at most 1: the sensitivity is the square root
+    of their number. A distance is no sum over records; counts are, and what is released is read off their sum.
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+        Of the record's columns, of which the last is the label.
+    expected : sequence of Tensor
+        Public, each of its clique's shape.
+    """
+
+    def __init__(self, cliques, expected):
+        self.cliques, self.expected = tuple(cliques), [part.double().flatten() for part in expected]
+        self.size = len(self.cliques)
+        self.sensitivity = math.sqrt(self.size)
+
+    def evaluate(self, chunks):
+        """Distances (n_cliques,) of all chunks together."""
+        return self._distances(self._count(chunks))
+
+    def over(self, source, draw):
+        """Each shard's counts are made where the shard lies; distances are those of their sum."""
+        return self._distances(source.reduce(self._count, sum, draw))
+
+    def _count(self, chunks):
+        total = torch.zeros(sum(map(len, self.expected)), dtype=torch.float64)
+        for records in chunks:
+            total += torch.cat(_clique_counts(self.cliques, records))
+        return total
+
+    def _distances(self, counts):
+        parts = zip(counts.split([len(part) for part in self.expected]), self.expected, strict=True)
+        return ROUNDING_MARGIN * torch.stack([(part - expected).abs().sum() for part, expected in parts])
+
+    def read(self, value):
+        """The distances as they are."""
+        return value
+
+
+def _clique_counts(cliques, records):
+    """Counts (size,) of the cells of each clique, float64; what has no state in a clique (-1) counts nowhere there."""
+    codes, labels = records.values.long(), records.labels.long()
+    columns = torch.cat([codes.T, labels[None]]).contiguous()
+    known = (columns >= 0).all()
+    out = []
+    for clique in cliques:
+        rows = columns if known else columns[:, (columns[list(clique.columns)] >= 0).all(0)]
+        out.append(torch.bincount(clique.cells(rows), minlength=clique.size).double())
+    return out

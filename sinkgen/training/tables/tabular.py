@@ -1,6 +1,6 @@
 """The private stage for tables: noisy marginals, and a mixture of product distributions that agrees with them.
 
-Read :func:`train_marginals` first. A component of the mixture is what a point is for transport: one-hot cells have
+Read :func:`train_mixture` first. A component of the mixture is what a point is for transport: one-hot cells have
 frequencies for a mean. Its one-way and two-way marginals are polynomials of its parameters, so that it can be fitted to
 noisy marginals as public post-processing; a few releases then let the records themselves say which component serves
 them, by the softmax of entropic transport.
@@ -138,15 +138,14 @@ class Served(NamedTuple):
     weight: float
 
 
-def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
+def plan_mixture(mu: float, facts: Facts) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     form: Any = facts.form
-    has_cells, has_labels = bool(form.fine), facts.y_dtype is not None
-    settings = auto_settings(mu, form.n_encoded, has_cells=has_cells, has_labels=has_labels)
+    settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine))
     return Schedule(settings, settings.shares, {"refinements": settings.refinements})
 
 
-def train_marginals(stage: Stage) -> Trained:
+def train_mixture(stage: Stage) -> Trained:
     """From encoded records, cells (m, n_columns) with classes, to a mixture of product distributions."""
     counts, form, mechanism, settings = stage.counts, stage.form, stage.mechanism, stage.settings
     source, random, progress = stage.source, stage.random, stage.progress

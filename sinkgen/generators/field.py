@@ -1,0 +1,250 @@
+"""A field over the columns of a table says what goes together; records are drawn from it by Gibbs sampling."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sinkgen.generators.cliques import Clique
+from sinkgen.generators.places import Places
+
+SWEEPS = 3  # over the columns, in which a draw leaves the record of the population that it starts from
+SETTLING = 15  # the same, for a population that meets conditions
+BLOCKS = 16  # of records whose states are drawn at once
+MOST_BALANCED = 100_000  # records; of more, independent draws are as good
+LARGEST_BLOCK = 2**16
+MOST_COLUMNS = 3  # of a clique
+NEVER = -60.0  # the logit of what cannot be
+
+
+class Field(nn.Module):
+    """Draws records of a table from ``p(x, c) ~ exp(sum_j heights_j[x_j] + sum_q potentials_q[cell_q(x)])``.
+
+    The sum is over cliques q: pairs or triples of columns, whose states are in groups. The label is the last column. A
+    *population* of records that were drawn from it is part of the field: each draw starts from one of them, and its
+    columns are drawn anew, one after the other, given the others (Gibbs sampling [1]_).
+
+    Draws of one call are balanced: a block of records after the other is drawn, and what occurs less often so far than
+    the field's frequencies say becomes likelier. Each record has the same distribution, nearly, as if it were drawn
+    alone; together they follow it more closely than independent ones.
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+    potentials : sequence of Tensor, each of its clique's shape
+    targets : sequence of Tensor, of the same shapes
+        The frequencies that draws follow.
+    heights : sequence of Tensor, each of shape (n_states,)
+    frequencies : sequence of Tensor, of the same shapes
+        Of the states of each column; the label's are those of the classes.
+    population : Tensor of shape (n_columns + 1, m)
+        States, and the label.
+    places : Places
+        Where in its state a cell lies.
+
+    References
+    ----------
+    .. [1] Geman, Geman, "Stochastic Relaxation, Gibbs Distributions, and the Bayesian Restoration of Images", 1984.
+
+    Examples
+    --------
+    >>> pair = Clique((0, 1), (torch.arange(2), torch.arange(2)))
+    >>> alike, even = torch.tensor([[4.0, -4.0], [-4.0, 4.0]]), torch.full((2,), 0.5)
+    >>> states = torch.tensor([[0, 1], [0, 1], [0, 0]])
+    >>> field = Field([pair], [alike], [torch.eye(2) / 2], [torch.zeros(2)] * 2 + [torch.zeros(1)],
+    ...               [even, even, torch.ones(1)], states, Places((2, 2)))
+    >>> drawn = field.draw(torch.zeros(100, dtype=torch.long), torch.Generator().manual_seed(0)).floor()
+    >>> bool((drawn[:, 0] == drawn[:, 1]).float().mean() > 0.9)
+    True
+    """
+
+    def __init__(self, cliques, potentials, targets, heights, frequencies, population, places):
+        super().__init__()
+        self.cliques, self.places = list(cliques), places
+        self.potentials, self.targets = [part.float() for part in potentials], [part.float() for part in targets]
+        self.heights, self.frequencies = [part.float() for part in heights], [part.float() for part in frequencies]
+        self.population = population.short() if max(map(len, heights)) < 2**15 else population.int()
+        self.is_free = True  # of conditions: its frequencies are known then
+
+    def tensors(self):
+        """All of it as tensors, of which :meth:`from_tensors` makes it again."""
+        columns = torch.full((len(self.cliques), MOST_COLUMNS), -1)
+        for row, clique in zip(columns, self.cliques, strict=True):
+            row[: len(clique.columns)] = torch.tensor(clique.columns)
+        groups = [of for clique in self.cliques for of in clique.groups]
+        parts = {"groups": groups, "potentials": self.potentials, "targets": self.targets}
+        parts |= {"heights": self.heights, "frequencies": self.frequencies}
+        flat = {name: torch.cat([part.flatten() for part in [torch.zeros(0), *of]]) for name, of in parts.items()}
+        own = {"cliques": columns, "population": self.population, "n_classes": torch.tensor(len(self.heights[-1]))}
+        return own | flat | dict(self.places.named_buffers())
+
+    @classmethod
+    def from_tensors(cls, tensors):
+        """The field whose :meth:`tensors` these are."""
+        places = Places(
+            tensors["widths"].tolist(), *(tensors[name] for name in ("cell_states", "cell_shares", "parts"))
+        )
+        widths = [*tensors["widths"].tolist(), int(tensors["n_classes"])]
+        columns = [tuple(j for j in row if j >= 0) for row in tensors["cliques"].tolist()]
+        groups = iter(tensors["groups"].long().split([widths[j] for of in columns for j in of]))
+        cliques = [Clique(of, tuple(next(groups) for _ in of)) for of in columns]
+        sizes = [clique.size for clique in cliques]
+        potentials, targets = (
+            [part.view(clique.shape) for part, clique in zip(tensors[name].split(sizes), cliques, strict=True)]
+            for name in ("potentials", "targets")
+        )
+        heights, frequencies = (tensors[name].split(widths) for name in ("heights", "frequencies"))
+        return cls(cliques, potentials, targets, heights, frequencies, tensors["population"], places)
+
+    @property
+    def class_weights(self):
+        """Probability of each class, (n_classes,)."""
+        return self.frequencies[-1].double()
+
+    def draw(self, labels, generator):
+        """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
+        parts = labels.split(MOST_BALANCED) if len(labels) > MOST_BALANCED else [labels]
+        codes = torch.cat([self._draw_states(part, len(parts) == 1, generator) for part in parts], 1)
+        return self.places.draw(codes[:-1].T, labels, generator)
+
+    def _draw_states(self, labels, alone, generator):
+        """States (n_columns + 1, m) of records of the given classes."""
+        codes = self._start(labels, generator)
+        wanted = torch.bincount(labels, minlength=len(self.heights[-1]))
+        is_usual = ((wanted - len(labels) * self.class_weights).abs() <= 1).all()
+        for _ in range(SWEEPS):
+            codes = self.sweep(codes, generator, self._columns(), alone and self.is_free and bool(is_usual))
+        return codes
+
+    def _columns(self):
+        """Places of the columns to be drawn: all that have a choice, but for the label."""
+        return [j for j, height in enumerate(self.heights[:-1]) if len(height) > 1]
+
+    def _start(self, labels, generator):
+        """Records of the population, (n_columns + 1, m), with the given labels; any where it has none of a class."""
+        rows = torch.empty_like(labels)
+        for c in torch.unique(labels).tolist():
+            wanted = torch.nonzero(labels == c).flatten()
+            pool = torch.nonzero(self.population[-1] == c).flatten()
+            pool = pool if len(pool) else torch.arange(self.population.shape[1])
+            pool = pool[torch.randperm(len(pool), generator=generator)]
+            rows[wanted] = pool.repeat(math.ceil(len(wanted) / len(pool)))[: len(wanted)]
+        codes = self.population[:, rows].long()
+        codes[-1] = labels
+        return codes
+
+    def sweep(self, codes, generator, columns, balanced=False):
+        """Codes (n_columns + 1, m) after each of these columns, in random order, has been drawn given the others."""
+        codes = codes.clone()
+        for place in torch.randperm(len(columns), generator=generator).tolist():
+            _Site(self, columns[place], codes, balanced).draw(generator)
+        return codes
+
+    def condition(self, parts):
+        """The field given that each column's cell lies in a part of its cells.
+
+        Parameters
+        ----------
+        parts : list of arrays (n_cells, 2), or None
+            One a column: from where to where in each cell records may lie. None is everywhere.
+
+        Returns
+        -------
+        Field
+
+        Raises
+        ------
+        ValueError
+            If no record can meet the conditions.
+        """
+        places, chances = self.places.condition(parts, self.class_weights)
+        heights = [
+            height if chance is None else height + torch.where(chance > 0, chance.clamp_min(1e-30).log(), NEVER).float()
+            for height, chance in zip(self.heights, [*chances, None], strict=True)
+        ]
+        if any(chance is not None and not chance.any() for chance in chances):
+            raise ValueError("no record can meet the conditions")
+        made = Field(self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population, places)
+        made.is_free = False
+        random, codes = torch.Generator().manual_seed(0), self.population.long()
+        columns = [j for j, chance in enumerate(chances) if chance is not None]
+        codes = made.sweep(codes, random, columns)
+        columns = [j for j, height in enumerate(heights) if len(height) > 1]
+        for _ in range(SETTLING):
+            codes = made.sweep(codes, random, columns)
+        made.population = codes.to(self.population.dtype)
+        counts = torch.bincount(codes[-1], minlength=len(heights[-1]))
+        made.frequencies = [*self.frequencies[:-1], counts.float() / counts.sum()]
+        return made
+
+
+class _Site:
+    """One column of some records, to be drawn given the others."""
+
+    def __init__(self, field, column, codes, balanced):
+        self._codes, self._column, self._height = codes, column, field.heights[column]
+        numbers = [q for q, clique in enumerate(field.cliques) if column in clique.columns]
+        self._groups = [field.cliques[q].groups_of(column) for q in numbers]
+        self._tables = [field.cliques[q].rows(field.potentials[q], column) for q in numbers]
+        self._cells = [field.cliques[q].others(codes, column) for q in numbers]
+        starts = np.cumsum([0, *map(len, self._tables)])[:-1]
+        places = [cells + start for cells, start in zip(self._cells, starts.tolist(), strict=True)]
+        self._places = torch.stack(places, 1) if places else None
+        self._balances: list[_Balance] = []
+        if balanced:
+            # The column itself comes last, as a clique whose other columns have one cell.
+            n, own = codes.shape[1], codes[column]
+            self._groups = [*self._groups, torch.arange(len(self._height))]
+            self._cells = [*self._cells, torch.zeros_like(own)]
+            wanted = [
+                *(field.cliques[q].rows(field.targets[q], column) for q in numbers),
+                field.frequencies[column][None],
+            ]
+            parts = zip(wanted, self._cells, self._groups, strict=True)
+            self._balances = [_Balance(n * part, cells, groups[own]) for part, cells, groups in parts]
+
+    def draw(self, generator):
+        """Draw the column, in place."""
+        n = self._codes.shape[1]
+        blocks = BLOCKS if self._balances else math.ceil(n / LARGEST_BLOCK)
+        parts = torch.randperm(n, generator=generator).chunk(blocks) if n > blocks > 1 else [torch.arange(n)]
+        for rows in parts:
+            logits = self._logits(rows)
+            ends = (logits - logits.amax(1, keepdim=True)).exp_().cumsum(1)
+            drawn = (ends <= torch.rand(len(rows), 1, generator=generator) * ends[:, -1:]).sum(1)
+            drawn.clamp_max_(len(self._height) - 1)
+            before = self._codes[self._column, rows]
+            for balance, cells, groups in zip(self._balances, self._cells, self._groups, strict=False):
+                balance.move(cells[rows], groups[before], groups[drawn])
+            self._codes[self._column, rows] = drawn
+
+    def _logits(self, rows):
+        pulls = [balance.pull() for balance in self._balances]
+        height = self._height + pulls.pop()[0] if pulls else self._height
+        if self._places is None:
+            return height.expand(len(rows), -1)
+        tables = [table + pull for table, pull in zip(self._tables, pulls, strict=True)] if pulls else self._tables
+        spread = [table[:, groups] for table, groups in zip(tables, self._groups, strict=False)]
+        return F.embedding_bag(self._places[rows], torch.cat(spread), mode="sum") + height
+
+
+class _Balance:
+    """How often each cell is wanted, and how often it has been drawn."""
+
+    def __init__(self, wanted, cells, groups):
+        self._wanted, self._width = wanted, wanted.shape[1]
+        self._counts = torch.bincount(cells * self._width + groups, minlength=wanted.numel()).float()
+        self._doubt = 0.1 * math.sqrt(len(cells))
+
+    def pull(self):
+        """Logits by which what is missing becomes likelier."""
+        missing = self._wanted - self._counts.view_as(self._wanted)
+        return (missing / (self._wanted + self._doubt)).clamp(-1, 1)
+
+    def move(self, cells, before, after):
+        """Count a change of groups in some cells."""
+        one = torch.ones(len(cells))
+        self._counts.index_add_(0, cells * self._width + after, one)
+        self._counts.index_add_(0, cells * self._width + before, -one)

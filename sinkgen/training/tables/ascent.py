@@ -1,0 +1,131 @@
+"""The public fit of a field: potentials whose draws have the cliques' frequencies. No record is at hand here."""
+
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+from sinkgen.generators.field import Field
+
+POPULATION = 20_000  # draws that the fit goes on with
+STEP = 1.4  # of all cliques of a column together
+SETTLED = 0.6  # share of the sweeps after which steps shrink
+LARGEST = 8.0  # of a potential
+TINY = 1e-9
+
+
+def fit_field(cliques, targets, doubts, frequencies, places, sweeps, random, progress=iter):
+    """The field of greatest entropy whose draws have the frequencies that are wanted, nearly.
+
+    Persistent contrastive divergence [1]_: a population of records goes through Gibbs sweeps; after each, potentials
+    move by the relative difference of what is wanted of a cell and what the population has. It starts from the tree of
+    the pairs that say most about each other, of which potentials and draws are known in closed form [2]_.
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+    targets : sequence of Tensor, each of its clique's shape
+        Shares of the records in each cell.
+    doubts : sequence of float
+        Standard deviation of a share, by which its potential is held near 0.
+    frequencies : sequence of Tensor
+        Of the states of each column, the label last.
+    places : Places
+    sweeps : int
+    random : torch.Generator
+    progress : callable
+        Wraps the range of sweeps.
+
+    Returns
+    -------
+    Field
+
+    References
+    ----------
+    .. [1] Tieleman, "Training Restricted Boltzmann Machines using Approximations to the Likelihood Gradient",
+       ICML 2008.
+    .. [2] Chow, Liu, "Approximating Discrete Probability Distributions with Dependence Trees", 1968.
+    """
+    potentials, population = _tree(cliques, targets, frequencies, random)
+    field = Field(cliques, potentials, targets, [part.log() for part in frequencies], frequencies, population, places)
+    return settle(field, doubts, sweeps, random, progress)
+
+
+def settle(field, doubts, sweeps, random, progress=iter):
+    """The field after more steps of its potentials and its population; see :func:`fit_field`."""
+    codes, n = field.population.long(), field.population.shape[1]
+    columns = [j for j, height in enumerate(field.heights) if len(height) > 1]
+    n_of_column = sum(len(clique.columns) for clique in field.cliques) / max(1, len(columns))
+    for sweep in progress(range(sweeps)):
+        late = max(0.0, sweep - SETTLED * sweeps)
+        step = min(0.3, STEP / max(n_of_column, TINY)) / (1 + 0.3 * late)
+        codes = field.sweep(codes, random, columns)
+        for q, (clique, doubt) in enumerate(zip(field.cliques, doubts, strict=True)):
+            move = _move(clique.frequencies(codes), field.targets[q], field.potentials[q], doubt, n)
+            field.potentials[q] = (field.potentials[q] + step * move).clamp(-LARGEST, LARGEST)
+        for j in columns:
+            has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
+            field.heights[j] = field.heights[j] + step * ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log().clamp(
+                -1, 1
+            )
+    field.population = codes.to(field.population.dtype)
+    return field
+
+
+def _move(has, wanted, potential, doubt, n):
+    """By how much a potential should move: a step of Newton's method of one cell alone, held by doubt."""
+    move = (wanted - has - doubt**2 * potential / (has + 1e-3)) / (has + doubt + 1 / n)
+    if has.dim() > 2:  # what single columns and pairs say, their own cliques know better
+        for axis in range(has.dim()):
+            move = move - move.mean(axis, keepdim=True)
+    return move.clamp(-10, 10)
+
+
+def _tree(cliques, targets, frequencies, random):
+    """Potentials of the tree of the most telling pairs, 0 elsewhere, and records drawn from it."""
+    potentials = [torch.zeros_like(part) for part in targets]
+    pairs = [q for q, clique in enumerate(cliques) if len(clique.columns) == 2]
+    ratios = {q: _log_ratio(targets[q], cliques[q].independent(frequencies)) for q in pairs}
+    told = [-1e-6 - float((targets[q] * ratios[q]).sum().clamp_min(0)) for q in pairs]
+    first, second = ([cliques[q].columns[side] for q in pairs] for side in (0, 1))
+    p = len(frequencies)
+    tree = minimum_spanning_tree(coo_array((told, (first, second)), shape=(p, p)).tocsr()).tocoo()
+    edges = {frozenset((int(a), int(b))) for a, b in zip(tree.row, tree.col, strict=True)}
+    of_edge = {frozenset(cliques[q].columns): q for q in pairs if frozenset(cliques[q].columns) in edges}
+    for q in of_edge.values():
+        potentials[q] = ratios[q]
+    return potentials, _ancestral(cliques, targets, frequencies, of_edge, random)
+
+
+def _log_ratio(wanted, expected):
+    return (wanted.clamp_min(TINY) / expected.clamp_min(TINY)).log().clamp(-LARGEST, LARGEST)
+
+
+def _ancestral(cliques, targets, frequencies, of_edge, random):
+    codes = torch.stack([_draw(row.expand(POPULATION, -1), random) for row in frequencies])
+    waiting, done = list(range(len(frequencies))), set()
+    while waiting:
+        column = waiting.pop(0)
+        if column in done:
+            continue
+        front = [column]
+        while front:
+            known = front.pop()
+            done.add(known)
+            for edge, q in of_edge.items():
+                if known not in edge or edge <= done:
+                    continue
+                (other,) = edge - {known}
+                clique = cliques[q]
+                chances = clique.rows(targets[q], other)[clique.others(codes, other)]
+                groups = clique.groups_of(other)
+                of_group = torch.zeros(int(groups.max()) + 1).index_add_(0, groups, frequencies[other])
+                codes[other] = _draw(
+                    chances[:, groups] * (frequencies[other] / of_group.clamp_min(TINY)[groups]), random
+                )
+                front.append(other)
+    return codes
+
+
+def _draw(chances, random):
+    ends = chances.cumsum(1)
+    return (ends <= torch.rand(len(ends), 1, generator=random) * ends[:, -1:]).sum(1).clamp_max(chances.shape[1] - 1)

@@ -1,0 +1,16 @@
+"""The mechanism "marginals", for tables: a mixture where there are labels, else a field."""
+
+from sinkgen.data.facts import Facts
+from sinkgen.training.stage import Schedule, Stage, Trained
+from sinkgen.training.tables.field import FieldSettings, plan_field, train_field
+from sinkgen.training.tables.tabular import plan_mixture, train_mixture
+
+
+def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
+    """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
+    return plan_field(facts.form) if facts.y_dtype is None else plan_mixture(mu, facts)
+
+
+def train_marginals(stage: Stage) -> Trained:
+    """From encoded records, cells (m, n_columns) with classes, to what draws them."""
+    return train_field(stage) if isinstance(stage.settings, FieldSettings) else train_mixture(stage)

@@ -1,0 +1,77 @@
+"""The private stage for tables without labels: columns, the pairs that depend on each other, and a field that has both.
+
+Read :func:`train_field` first. Every column may be the one to be predicted: a field of greatest entropy says how any of
+them depends on the others, as far as the noise lets it.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sinkgen.generators.places import Places
+from sinkgen.records import Records
+from sinkgen.training.stage import Schedule, Stage, Trained
+from sinkgen.training.tables.ascent import fit_field
+from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.structure import Asked, averaged, frequencies_of, learn_columns, learn_pairs
+
+CELL_SHARE, COLUMN_SHARE, DISTANCE_SHARE = 0.05, 0.22, 0.05
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """Public settings.
+
+    Attributes
+    ----------
+    shares : dict of str to float
+        Share of the budget (of mu squared) of each release.
+    sweeps : int
+        Sweeps of the population in the public fit.
+    hold : float
+        How strongly noise holds potentials near 0.
+    """
+
+    shares: dict
+    sweeps: int = 40
+    hold: float = 0.1
+
+
+def plan_field(form: Any) -> Schedule:
+    """Settings and releases, from public facts alone: how many columns, and whether states may be of several cells."""
+    cells = {"cells": CELL_SHARE} if form.fine else {}
+    if form.n_encoded == 1:
+        shares = cells | {"columns": 1 - sum(cells.values())}
+    else:
+        left = 1 - sum(cells.values()) - COLUMN_SHARE - DISTANCE_SHARE
+        shares = cells | {"columns": COLUMN_SHARE, "distances": DISTANCE_SHARE, "pairs": left}
+    return Schedule(FieldSettings(shares), shares, {})
+
+
+def train_field(stage: Stage) -> Trained:
+    """From encoded records, cells (m, n_columns) with classes, to a field."""
+    form, mechanism, settings, random = stage.form, stage.mechanism, stage.settings, stage.random
+    total, n_classes = float(stage.counts.clamp_min(1.0).sum()), len(stage.counts)
+    cell_shares = form.cell_shares
+    if "cells" in settings.shares:
+        cell_shares = learn_cells(stage.source, form, n_classes, mechanism)
+    places = Places(form.widths, form.cell_states, cell_shares.expand(n_classes, -1))
+    source = stage.source.map(partial(_as_states, form))
+    widths, ordered = [*form.widths, n_classes], [*form.ordered, 0]
+    optional = [*(column.optional for column in form.columns), [False] * n_classes]
+    columns = learn_columns(source, widths, mechanism)
+    frequencies = frequencies_of(columns, ordered, optional)
+    asked = Asked([], [], [])
+    if "pairs" in settings.shares:
+        asked = learn_pairs(source, frequencies, ordered, total, columns.noise, [1.0] * len(widths), mechanism)
+        if not asked.cliques:  # what pairs would have had goes to the columns
+            columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
+            frequencies = frequencies_of(columns, ordered, optional)
+    doubts = [settings.hold * noise for noise in asked.noises]
+    sweeps, progress = settings.sweeps if asked.cliques else 0, stage.progress("public fits")
+    made = fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, random, progress)
+    return Trained(made, made.class_weights)
+
+
+def _as_states(form, records):
+    return Records(form.states(records.values), records.labels)

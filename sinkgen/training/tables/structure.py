@@ -1,0 +1,246 @@
+"""What of a table is asked: its columns, then the pairs that depend on each other, as finely as they can pay for."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
+from sinkgen.generators.cliques import Clique, even_groups
+from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
+
+COARSE = 8  # groups of a column in which dependence is looked for
+NOISE_PER_CELL = math.sqrt(2 / math.pi)  # mean absolute value of a normal number
+PAY = 2.0  # by how much a pair's distance from independence has to exceed what noise adds to it
+STANDS_OUT, STATES_STAND_OUT = 2.0, 3.0  # standard deviations
+LEAST_FREQUENCY = 1e-6
+LEAST_CELLS = 4  # of a pair that is asked
+RAKINGS = 10
+TINY = 1e-9
+
+
+class Asked(NamedTuple):
+    """Cliques, shares of the records in their cells, and the standard deviation of the noise of each."""
+
+    cliques: list
+    targets: list
+    noises: list
+
+
+class Columns(NamedTuple):
+    """Noisy counts of the states of every column, the label last, and the standard deviation of their noise."""
+
+    counts: list
+    noise: float
+
+
+def learn_columns(source, widths, mechanism, what="columns"):
+    """Release how many records have each state of every column; on the row ``what``.
+
+    Parameters
+    ----------
+    source : RecordSource
+        States (m, n_columns) with classes.
+    widths : sequence of int
+        Number of states of each column, the label last.
+    mechanism : GaussianMechanism
+    what : str
+
+    Returns
+    -------
+    Columns
+    """
+    cliques = [Clique((j,), (torch.arange(width),)) for j, width in enumerate(widths)]
+    query = CliqueQuery(cliques, [1.0] * len(cliques))
+    counts = mechanism.release(what, query, source)
+    return Columns(counts, mechanism.noise_multiplier(what) / query.scales[0])
+
+
+def averaged(first, second):
+    """Two releases of the same columns as one, each by the inverse of its variance."""
+    share = second.noise**2 / max(first.noise**2 + second.noise**2, TINY**2)
+    counts = [share * a + (1 - share) * b for a, b in zip(first.counts, second.counts, strict=True)]
+    return Columns(counts, first.noise * share**0.5)
+
+
+def frequencies_of(columns, ordered, optional):
+    """Frequencies of the states of each column: smooth where states have an order, and on the simplex.
+
+    Parameters
+    ----------
+    columns : Columns
+    ordered : sequence of int
+        How many of each column's first states have an order.
+    optional : sequence of sequence of bool
+        Which states are for missing or other cells: those that do not stand out are never drawn.
+    """
+    parts = zip(columns.counts, ordered, optional, strict=True)
+    return [_frequencies(counts, n, torch.tensor(absent), columns.noise) for counts, n, absent in parts]
+
+
+def _frequencies(counts, n_ordered, optional, noise):
+    total = counts.sum().clamp_min(TINY)
+    shares = torch.where(optional & (counts < STATES_STAND_OUT * noise), 0.0, counts) / total
+    if n_ordered > 2:
+        shares = torch.cat([smooth_frequencies(shares[:n_ordered], noise / float(total)), shares[n_ordered:]])
+    found = project_simplex(shares) if total > TINY else torch.ones_like(shares)
+    # Whatever is declared can be drawn where it is asked for.
+    found = torch.where(optional & (shares == 0), 0.0, found.clamp_min(LEAST_FREQUENCY))
+    return (found / found.sum()).float()
+
+
+def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mechanism):
+    """Release how far each pair of columns is from independent, then the counts of those that are far.
+
+    Parameters
+    ----------
+    source : RecordSource
+        States (m, n_columns) with classes.
+    frequencies : list of Tensor
+        Of the states of each column, the label last.
+    ordered : sequence of int
+        How many of each column's first states have an order.
+    total : float
+        Number of records.
+    column_noise : float
+        Standard deviation of the noise of a state's count.
+    weights : sequence of float
+        Of each column; a pair's is the product of both.
+    mechanism : GaussianMechanism
+        Charged with "distances" and "pairs".
+
+    Returns
+    -------
+    Asked
+    """
+    several = [j for j, part in enumerate(frequencies) if len(part) > 1]
+    pairs = list(itertools.combinations(several, 2))
+    if not pairs:
+        return Asked([], [], [])
+    coarse = [_clique(pair, [COARSE] * 2, frequencies, ordered) for pair in pairs]
+    expected = [total * clique.independent(frequencies) for clique in coarse]
+    query = DistanceQuery(coarse, expected)
+    distances = mechanism.release("distances", query, source)
+    by_chance = [_by_chance(clique, part, column_noise) for clique, part in zip(coarse, expected, strict=True)]
+    excess = distances - torch.stack(by_chance)
+    doubt = mechanism.noise_multiplier("distances") * query.sensitivity
+    noise = mechanism.noise_multiplier("pairs")
+    weight = torch.tensor([weights[a] * weights[b] for a, b in pairs], dtype=torch.float64)
+    chosen = choose(excess, doubt, noise, weight)
+    if not chosen:
+        return Asked([], [], [])
+    cliques, own = _affordable(pairs, chosen, excess, noise, weight, frequencies, ordered)
+    counts = CliqueQuery(cliques, own)
+    noises = [noise / scale / total for scale in counts.scales]
+    parts = zip(mechanism.release("pairs", counts, source), cliques, noises, strict=True)
+    return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
+
+
+def _by_chance(clique, expected, column_noise):
+    """Mean distance of a pair of independent columns: chance of records, and noise of what is expected of them."""
+    expected = expected.double().clamp_min(0)
+    variance = expected.clone()
+    for axis, of in enumerate(clique.groups):
+        share = expected / expected.sum(1 - axis, keepdim=True).clamp_min(TINY)
+        variance += share.square() * (column_noise**2 * torch.bincount(of)).unsqueeze(1 - axis)
+    return NOISE_PER_CELL * variance.sqrt().sum()
+
+
+def choose(excess, doubt, noise, weights):
+    """Places of the pairs to be asked, farthest first: as many as are worth the noise that so many have.
+
+    Parameters
+    ----------
+    excess : Tensor of shape (n_pairs,)
+        Distance of each beyond chance, in records.
+    doubt : float
+        Standard deviation of its noise.
+    noise : float
+        Noise multiplier of the release of those that are chosen.
+    weights : Tensor of shape (n_pairs,)
+        Of each in that release.
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> choose(torch.tensor([5.0, 900.0, 300.0]), 10.0, 10.0, torch.ones(3))
+    [1, 2]
+    """
+    order = excess.argsort(descending=True)
+    noises = noise * weights[order].square().cumsum(0).sqrt() / weights[order]
+    least = (LEAST_CELLS * PAY * NOISE_PER_CELL * noises).clamp_min(STANDS_OUT * doubt)
+    worth = torch.nonzero(excess[order] >= least).flatten()
+    return order[: int(worth[-1]) + 1].tolist() if len(worth) else []
+
+
+def _affordable(pairs, chosen, excess, noise, weights, frequencies, ordered):
+    """Cliques of the chosen pairs, each of as many cells as its distance pays for, and their weights."""
+    own = weights[chosen]
+    cells = excess[chosen] / (PAY * NOISE_PER_CELL * max(noise, TINY) * own.norm() / own)
+    widths = [
+        affordable([len(frequencies[j]) for j in pairs[i]], n) for i, n in zip(chosen, cells.tolist(), strict=True)
+    ]
+    return [_clique(pairs[i], n, frequencies, ordered) for i, n in zip(chosen, widths, strict=True)], own.tolist()
+
+
+def affordable(widths, n_cells):
+    """Numbers of groups of columns: at most ``n_cells`` cells together, but at least two groups each.
+
+    Examples
+    --------
+    >>> affordable([24, 2], 20), affordable([24, 9], 1000)
+    ([10, 2], [24, 9])
+    """
+    widths = list(widths)
+    while math.prod(widths) > n_cells and max(widths) > 2:
+        widest = widths.index(max(widths))
+        widths[widest] = max(2, min(widths[widest] - 1, int(0.9 * widths[widest])))
+    return widths
+
+
+def _clique(columns, n_groups, frequencies, ordered):
+    parts = zip(columns, n_groups, strict=True)
+    return Clique(tuple(columns), tuple(even_groups(frequencies[j], n, ordered[j]) for j, n in parts))
+
+
+def denoised(shares, clique, frequencies, noise):
+    """Shares of a pair's cells between noisy ones and independent ones; post-processing.
+
+    What both columns have alone is known better: it is taken out, and is kept by raking. The rest is shrunk by the
+    share of noise in it (James, Stein), and projected onto the simplex, on which a table with many empty cells loses
+    most of its noise.
+
+    Parameters
+    ----------
+    shares : Tensor, of the clique's shape
+    clique : Clique
+    frequencies : list of Tensor
+    noise : float
+        Standard deviation of the noise of a share.
+
+    Returns
+    -------
+    Tensor, of the clique's shape
+
+    Examples
+    --------
+    >>> pair = Clique((0, 1), (torch.arange(2), torch.arange(2)))
+    >>> denoised(torch.tensor([[0.52, -0.01], [0.01, 0.48]]), pair, [torch.full((2,), 0.5)] * 2, 0.01).round(decimals=2)
+    tensor([[0.5000, 0.0000],
+            [0.0000, 0.5000]])
+    """
+    expected = clique.independent(frequencies)
+    difference = shares - expected
+    for axis in range(2):
+        difference = difference - difference.mean(axis, keepdim=True)
+    freedom = math.prod(n - 1 for n in clique.shape)
+    gain = (1 - freedom * noise**2 / difference.square().sum().clamp_min(1e-30)).clamp(0, 1)
+    found = project_simplex((expected + gain * difference).flatten()).view_as(expected) + LEAST_FREQUENCY / 10
+    for _ in range(RAKINGS):
+        for axis in range(2):
+            found = found * (expected.sum(axis) / found.sum(axis).clamp_min(TINY**2)).unsqueeze(axis)
+    return found

@@ -1,0 +1,219 @@
+"""Tables without labels: queries by search, what is asked, the public fit, and draws."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinkgen import Column, DPSinkhornGenerator
+from sinkgen.accounting import GaussianRelease
+from sinkgen.generators.cliques import Clique, even_groups
+from sinkgen.generators.field import Field
+from sinkgen.generators.places import Places
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
+from sinkgen.records import ArraySource, Records
+from sinkgen.training.tables.ascent import fit_field
+from sinkgen.training.tables.structure import (
+    Columns,
+    affordable,
+    averaged,
+    choose,
+    denoised,
+    frequencies_of,
+    learn_pairs,
+)
+
+WIDTHS = (3, 2, 4, 2)  # the last is the label
+RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS))
+DATA = st.lists(RECORD, max_size=6)
+CLIQUES = [
+    Clique((0, 1), (torch.tensor([0, 1, 1]), torch.arange(2))),
+    Clique((0, 2, 3), (torch.arange(3), torch.tensor([0, 0, 1, 1]), torch.arange(2))),
+    Clique((2,), (torch.arange(4),)),
+]
+
+
+def records(rows):
+    cells = torch.tensor(rows, dtype=torch.int16).view(len(rows), len(WIDTHS))
+    return Records(cells[:, :-1], cells[:, -1].long())
+
+
+QUERIES = {
+    "cliques": CliqueQuery(CLIQUES, [1.0, 3.0, 0.5]),
+    "distances": DistanceQuery(CLIQUES, [torch.full(clique.shape, 1.5) for clique in CLIQUES]),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+@settings(max_examples=60, deadline=None)
+@given(data=DATA, extra=RECORD)
+def test_one_record_moves_a_query_by_its_sensitivity_at_most(name, data, extra):
+    query = QUERIES[name]
+    with_it, without = (query.evaluate([records(rows)]) for rows in ([*data, extra], data))
+    assert len(with_it) == query.size
+    assert (with_it - without).norm() <= query.sensitivity * (1 + 1e-9)
+
+
+def test_sensitivities_are_reached():
+    whole = [records([(0, 1, 3, 1)])]
+    assert QUERIES["cliques"].evaluate(whole).norm() == pytest.approx(1, abs=1e-5)
+    far = DistanceQuery(CLIQUES, [torch.zeros(clique.shape) for clique in CLIQUES])
+    assert (far.evaluate(whole) - far.evaluate([])).norm() == pytest.approx(math.sqrt(3), abs=1e-4)
+
+
+def test_counts_and_distances_are_those_of_the_records():
+    chunks = [records([(0, 1, 3, 1), (2, 0, 0, 0)]), records([(2, 1, -1, 1)])]
+    pairs, triples, single = QUERIES["cliques"].read(QUERIES["cliques"].evaluate(chunks))
+    assert pairs.round().tolist() == [[0, 1], [1, 1]]
+    assert triples.round()[0, 1, 1] == triples.round()[2, 0, 0] == 1
+    assert triples.round().sum() == single.round().sum() == 2  # what has no state counts nowhere
+    source = ArraySource(chunks[0].values, chunks[0].labels)
+    distances = DistanceQuery(CLIQUES[:1], [torch.ones(2, 2)]).over(source, None)
+    assert distances.tolist() == pytest.approx([2.0], abs=1e-4)
+
+
+# --- Groups and choices ----------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(2, 9), st.data())
+def test_groups_are_few_and_have_no_gaps(frequencies, n, data):
+    n_ordered = data.draw(st.integers(0, len(frequencies)))
+    groups = even_groups(torch.tensor(frequencies), n, n_ordered)
+    assert torch.unique(groups).tolist() == list(range(int(groups.max()) + 1))
+    assert groups.max() < max(n, 2)
+    assert (groups[:n_ordered].diff() >= 0).all() or len(frequencies) <= n or not n_ordered
+
+
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=3), st.floats(0, 2000))
+def test_a_pair_has_as_many_cells_as_it_pays_for(widths, n_cells):
+    found = affordable(widths, n_cells)
+    assert all(min(2, had) <= has <= had for has, had in zip(found, widths, strict=True))
+    assert math.prod(found) <= max(n_cells, 2 ** len(widths)) or max(found) <= 2
+
+
+def test_what_is_within_the_noise_is_not_asked():
+    ones = torch.ones(3, dtype=torch.float64)
+    assert choose(torch.tensor([5.0, 3.0, -2.0]), 10.0, 0.1, ones) == []
+    assert choose(torch.tensor([50.0, 30.0, -2.0]), 10.0, 0.1, ones) == [0, 1]
+    assert choose(torch.tensor([50.0, 30.0, -2.0]), 10.0, 1000.0, ones) == []
+
+
+def test_a_denoised_pair_keeps_the_columns_and_drops_noise():
+    frequencies = [torch.tensor([0.5, 0.3, 0.2, 0.0]), torch.tensor([0.6, 0.4])]
+    pair = Clique((0, 1), (torch.arange(4), torch.arange(2)))
+    noise = 0.01 * torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
+    independent = pair.independent(frequencies)
+    found = denoised(independent + noise, pair, frequencies, 0.02)
+    assert (found - independent).abs().max() < 1e-5
+    alike = torch.tensor([[0.5, 0.0], [0.1, 0.2], [0.0, 0.2], [0.0, 0.0]])
+    found = denoised(alike + noise, pair, frequencies, 0.01)
+    assert found.sum(1).tolist() == pytest.approx([0.5, 0.3, 0.2, 0.0], abs=1e-3)
+    assert (found - alike).abs().max() < 0.02
+
+
+def test_frequencies_are_of_the_noises_size_and_absent_states_are_never_drawn():
+    first = Columns([torch.tensor([600.0, 390.0, 20.0])], 10.0)
+    second = Columns([torch.tensor([620.0, 380.0, -10.0])], 20.0)
+    both = averaged(first, second)
+    assert both.noise == pytest.approx(10 * 20 / math.hypot(10, 20))
+    assert both.counts[0][0] == pytest.approx(0.8 * 600 + 0.2 * 620)
+    (frequencies,) = frequencies_of(both, [0], [[False, False, True]])
+    assert frequencies[2] == 0
+    assert frequencies.sum() == pytest.approx(1)
+    (frequencies,) = frequencies_of(both, [0], [[False] * 3])
+    assert 0 < frequencies[2] < 0.03
+
+
+def test_pairs_are_asked_where_columns_depend_on_each_other():
+    random = np.random.default_rng(0)
+    a, c = random.integers(4, size=(2, 5000))
+    b = np.where(random.random(5000) < 0.8, a % 2, 1 - a % 2)
+    source = ArraySource(torch.from_numpy(np.stack([a, b, c], 1)), torch.zeros(5000, dtype=torch.long))
+    frequencies = [torch.full((width,), 1 / width) for width in (4, 2, 4, 1)]
+    rows = [GaussianRelease("distances", 10.0), GaussianRelease("pairs", 3.0)]
+    asked = learn_pairs(source, frequencies, [0] * 4, 5000.0, 5.0, [1.0] * 4, GaussianMechanism(rows, noise_seed=0))
+    assert asked.cliques[0].columns == (0, 1)
+    assert (1, 2) not in [clique.columns for clique in asked.cliques]
+    assert asked.targets[0].sum(0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
+    assert asked.targets[0][0, 0] == pytest.approx(0.2, abs=0.01)
+
+
+# --- The field -------------------------------------------------------------------------------------------------------
+
+
+def loop(copied=0.9):
+    """Three binary columns, each pair of which is alike: a loop, so that no tree has it."""
+    pairs = [Clique(of, (torch.arange(2), torch.arange(2))) for of in ((0, 1), (1, 2), (0, 2))]
+    table = torch.tensor([[copied, 1 - copied], [1 - copied, copied]]) / 2
+    return pairs, [table] * 3, [torch.full((2,), 0.5)] * 3 + [torch.ones(1)]
+
+
+def test_draws_have_the_frequencies_that_are_wanted():
+    pairs, targets, frequencies = loop(0.8)
+    random = torch.Generator().manual_seed(0)
+    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 40, random)
+    codes = field.draw(torch.zeros(4000, dtype=torch.long), random).floor().long().T
+    for pair, target in zip(pairs, targets, strict=True):
+        assert (pair.frequencies(codes) - target).abs().max() < 0.01
+    assert torch.equal(field.draw(torch.zeros(0, dtype=torch.long), random), torch.zeros(0, 3, dtype=torch.float64))
+
+
+def test_many_records_are_drawn_in_parts(monkeypatch):
+    pairs, targets, frequencies = loop()
+    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 30, torch.Generator().manual_seed(0))
+    monkeypatch.setattr("sinkgen.generators.field.MOST_BALANCED", 1500)
+    codes = field.draw(torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(1)).floor().long().T
+    assert codes.shape == (3, 4000)
+    assert (pairs[0].frequencies(codes) - targets[0]).abs().max() < 0.04
+
+
+def test_conditions_hold_and_move_what_depends_on_them():
+    pairs, targets, frequencies = loop()
+    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 30, torch.Generator().manual_seed(0))
+    first = field.condition([np.array([[0.0, 0.0], [0.25, 0.5]]), None, None])
+    places = first.draw(torch.zeros(500, dtype=torch.long), torch.Generator().manual_seed(1))
+    assert places[:, 0].min() >= 1.25
+    assert places[:, 0].max() <= 1.5
+    assert (places[:, 1] >= 1).double().mean() == pytest.approx(0.9, abs=0.05)
+    with pytest.raises(ValueError, match="no record can meet the conditions"):
+        field.condition([np.zeros((2, 2)), None, None])
+
+
+def test_a_field_is_made_again_of_its_tensors():
+    pairs, targets, frequencies = loop()
+    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 3, torch.Generator().manual_seed(0))
+    again, labels = Field.from_tensors(field.tensors()), torch.zeros(50, dtype=torch.long)
+    drawn = (made.draw(labels, torch.Generator().manual_seed(1)) for made in (field, again))
+    assert torch.equal(*drawn)
+
+
+# --- End to end ------------------------------------------------------------------------------------------------------
+
+
+def test_a_functional_dependency_is_kept():
+    random = np.random.default_rng(0)
+    number = random.integers(6, size=3000)
+    code, other = np.array(list("uvwxyz"))[number], random.integers(4, size=3000)
+    frame = pd.DataFrame({"code": code, "number": number, "other": other})
+    schema = {"code": list("uvwxyz"), "number": list(range(6)), "other": list(range(4))}
+    drawn = DPSinkhornGenerator(2, schema=schema, random_state=0).fit(frame).sample(2000, random_state=0)
+    kept = drawn["code"].map(dict(zip("uvwxyz", range(6), strict=True))) == drawn["number"]
+    assert kept.mean() > 0.95
+
+
+def test_the_relation_of_numbers_does_not_vanish_where_records_are_few():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(3000, 6))
+    x[:, 1] = 0.8 * x[:, 0] + 0.6 * x[:, 1]
+    frame = pd.DataFrame(x, columns=list("abcdef"))
+    schema = dict.fromkeys("abcdef", Column(edges=np.linspace(-4, 4, 25).tolist()))
+    slopes = []
+    for seed in range(3):
+        drawn = DPSinkhornGenerator(1, schema=schema, random_state=seed).fit(frame).sample(3000, random_state=0)
+        slopes.append(np.polyfit(drawn["a"], drawn["b"], 1)[0])
+    assert 0.45 < np.mean(slopes) < 0.9
