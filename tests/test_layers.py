@@ -16,8 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms (folders) and the modules beside them, from the bottom: a room imports from those below and from itself.
 LEVELS = [
     {"_types", "_version", "_validation", "_durable", "_groups", "exceptions", "progress"},
-    {"accounting", "denoise", "ot", "records", "report"},
-    {"images", "privacy"},
+    {"accounting", "denoise", "ot", "records"},
+    {"images", "privacy", "report"},
     {"data"},
     {"generators", "sources"},
     {"parameters", "storage", "training"},
