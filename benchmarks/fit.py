@@ -58,7 +58,13 @@ def measure_step(n_records, d, n_points, n_classes, repeats):
     scale = float(resolve_cost("sqeuclidean").matrix(points, records[:500]).mean())
     clip = 0.5 * math.sqrt(scale)
     query = TransportQuery(
-        points, classes, torch.zeros(n_points), 0.02 * scale, clip, 0.2 * clip, resolve_cost("sqeuclidean")
+        points,
+        classes,
+        torch.zeros(n_points),
+        0.02 * scale,
+        resolve_cost("sqeuclidean"),
+        clip=clip,
+        mass_clip=0.2 * clip,
     )
     chunks = list(ArraySource(records, labels).map(sort_by_class).chunks())
     blocks = [

@@ -176,7 +176,7 @@ def query_of(points, columns):
     """A step of the semidual mechanism."""
     x = torch.rand(points, columns, generator=torch.Generator().manual_seed(0))
     classes, potentials = torch.zeros(points, dtype=torch.long), torch.zeros(points)
-    return TransportQuery(x, classes, potentials, 0.1, 0.5, 0.1, resolve_cost("sqeuclidean"))
+    return TransportQuery(x, classes, potentials, 0.1, resolve_cost("sqeuclidean"), clip=0.5, mass_clip=0.1)
 
 
 def as_tensors(records):

@@ -131,6 +131,7 @@ def fit(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder to write the model to.")],
+    *,
     epsilon: Annotated[
         float, typer.Option("--epsilon", help="Privacy budget; the smaller the safer. inf: no privacy at all.")
     ],
@@ -221,6 +222,7 @@ def _shape(text):
 def sample(
     model: ModelArgument,
     n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many records.")] = 100,
+    *,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -270,6 +272,7 @@ def sample(
 def report(
     model: ModelArgument,
     real: Annotated[Path, typer.Option("--real", metavar="DATA", help="The records that the model was fitted to.")],
+    *,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The page.")],
     test: Annotated[
         Path | None, typer.Option("--test", metavar="DATA", help="Real records that it was not fitted to.")

@@ -419,8 +419,9 @@ class _StreamedValue(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_value):
         x, y, *solution = ctx.saved_tensors
+        weights, potentials = solution[:2], solution[2:]
         cloud = streamed.PointCloud(x, y, ctx.problem.cost, ctx.rows)
-        gradients = streamed.gradients(cloud, ctx.problem.reg, *solution, *ctx.needs_input_grad[:2])
+        gradients = streamed.gradients(cloud, ctx.problem.reg, weights, potentials, *ctx.needs_input_grad[:2])
         return *(None if part is None else grad_value * part for part in gradients), None, None, None, None
 
 

@@ -45,7 +45,7 @@ def _solve_one(C, a, b, reg, tol, max_iter):
     f = _transform(C[:, columns], reg, b_used, g_used)
     g = _transform(C[rows].t(), reg, a_used, f[rows])
     g[columns] = g_used
-    return _result(C, reg, a, b, f, g, log["niter"] + 1, error, status)
+    return _result(C, reg, (a, b), (f, g), n_iter=log["niter"] + 1, error=error, status=status)
 
 
 def _transform(C, reg, weights, potential):
@@ -53,11 +53,12 @@ def _transform(C, reg, weights, potential):
     return -reg * torch.logsumexp((potential - C) / reg + weights.log(), 1)
 
 
-def _result(C, reg, a, b, f, g, n_iter, error, status):
+def _result(C, reg, weights, potentials, **found):
+    (a, b), (f, g) = weights, potentials
     kernel = ((f.unsqueeze(-1) + g.unsqueeze(-2) - C) / reg).exp_()
     kernel[(a == 0).unsqueeze(-1) & (b == 0)] = 0.0  # between weightless points nothing bounds it
     value = (a * f).sum() + (b * g).sum()
-    return SinkhornResult(f, g, value, n_iter, error, status, kernel, a, b)
+    return SinkhornResult(f, g, value, **found, kernel=kernel, left=a, right=b)
 
 
 def _stack(results):

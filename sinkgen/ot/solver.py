@@ -110,7 +110,7 @@ class _Scalings:
     problems take as long as the number of calls: each here is needed.
     """
 
-    def __init__(self, C, a, b, f, g, padded, kernel=None):
+    def __init__(self, C, a, b, f, g, *, padded, kernel=None):
         self.C, self.f, self.g, self.padded = C, f, g, padded
         self.a, self.b = (a.clamp_min(NO_WEIGHT), b.clamp_min(NO_WEIGHT)) if padded else (a, b)
         self.kernel = torch.empty_like(C) if kernel is None else kernel

@@ -82,8 +82,9 @@ def solve_symmetric(cloud, reg, a, tol, max_iter):
     return sweeps.result(*average_down(sweeps, a.dtype, cloud.mean_cost(), reg, tol, max_iter))
 
 
-def gradients(cloud, reg, a, b, f, g, wants_x, wants_y):
+def gradients(cloud, reg, weights, potentials, wants_x, wants_y):
     """Return sum_j P_ij grad_x c(x_i, y_j), (n, k), and sum_i P_ij grad_y c(x_i, y_j), (m, k); None if not wanted."""
+    (a, b), (f, g) = weights, potentials
     parts_x, grad_y = [], torch.zeros_like(cloud.y) if wants_y else None
     for rows, C in cloud.blocks():
         plan = gibbs_kernel(C, f[rows], g, reg, out=C).mul_(a[rows].unsqueeze(1)).mul_(b)

@@ -42,7 +42,9 @@ def transport(cost, reg, spread=1.0):
     random = torch.Generator().manual_seed(0)
     points = spread * torch.randn(5, D, generator=random)
     potentials = torch.randn(5, generator=random)
-    return TransportQuery(points, torch.tensor([0, 0, 0, 1, 1]), potentials, reg, 0.7, 0.2, resolve_cost(cost))
+    return TransportQuery(
+        points, torch.tensor([0, 0, 0, 1, 1]), potentials, reg, resolve_cost(cost), clip=0.7, mass_clip=0.2
+    )
 
 
 def cross_gradient(cost):
@@ -152,7 +154,9 @@ def test_records_of_no_class_contribute_nothing(name):
 
 def test_transport_is_mass_and_barycentric_displacement():
     query = transport("sqeuclidean", 0.5)
-    query = TransportQuery(query.points, torch.zeros(5).long(), query.potentials, 0.5, 1e6, 1.0, query.cost)
+    query = TransportQuery(
+        query.points, torch.zeros(5).long(), query.potentials, 0.5, query.cost, clip=1e6, mass_clip=1.0
+    )
     y = torch.randn(7, D, generator=torch.Generator().manual_seed(2))
     mass, displacement = query.read(query.evaluate([Records(y, torch.zeros(7).long())]))
     plan = torch.softmax((query.potentials[:, None] - torch.cdist(query.points, y).square()) / 0.5, 0)

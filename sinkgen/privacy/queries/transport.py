@@ -50,8 +50,8 @@ class TransportQuery(SumQuery):
     potentials : Tensor of shape (n,)
     reg : float
         Entropic regularisation, in units of the cost.
-    clip, mass_clip : float
     cost : sinkgen.ot.costs.Cost
+    clip, mass_clip : float
 
     References
     ----------
@@ -62,7 +62,7 @@ class TransportQuery(SumQuery):
     # A block of records and its plan stay in the processor's cache from one product to the next.
     LEAST_RECORDS, MOST_RECORDS, BLOCK_ENTRIES = 128, 4096, 2**18
 
-    def __init__(self, points, point_classes, potentials, reg, clip, mass_clip, cost):
+    def __init__(self, points, point_classes, potentials, reg, cost, *, clip, mass_clip):
         self.points, self.potentials, self.reg, self.cost = points, potentials, reg, cost
         self.clip, self.mass_clip = clip, mass_clip
         self.size = len(points) * (1 + points.shape[1])

@@ -245,7 +245,7 @@ def move_points(stage, classes, view, scale):
     for step in stage.progress("private steps")(range(settings.steps)):
         reg = settings.reg_at(step) * scale.mean
         points = view.support.points()
-        query = TransportQuery(points, classes, potentials, reg, clip, mass_clip, view.cost)
+        query = TransportQuery(points, classes, potentials, reg, view.cost, clip=clip, mass_clip=mass_clip)
         released = mechanism.release("points", query, measured)
         now, averaging = released.mass.float().clamp_min(0), settings.is_averaging(step)
         # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
