@@ -85,7 +85,7 @@ def _check_field(field, form, n_classes):
     widths, n_cells, places = (*form.widths, n_classes), sum(form.cell_counts), field.places
     _require(tuple(places.widths.tolist()) == form.widths, "widths are not those of the columns")
     for j, width in enumerate(widths):
-        _check("heights", field.heights[j], (width,))
+        _check("heights", field.heights[j].exp(), (width,))  # minus infinity is a state that never occurs
         _check("frequencies", field.frequencies[j], (width,), low=0, high=1 + SUM)
         _require(abs(float(field.frequencies[j].sum()) - 1) < SUM, "frequencies do not sum to 1")
     for clique, potential, target in zip(field.cliques, field.potentials, field.targets, strict=True):
