@@ -2,11 +2,14 @@
 
 import copy
 import math
+import threading
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
 
-# Clipped norms are computed in floating point: staying this much below the bound keeps rounding on the safe side.
+# Norms are computed and clipped in single precision, and sums of chunks are rounded to a grid: staying this much below
+# the bound keeps both on the safe side.
 ROUNDING_MARGIN = 1 - 2.0**-18
 # Sums are of multiples of about this share of the sensitivity: in double precision they are then exact, in any order.
 GRID = 2.0**-36
@@ -39,17 +42,19 @@ class Query(Protocol):
 class SumQuery:
     """A query whose value is a sum over records, so that its sensitivity is the bound of one contribution.
 
-    The sum of each chunk is rounded to a multiple of a power of two, near ``2^-36`` of the sensitivity. So sums of
-    chunks do not depend on their order, or on who adds them up: they are exact in double precision as long as no
-    coordinate exceeds 131,072 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
-    they are; of other values the rounding stays within :data:`ROUNDING_MARGIN`.
+    A record more moves all that come behind it by one place, and so changes what every chunk holds: the sums of all
+    chunks are then rounded anew. So contributions are summed in double precision, or are whole counts, whose sums are
+    exact; and the sum of each chunk is rounded to a multiple of a power of two, near ``2^-36`` of the sensitivity. Sums
+    of chunks then do not depend on their order, or on who adds them up: they are exact in double precision as long as
+    no coordinate exceeds 131,072 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
+    they are; of other values all of that rounding together stays within :data:`ROUNDING_MARGIN`, see docs/proofs.md.
     """
 
     size: int
     sensitivity: float
 
     def contribution(self, records) -> torch.Tensor:
-        """Sum of the records' clipped contributions, (size,)."""
+        """Sum of the records' clipped contributions, (size,): whole counts, or summed in double precision."""
         raise NotImplementedError
 
     def evaluate(self, chunks):
@@ -63,7 +68,8 @@ class SumQuery:
     def _sum(self, records):
         """The contribution of a chunk; where it needs more memory than there is, that of its halves."""
         try:
-            return self._at(records.values.device).contribution(records).to("cpu", torch.float64)
+            with full_precision():
+                return self._at(records.values.device).contribution(records).to("cpu", torch.float64)
         except (MemoryError, RuntimeError) as error:
             if len(records) == 1 or not _is_out_of_memory(error):
                 raise
@@ -85,6 +91,47 @@ class SumQuery:
     def read(self, value):
         """The value as it is."""
         return value
+
+
+_pinning = threading.Lock()
+_pinned: list = []  # a list of precisions to go back to, for each context that is open
+
+
+@contextmanager
+def full_precision():
+    """Context in which products of single precision are not made of shorter numbers, whatever the user's script says.
+
+    Clips are computed from such products. The setting is the process's: the last of several threads to leave restores it.
+    """
+    with _pinning:
+        _pinned.append(_precisions() if not _pinned else None)
+        _set_precisions(["ieee", "ieee"] if _HAS_PLACES else "highest")
+    try:
+        yield
+    finally:
+        with _pinning:
+            former = _pinned[0]
+            _pinned.pop()
+            if not _pinned:
+                _set_precisions(former)
+
+
+_PLACES = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul) if hasattr(torch.backends.mkldnn, "matmul") else ()
+_HAS_PLACES = bool(_PLACES) and all(hasattr(place, "fp32_precision") for place in _PLACES)  # torch 2.9 and newer
+
+
+def _precisions():
+    if _HAS_PLACES:
+        return [place.fp32_precision for place in _PLACES]
+    return torch.get_float32_matmul_precision()
+
+
+def _set_precisions(wanted):
+    if not _HAS_PLACES:
+        torch.set_float32_matmul_precision(wanted)
+        return
+    for place, precision in zip(_PLACES, wanted, strict=True):
+        place.fp32_precision = precision
 
 
 def _on_grid(value, sensitivity):

@@ -34,7 +34,7 @@ class MagnitudeQuery(SumQuery):
         """Counts of one chunk."""
         with np.errstate(over="ignore"):  # of a wider dtype: infinite is as large as any
             rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), self.n_groups, -1)
-        ends = np.stack([rows.min(2), rows.max(2)], 2)[:, :, : self.n_ends]
+        ends = rows if self.n_ends == 1 else np.stack([rows.min(2), rows.max(2)], 2)
         bins = self._bin(ends).reshape(len(records), -1) + self.n_bins * np.arange(self.n_groups * self.n_ends)
         return torch.from_numpy(np.bincount(bins.ravel(), minlength=self.size))
 

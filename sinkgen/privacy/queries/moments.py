@@ -167,7 +167,7 @@ class MeanQuery(SumQuery):
 
     def contribution(self, records):
         """Clipped sum of one chunk."""
-        return clip_rows(records.values - self.centre, self.clip).sum(0)
+        return clip_rows(records.values - self.centre, self.clip).sum(0, dtype=torch.float64)
 
 
 class MomentQuery(SumQuery):
@@ -196,11 +196,11 @@ class MomentQuery(SumQuery):
     def contribution(self, records):
         """Clipped sums of one chunk."""
         rows = records.values if self.residual is None else self.residual(records)
-        rows = clip_rows(rows, self.clip)
+        rows = clip_rows(rows, self.clip).double()
         if self.n_classes == 1:
-            return self._pack(rows.T @ rows)
+            return self._pack(_upper_products(rows))
         parts = [rows[records.labels == c] for c in range(self.n_classes)]
-        return torch.cat([self._pack(part.T @ part) for part in parts])
+        return torch.cat([self._pack(_upper_products(part)) for part in parts])
 
     def _pack(self, matrix):
         i, j = torch.triu_indices(self.dim, self.dim)
@@ -214,3 +214,12 @@ class MomentQuery(SumQuery):
         out[:, i, j] = entries
         out[:, j, i] = entries
         return out
+
+
+def _upper_products(rows):
+    """The upper triangle of rows^T rows, in blocks of columns: what is below it is not needed, and mostly not made."""
+    dim, size = rows.shape[1], max(64, -(-rows.shape[1] // 8))
+    out = rows.new_zeros(dim, dim)
+    for start in range(0, dim, size):
+        torch.mm(rows[:, start : start + size].T, rows[:, start:], out=out[start : start + size, start:])
+    return out

@@ -208,11 +208,12 @@ class ServiceQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk."""
-        states, classes = torch.zeros_like(self.log_frequencies), torch.zeros_like(self.log_weights)
+        states = torch.zeros_like(self.log_frequencies, dtype=torch.float64)
+        classes = torch.zeros_like(self.log_weights, dtype=torch.float64)
         for c, rows in enumerate(_one_hot_by_class(records, self.widths, self.n_classes)):
             served = torch.softmax(rows @ self.log_frequencies.T + self.log_weights[:, c], 1)
-            states += served.T @ rows
-            classes[:, c] = served.sum(0)
+            states += served.T.double() @ rows.double()
+            classes[:, c] = served.sum(0, dtype=torch.float64)
         return ROUNDING_MARGIN * torch.cat([states.flatten(), classes.flatten()])
 
     def read(self, value):

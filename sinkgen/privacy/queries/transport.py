@@ -71,8 +71,8 @@ class TransportQuery(SumQuery):
 
     def contribution(self, records):
         """Clipped sums of one chunk: n masses, then n * d displacements."""
-        mass = self.points.new_zeros(len(self.points))
-        gradient = torch.zeros_like(self.points)
+        mass = self.points.new_zeros(len(self.points), dtype=torch.float64)
+        gradient = torch.zeros_like(self.points, dtype=torch.float64)
         for c, own in split_by_class(records):
             if c in self._slices:
                 rows = self._slices[c]
@@ -96,9 +96,9 @@ class TransportQuery(SumQuery):
         if not math.isfinite(float(norms.sum())):
             lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
             y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill_(lost[:, None], 0)
-        mass = plan.sum(0)
+        mass = plan.sum(0, dtype=torch.float64)
         plan *= clip_factors(norms, 2 * self.clip)[:, None]
-        return mass, self.cost.weighted_gradient(plan.t(), x, y)
+        return mass, self.cost.weighted_gradient(plan.t().double(), x.double(), y.double())
 
     def read(self, value):
         """The release, in :class:`Transported`."""
