@@ -101,7 +101,7 @@ _pinned: list = []  # a list of precisions to go back to, for each context that 
 def full_precision():
     """Context in which products of single precision are not made of shorter numbers, whatever the user's script says.
 
-    Clips are computed from such products. The setting is the process's: the last of several threads to leave restores it.
+    Clips are computed from such products. The setting is that of the process: the last of several threads restores it.
     """
     with _pinning:
         _pinned.append(_precisions() if not _pinned else None)
