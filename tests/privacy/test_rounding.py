@@ -27,7 +27,8 @@ def cells(random, period):
 def transport(random):
     points, potentials = torch.rand(6, 8, generator=random), 0.1 * torch.randn(6, generator=random)
     cost = resolve_cost("sqeuclidean")
-    return TransportQuery(points, torch.zeros(6, dtype=torch.long), potentials, 0.3, 0.5, 0.1, cost)
+    classes = torch.zeros(6, dtype=torch.long)
+    return TransportQuery(points, classes, potentials, reg=0.3, clip=0.5, mass_clip=0.1, cost=cost)
 
 
 def service(random):
