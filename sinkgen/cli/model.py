@@ -17,7 +17,7 @@ from sinkgen.data.table_columns import NumberColumn
 LAYOUT = "table.json"  # beside the model: where the target stood among the columns
 
 
-class Layout(NamedTuple):
+class SampleColumns(NamedTuple):
     """Where a table has its labels; public.
 
     Attributes
@@ -38,7 +38,7 @@ class Private(NamedTuple):
     y: np.ndarray | None
     schema: Any
     classes: tuple | None
-    layout: Layout | None
+    layout: SampleColumns | None
     observed: tuple = ()
 
 
@@ -98,7 +98,7 @@ def _private_table(path, schema, target, texts):
     labels = labels if labels is not None else declared[target].values
     X, y = tables.split_target(frame, target, labels)
     rest = {name: column for name, column in schema.items() if name != target}
-    return Private(X, y, Schema(rest), labels, Layout(target, list(frame.columns).index(target)), observed)
+    return Private(X, y, Schema(rest), labels, SampleColumns(target, list(frame.columns).index(target)), observed)
 
 
 def _observed(path, frame, schema):
@@ -149,7 +149,7 @@ class Model(NamedTuple):
     """A saved model, and the layout of its table if it is of one with a target."""
 
     estimator: DPSinkhornGenerator
-    layout: Layout | None
+    layout: SampleColumns | None
 
     @property
     def form(self):
@@ -185,7 +185,7 @@ def load(folder):
     estimator = DPSinkhornGenerator.load(folder)
     path = folder / LAYOUT
     try:
-        layout = Layout(**json.loads(path.read_text())) if path.exists() else None
+        layout = SampleColumns(**json.loads(path.read_text())) if path.exists() else None
     except (TypeError, ValueError):
         raise Refused(f"{path} is damaged") from None
     return Model(estimator, layout)

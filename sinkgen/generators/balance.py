@@ -9,7 +9,7 @@ MOST_BALANCED = 100_000  # records; of more, independent labels are as good
 PULL = 0.5  # logits by which a count that is off by one pulls labels back, a record at a time
 
 
-def balanced_states(frequencies, counts, widths, generator):
+def balanced_states(frequencies, counts, widths, random):
     """How many records of each component have each state: whole numbers, whose errors do not add up.
 
     Components come one after the other. Each gets the whole part of its expected counts, and one more in as many states
@@ -22,7 +22,7 @@ def balanced_states(frequencies, counts, widths, generator):
     counts : ndarray of shape (n_components,)
         Records of each component.
     widths : sequence of int
-    generator : torch.Generator
+    random : torch.Generator
 
     Returns
     -------
@@ -40,7 +40,7 @@ def balanced_states(frequencies, counts, widths, generator):
     whole = np.floor(expected + 1e-9)
     part = np.maximum(expected - whole, 0.0)
     missing = counts[:, None] - np.add.reduceat(whole, starts, axis=1)
-    offsets = torch.rand(missing.shape, generator=generator, dtype=torch.float64).numpy()
+    offsets = torch.rand(missing.shape, generator=random, dtype=torch.float64).numpy()
     behind, out = np.zeros(frequencies.shape[1]), whole.astype(np.int64)
     for k in np.flatnonzero(missing.any(1)):
         chance = _to_sums(part[k] * np.exp(np.clip(behind, -3, 3)), missing[k], starts, widths)
@@ -68,7 +68,7 @@ def _to_sums(values, sums, starts, widths):
         full |= more
 
 
-def draw_labels(logits, states, wanted, n_states, generator):
+def draw_labels(logits, states, wanted, n_states, random):
     """Labels of records, given the log-probabilities of the classes: just as many of each class as are wanted.
 
     Labels are not independent: those draws are likelier in which each state has each class as often as expected, as
@@ -84,7 +84,7 @@ def draw_labels(logits, states, wanted, n_states, generator):
     wanted : LongTensor of shape (n_classes,)
         Sum m.
     n_states : int
-    generator : torch.Generator
+    random : torch.Generator
 
     Returns
     -------
@@ -103,20 +103,20 @@ def draw_labels(logits, states, wanted, n_states, generator):
     """
     logits = _to_class_counts(logits.double(), wanted)
     if len(logits) > MOST_BALANCED:
-        labels = (logits - torch.empty_like(logits).exponential_(generator=generator).log_()).argmax(1)
+        labels = (logits - torch.empty_like(logits).exponential_(generator=random).log_()).argmax(1)
     else:
-        labels = torch.from_numpy(_balanced(logits, states.numpy(), n_states, generator))
-    return _exact(labels, logits, wanted, generator)
+        labels = torch.from_numpy(_balanced(logits, states.numpy(), n_states, random))
+    return _exact(labels, logits, wanted, random)
 
 
-def _balanced(logits, states, n_states, generator):
+def _balanced(logits, states, n_states, random):
     (n, n_classes), n_columns = logits.shape, states.shape[1]
     expected, log_probabilities = logits.exp().numpy(), logits.numpy()
-    blocks = np.array_split(torch.randperm(n, generator=generator).numpy(), min(n, BLOCKS))
+    blocks = np.array_split(torch.randperm(n, generator=random).numpy(), min(n, BLOCKS))
     pull = PULL / max(1, n // BLOCKS)  # records of a block do not see each other
     surplus, labels = np.zeros((n_states, n_classes)), np.full(n, -1)
     for sweep in range(SWEEPS):
-        gumbel = -torch.empty_like(logits).exponential_(generator=generator).log_().numpy()
+        gumbel = -torch.empty_like(logits).exponential_(generator=random).log_().numpy()
         for rows in blocks:
             own, excess = states[rows], -expected[rows]
             if sweep:
@@ -142,13 +142,13 @@ def _to_class_counts(logits, wanted):
     return out
 
 
-def _exact(labels, logits, wanted, generator):
+def _exact(labels, logits, wanted, random):
     """As many of each class as are wanted: a few records change, those to which both classes are likely."""
     missing = wanted - torch.bincount(labels, minlength=len(wanted))
     for c in torch.nonzero(missing < 0).flatten().tolist():
         for other in torch.nonzero(missing > 0).flatten().tolist():
             rows = torch.nonzero(labels == c).flatten()
-            gumbel = -torch.empty(len(rows), dtype=torch.float64).exponential_(generator=generator).log()
+            gumbel = -torch.empty(len(rows), dtype=torch.float64).exponential_(generator=random).log()
             ease = logits[rows, other] - logits[rows, c] + gumbel
             n = min(int(-missing[c]), int(missing[other]))
             labels[rows[ease.topk(n).indices]] = other

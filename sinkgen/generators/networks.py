@@ -39,15 +39,15 @@ class Network(nn.Module):
         """Where the weights lie."""
         return next(self.parameters()).device
 
-    def latents(self, n, generator):
+    def latents(self, n, random):
         """Normal latents (n, latent_dim), where the weights lie."""
-        return torch.randn(n, self.latent_dim, generator=generator).to(self.device)
+        return torch.randn(n, self.latent_dim, generator=random).to(self.device)
 
     @torch.no_grad()
-    def draw(self, labels, generator):
+    def draw(self, labels, random):
         """Encoded records (m, D) of the given classes (m,)."""
         self.eval()
-        parts = [self(self.latents(len(part), generator), part.to(self.device)).cpu() for part in labels.split(4096)]
+        parts = [self(self.latents(len(part), random), part.to(self.device)).cpu() for part in labels.split(4096)]
         self.train()
         return torch.cat(parts).clamp(0, 1)
 

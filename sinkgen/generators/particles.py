@@ -54,17 +54,17 @@ class PointMixture:
     waves: torch.Tensor = NO_TILT
     tilts: torch.Tensor = NO_TILT
 
-    def draw(self, labels, generator):
+    def draw(self, labels, random):
         """One draw for each label: Tensor of shape (len(labels), d)."""
         out = self.points.new_empty(len(labels), self.points.shape[1])
         slices = class_slices(self.classes)
         for c in torch.unique(labels).tolist():
             rows = torch.nonzero(labels == c).flatten()
-            chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=generator)
-            normal = torch.randn(len(rows), out.shape[1], generator=generator).to(out)
+            chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=random)
+            normal = torch.randn(len(rows), out.shape[1], generator=random).to(out)
             offsets = normal @ self.factors[c].T
             if self.radii.shape[1]:
-                lengths = draw_radii(self.radii[c].expand(len(rows), -1), generator).to(out)
+                lengths = draw_radii(self.radii[c].expand(len(rows), -1), random).to(out)
                 offsets *= (lengths / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
             out[rows] = self.points[slices[c]][chosen] + offsets
         return out
@@ -98,23 +98,23 @@ class Particles(nn.Module):
         tones = form.tones() if len(mixture.tones) else None
         return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
 
-    def draw(self, labels, generator):
+    def draw(self, labels, random):
         """Encoded records (m, D) of the given classes (m,)."""
         if not len(self.mixture.tilts):
-            return torch.cat([self._draw(part, generator) for part in labels.split(BLOCK)])
-        return torch.cat([self._draw_tilted(part, generator) for part in labels.split(BLOCK // POOL)])
+            return torch.cat([self._draw(part, random) for part in labels.split(BLOCK)])
+        return torch.cat([self._draw_tilted(part, random) for part in labels.split(BLOCK // POOL)])
 
-    def _draw_tilted(self, labels, generator):
-        pools = self._draw(labels.repeat_interleave(POOL), generator)
+    def _draw_tilted(self, labels, random):
+        pools = self._draw(labels.repeat_interleave(POOL), random)
         features = Features(self.mixture.waves)(self.space.project(pools)).unflatten(0, (len(labels), POOL))
         odds = torch.einsum("mkq,mq->mk", features, self.mixture.tilts[labels])
-        return pools.unflatten(0, (len(labels), POOL))[torch.arange(len(labels)), keep_one(odds, generator)]
+        return pools.unflatten(0, (len(labels), POOL))[torch.arange(len(labels)), keep_one(odds, random)]
 
-    def _draw(self, labels, generator):
-        records = self.space.lift(self.mixture.draw(labels, generator)).clamp(0, 1)
+    def _draw(self, labels, random):
+        records = self.space.lift(self.mixture.draw(labels, random)).clamp(0, 1)
         if self.warps is not None:
-            records = self.warps.draw(records, self.mixture.warp_factors[labels], generator)
+            records = self.warps.draw(records, self.mixture.warp_factors[labels], random)
         if self.texture is not None:
-            records = self.texture.draw(records, self.mixture.texture, self.space, generator)
+            records = self.texture.draw(records, self.mixture.texture, self.space, random)
         records = records.clamp(0, 1)
         return records if self.tones is None else self.tones.apply(records, self.mixture.tones).clamp(0, 1)

@@ -92,63 +92,63 @@ class ProductMixture(nn.Module):
         """Probability of each class, (n_classes,)."""
         return self.weights.sum(0)
 
-    def draw(self, labels, generator):
+    def draw(self, labels, random):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
         n, wanted = len(labels), torch.bincount(labels, minlength=self.weights.shape[1])
-        usual = n * self.class_weights
-        if ((wanted > 0) & (usual <= 0)).any():
+        expected = n * self.class_weights
+        if ((wanted > 0) & (expected <= 0)).any():
             raise ValueError("no record of a class that is wanted can meet the conditions")
         # How much more often than in the mixture each class is wanted.
-        lift = torch.where(usual > 0, wanted / usual.clamp_min(TINY), 0.0)
-        is_usual = ((wanted - usual).abs() <= 1).all()
-        lift = torch.ones_like(lift) if is_usual else lift
-        codes = self.draw_states(n if is_usual else CANDIDATES * n, generator, lift)
+        class_ratios = torch.where(expected > 0, wanted / expected.clamp_min(TINY), 0.0)
+        as_in_mixture = ((wanted - expected).abs() <= 1).all()
+        class_ratios = torch.ones_like(class_ratios) if as_in_mixture else class_ratios
+        codes = self.draw_states(n if as_in_mixture else CANDIDATES * n, random, class_ratios)
         if self.weights.shape[1] > 1:
-            own, logits = self.class_logits(codes)
-            if not is_usual:
+            in_mixture, logits = self.class_logits(codes)
+            if not as_in_mixture:
                 # Candidates come from the mixture's records of the wanted classes; the model's are wanted.
-                excess = (logits + lift.log()).logsumexp(1) - (own + lift.log()).logsumexp(1)
-                chosen = stratified((excess - excess.max()).exp(), n, generator)
+                log_odds = (logits + class_ratios.log()).logsumexp(1) - (in_mixture + class_ratios.log()).logsumexp(1)
+                chosen = stratified((log_odds - log_odds.max()).exp(), n, random)
                 codes, logits = codes[chosen], logits[chosen]
-            drawn = draw_labels(logits, self.state_numbers(codes), wanted, self.n_states, generator)
+            drawn = draw_labels(logits, self.state_numbers(codes), wanted, self.n_states, random)
         else:
             drawn = torch.zeros(n, dtype=torch.long)
-        rows = (drawn + _fraction(n, generator)).argsort()
+        rows = (drawn + _fraction(n, random)).argsort()
         out = torch.empty(n, len(self.widths), dtype=torch.float64)
-        out[labels.argsort()] = self._places(codes[rows], drawn[rows], generator)
+        out[labels.argsort()] = self._places(codes[rows], drawn[rows], random)
         return out
 
-    def draw_states(self, n, generator, lift=None):
+    def draw_states(self, n, random, class_ratios=None):
         """States (n, n_columns) of records of all classes, sorted by component.
 
         Parameters
         ----------
         n : int
-        generator : torch.Generator
-        lift : Tensor of shape (n_classes,), optional
+        random : torch.Generator
+        class_ratios : Tensor of shape (n_classes,), optional
             How much more often than its weight says each class occurs; 1 by default.
         """
-        weights = self.weights.sum(1) if lift is None else self.weights @ lift
-        component = stratified(weights, n, generator)
+        weights = self.weights.sum(1) if class_ratios is None else self.weights @ class_ratios
+        component = stratified(weights, n, random)
         present, counts = torch.unique_consecutive(component, return_counts=True)
         widths = self.widths.tolist()
-        states = balanced_states(self.frequencies[present].numpy(), counts.numpy(), widths, generator)
+        states = balanced_states(self.frequencies[present].numpy(), counts.numpy(), widths, random)
         columns = []
         for part in np.split(states, np.cumsum(widths)[:-1], axis=1):
             codes = np.repeat(np.tile(np.arange(part.shape[1]), len(part)), part.flatten())
             # In random order within each component.
-            order = (component + _fraction(len(component), generator)).argsort()
+            order = (component + _fraction(len(component), random)).argsort()
             columns.append(torch.empty(len(component), dtype=torch.long).scatter_(0, order, torch.from_numpy(codes)))
         return torch.stack(columns, 1)
 
-    def _places(self, codes, labels, generator):
-        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, generator) for j in range(codes.shape[1])], 1)
+    def _places(self, codes, labels, random):
+        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, random) for j in range(codes.shape[1])], 1)
         n_cells = torch.bincount(self._cell_columns, minlength=len(self.widths))
         low, high = self.parts[cells + n_cells.cumsum(0) - n_cells].unbind(2)
-        within = [_fraction(len(codes), generator) for _ in range(codes.shape[1])]
+        within = [_fraction(len(codes), random) for _ in range(codes.shape[1])]
         return cells + low + (high - low) * torch.stack(within, 1)
 
-    def _draw_cells(self, column, codes, labels, generator):
+    def _draw_cells(self, column, codes, labels, random):
         """Cells (m,) of one column's records, given their states and classes."""
         own = self._cell_columns == column
         states, shares = self.cell_states[own], self.cell_shares[:, own]
@@ -157,9 +157,9 @@ class ProductMixture(nn.Module):
         first, n_states = states[0], int(self.widths[column])
         # Records of a class and state lie evenly, in random order, between that pair's number and the next.
         group = labels * n_states + codes
-        order = (group + _fraction(len(group), generator)).argsort()
+        order = (group + _fraction(len(group), random)).argsort()
         counts = torch.bincount(group, minlength=len(shares) * n_states)
-        offsets = _fraction(len(counts), generator)[group[order]]
+        offsets = _fraction(len(counts), random)[group[order]]
         rank = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
         places = group[order] + (rank + offsets) / counts[group[order]]
         ends = shares.cumsum(1) + n_states * torch.arange(len(shares))[:, None]
@@ -222,14 +222,14 @@ class ProductMixture(nn.Module):
                 continue
             cells, states = column == j, slice(int(ends[j] - self.widths[j]), int(ends[j]))
             given["parts"][cells] = torch.as_tensor(part, dtype=torch.float64)
-            _meet(given, joint[:, states], cells, states)
+            _restrict(given, joint[:, states], cells, states)
         if not given["weights"].sum() > 0:
             raise ValueError("no record can meet the conditions")
         given["weights"] /= given["weights"].sum()
         return ProductMixture(**given | {"widths": self.widths.tolist()})
 
 
-def _meet(given, joint, cells, states):
+def _restrict(given, joint, cells, states):
     """Reweight a mixture's buffers, in place, by the chance that a record's cell of one column lies in the given parts.
 
     Parameters
@@ -241,10 +241,10 @@ def _meet(given, joint, cells, states):
     """
     low, high = given["parts"][cells].unbind(1)
     state = given["cell_states"][cells] - states.start
-    meeting = given["cell_shares"][:, cells] * (high - low)
-    by_class = torch.zeros_like(joint).index_add_(1, state, meeting)
+    allowed = given["cell_shares"][:, cells] * (high - low)
+    by_class = torch.zeros_like(joint).index_add_(1, state, allowed)
     chance = (joint * by_class).sum(0) / joint.sum(0).clamp_min(1e-300)
-    overall = (joint[:, state] * meeting).sum(0)
+    overall = (joint[:, state] * allowed).sum(0)
     frequencies = given["frequencies"][:, states]
     given["weights"] *= frequencies @ by_class.T
     allowed = frequencies * chance
@@ -252,12 +252,12 @@ def _meet(given, joint, cells, states):
     given["frequencies"][:, states] = torch.where(met > 0, allowed / met, frequencies)
     given["tilt"][states] += (by_class / chance.clamp_min(1e-300)).clamp_min(TINY).log().T * (chance > 0)[:, None]
     # Where a class has no such cells, those of all classes serve.
-    meeting = torch.where(by_class[:, state] > 0, meeting, overall)
-    sums = torch.zeros_like(joint).index_add_(1, state, meeting)[:, state]
-    given["cell_shares"][:, cells] = torch.where(sums > 0, meeting / sums, given["cell_shares"][:, cells])
+    allowed = torch.where(by_class[:, state] > 0, allowed, overall)
+    sums = torch.zeros_like(joint).index_add_(1, state, allowed)[:, state]
+    given["cell_shares"][:, cells] = torch.where(sums > 0, allowed / sums, given["cell_shares"][:, cells])
 
 
-def stratified(weights, n, generator):
+def stratified(weights, n, random):
     """Indices (n,), sorted, each as often as its weight says up to rounding at random.
 
     Examples
@@ -266,10 +266,10 @@ def stratified(weights, n, generator):
     [0, 0, 2, 2, 2, 2, 2, 2]
     """
     ends = weights.cumsum(0) / weights.sum()
-    places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=generator)) / n
+    places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=random)) / n
     return torch.searchsorted(ends, places, right=True).clamp_max(int(torch.nonzero(weights)[-1]))
 
 
-def _fraction(n, generator):
+def _fraction(n, random):
     # Below 1 by more than rounding takes off when it is added to an index.
-    return torch.rand(n, generator=generator, dtype=torch.float64) * (1 - 1e-9)
+    return torch.rand(n, generator=random, dtype=torch.float64) * (1 - 1e-9)

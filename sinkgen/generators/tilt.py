@@ -17,7 +17,7 @@ WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distan
 POOL = 4  # draws of which one is kept
 STEPS = 50
 NO_TILT = torch.zeros(0, 0)
-WORTH = 0.97  # share of draws of equal weight that a tilt is worth, from which on it is not worth making
+LARGEST_SHARE = 0.97  # effective share of the draws from which on a tilt changes too little to be made
 
 
 class Features(NamedTuple):
@@ -68,12 +68,12 @@ class Tilt(NamedTuple):
     ----------
     weights : Tensor of shape (2 q,)
         A draw with features phi has the odds ``exp(weights @ phi)``.
-    worth : float
+    effective_share : float
         Effective share of the draws under these odds, 1 where all are equal.
     """
 
     weights: torch.Tensor
-    worth: float
+    effective_share: float
 
 
 def fit_tilt(mean, draws, noise_scale, count):

@@ -30,7 +30,7 @@ def hold_out(part, random):
     return Part(X, y), Part(X_test, y_test)
 
 
-class View(NamedTuple):
+class EncodedPair(NamedTuple):
     """What the measures need of some records: features as numbers (n, k), bins of each column (n, columns), labels."""
 
     numbers: np.ndarray
@@ -52,7 +52,7 @@ class Columns:
                 column.scale, column.edges = scale, column.quantiles  # nearly black is black
 
     def view(self, part):
-        """The :class:`View` of records of these columns."""
+        """The :class:`EncodedPair` of records of these columns."""
         columns = named_columns(part.X)
         if list(columns) != self.names:
             raise ValueError("real and synthetic records must have the same columns")
@@ -60,7 +60,7 @@ class Columns:
         if self.target is not None and part.y is not None:
             bins.append(self.target.bins(part.y))
         numbers = np.column_stack([self.of[name].numbers(values) for name, values in columns.items()])
-        return View(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))
+        return EncodedPair(numbers, np.column_stack(bins), None if part.y is None else np.asarray(part.y))
 
     def views(self, **parts):
         """The views of several parts, by name."""

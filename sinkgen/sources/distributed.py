@@ -58,12 +58,12 @@ class DaskSource:
         """
         with on_cluster(self._client):
             shards = self._partitions.shards(CHUNK if draw is None else SPAN * CHUNK)
-            return self._reduced(_Pass(fold, merge, draw), self._by_home(shards))
+            return self._reduced(_Fold(fold, merge, draw), self._by_home(shards))
 
     def gather(self, draw=None):
         """See :class:`~sinkgen.records.RecordSource`; raises as :meth:`reduce` does."""
         with on_cluster(self._client):
-            return self._reduced(_Pass(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
+            return self._reduced(_Fold(list, joined, draw), {None: [[shard] for shard in self._partitions.shards()]})
 
     def _reduced(self, wanted, tasks):
         sent = delayed(wanted, traverse=False)  # a task of its own: to a worker once, and from there to the others
@@ -102,7 +102,7 @@ class _Known:
 
 
 @dataclass(frozen=True)
-class _Pass:
+class _Fold:
     """What a pass is for."""
 
     fold: Any

@@ -74,11 +74,11 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
         return Data(*open_dask(X, y, as_array, watch))
     if isinstance(X, (Chunks, ParquetFiles)):
         layout = X.layout(y, as_array)
-        return Data(ChunkedSource(_Pass(X.parts(layout), watch)), layout)
+        return Data(ChunkedSource(_EqualPasses(X.parts(layout), watch)), layout)
     if isinstance(X, np.memmap):
         labels = check_labels(y, len(X))
         layout = make_layout(X[:0], none_of(labels))
-        return Data(ChunkedSource(_Pass([partial(_slices, X, labels, layout)], watch)), layout)
+        return Data(ChunkedSource(_EqualPasses([partial(_slices, X, labels, layout)], watch)), layout)
     return _open_in_memory(X, y, as_array)
 
 
@@ -103,7 +103,7 @@ def _slices(X, labels, layout):
         yield layout.records(X[part], None if labels is None else labels[part])
 
 
-class _Pass:
+class _EqualPasses:
     """Passes over parts, all of as many records.
 
     Parameters

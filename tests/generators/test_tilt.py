@@ -44,7 +44,7 @@ def test_a_tilt_brings_the_mean_of_draws_to_the_records(random):
     tilt = fit_tilt(features(records).mean(0), features(draws), 1e-5, 4000.0)
     odds = torch.softmax(features(draws) @ tilt.weights, 0)
     assert float((odds @ draws)[0]) == pytest.approx(0.5, abs=0.1)
-    assert 0.5 < tilt.worth < 0.95
+    assert 0.5 < tilt.effective_share < 0.95
     fresh = blobs(4000, 0.0, random)  # and so it does of draws that it has not seen
     assert float((torch.softmax(features(fresh) @ tilt.weights, 0) @ fresh)[0]) == pytest.approx(0.5, abs=0.15)
 
@@ -54,7 +54,7 @@ def test_a_mean_that_may_be_noise_changes_little(noise, random):
     draws, records = blobs(2000, 0.0, random), blobs(2000, 0.0, random)
     features = make_features(draws, random)
     mean = features(records).mean(0) + noise * torch.randn(features.size, generator=random)
-    assert fit_tilt(mean, features(draws), noise, 2000.0).worth > 0.9
+    assert fit_tilt(mean, features(draws), noise, 2000.0).effective_share > 0.9
 
 
 def test_one_draw_of_each_pool_is_kept_by_its_odds(random):

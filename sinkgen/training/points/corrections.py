@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from sinkgen.generators.particles import Particles
-from sinkgen.generators.tilt import WORTH, fit_tilt, make_features
+from sinkgen.generators.tilt import LARGEST_SHARE, fit_tilt, make_features
 from sinkgen.privacy.queries.moments import FeatureQuery, ToneQuery
 
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
@@ -38,7 +38,7 @@ def with_tilts(mixture, stage, space):
     n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
     drawn = (features(draw(torch.full((n,), c))) for c in range(n_classes))  # of one class at a time
     tilts = [fit_tilt(*of_class) for of_class in zip(means, drawn, noise.tolist(), counts.tolist(), strict=True)]
-    if min(tilt.worth for tilt in tilts) > WORTH:
+    if min(tilt.effective_share for tilt in tilts) > LARGEST_SHARE:
         return mixture
     return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
 

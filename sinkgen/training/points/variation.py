@@ -25,7 +25,7 @@ class Offsets:
     points : Tensor of shape (n, d)
         In the space's coordinates.
     classes : LongTensor of shape (n,), sorted
-    view : View
+    view : CostView
     potentials : Tensor of shape (n,)
     space : Space
     """

@@ -14,7 +14,7 @@ from sinkgen.training.points.support import FreePoints, ParametricPoints
 
 
 @dataclass(frozen=True)
-class View:
+class CostView:
     """How records and points are seen by a cost.
 
     Attributes
@@ -51,9 +51,9 @@ def make_view(cost, space, start):
         return _feature_view(cost, space, start)
     if isinstance(cost, SquaredEuclideanCost):
         support = FreePoints(start)
-        return View(cost, space.project, support, support.points)
+        return CostView(cost, space.project, support, support.points)
     support = FreePoints(space.lift(start))
-    return View(cost, lambda encoded: encoded, support, lambda: space.project(support.points()))
+    return CostView(cost, lambda encoded: encoded, support, lambda: space.project(support.points()))
 
 
 def _feature_view(cost, space, start):
@@ -64,7 +64,7 @@ def _feature_view(cost, space, start):
         return features.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
 
     support = ParametricPoints(lambda: measure(space.lift(free)), [free])
-    return View(SquaredEuclideanCost(), measure, support, lambda: free.detach().clone())
+    return CostView(SquaredEuclideanCost(), measure, support, lambda: free.detach().clone())
 
 
 @dataclass(frozen=True)
