@@ -25,7 +25,6 @@ from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
 from sinkgen.privacy.journal import Journal, Unkept, kept_journal
 from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.sealed import SealedSource, seal
 from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
@@ -156,7 +155,13 @@ def plan_budget(
     known = {what: metadata.SHARES[what] for what in facts.missing}
     settings, shares, steps, sampled = trainer.plan(gaussian_mu(epsilon, delta - sum(own_delta.values())), facts, given)
     releases = split_budget(
-        epsilon, delta, {**known, **shares}, steps=steps, own_delta=own_delta, sampled=sampled, accountant=accountant
+        epsilon,
+        delta,
+        {**known, **shares},
+        steps={**metadata.STEPS, **steps},
+        own_delta=own_delta,
+        sampled=sampled,
+        accountant=accountant,
     )
     return BudgetPlan(settings, releases)
 
@@ -184,12 +189,9 @@ class Prepared(NamedTuple):
 
 def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
     """Release what was not declared and how many records there are of each class, and encode the records."""
-    form = learn_form(facts, raw, mechanism)
     labels, counts = learn_labels(facts, raw, mechanism)
-    source = raw.map(Encoder(form, labels, device))
-    if counts is None:
-        counts = mechanism.release("count", CountQuery(len(labels.classes) if labels else 1), source)
-    return Prepared(form, labels, counts, source)
+    form = learn_form(facts, raw, float(counts.sum()), mechanism)
+    return Prepared(form, labels, counts, raw.map(Encoder(form, labels, device)))
 
 
 class Encoder:

@@ -199,9 +199,9 @@ def test_odd_data_are_survived(X, mechanism, schema):
 def test_what_is_not_declared_is_learned_on_the_budget(blobs):
     gen = DPSinkhornGenerator(5).fit(*blobs)
     rows = [row.what for row in gen.privacy_spent().releases]
-    assert rows[:2] == ["bounds", "labels"]
+    assert {"bounds", "labels"} <= set(rows)
     assert set(gen.classes_) == {0, 1}
-    assert all(-low == high in (2.0, 4.0) or {-low, high} == {2.0, 4.0} for low, high in gen.release_.form.bounds)
+    assert all(1 < -low < 6 and 1 < high < 6 for low, high in gen.release_.form.bounds)
 
 
 def test_one_extreme_or_rare_record_changes_no_public_fact():
@@ -211,7 +211,9 @@ def test_one_extreme_or_rare_record_changes_no_public_fact():
     for data in ((X, y), neighbour):
         gen = DPSinkhornGenerator(5).fit(*data)
         X_new, y_new = gen.sample(200)
-        assert gen.release_.form.bounds == ((1.0, 2.0),) * 2
+        for low, high in gen.release_.form.bounds:
+            assert 1.0 <= low < 1.2
+            assert 1.8 < high <= 2.0
         assert list(gen.classes_) == ["a", "b"]
         assert X_new.dtype == float
         assert y_new.dtype == "<U1"

@@ -15,7 +15,9 @@ POLICIES = ("learn", "trust", "require")
 LABELS = "classes (the set of labels)"
 
 # Share of the budget (of mu squared) of each release that may be needed.
-SHARES = {"bounds": 0.03, "categories": 0.04, "bins": 0.03, "labels": 0.02, "count": 0.02}
+SHARES = {"bounds": 0.06, "categories": 0.1, "bins": 0.3, "labels": 0.02, "count": 0.02}
+# Steps of each: numbers are counted again in cells that get finer.
+STEPS = {"bounds": 3, "bins": 4}
 # Part of delta that each learned set takes.
 OWN_DELTA = {"categories": 0.1, "labels": 0.1}
 

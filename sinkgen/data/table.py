@@ -42,7 +42,7 @@ class TableFormat:
     def missing(self):
         """Names of the releases that have to find what is not known, in their order."""
         wanted = {what for column in self.columns for what in column.missing}
-        return tuple(what for what in ("bounds", "categories", "bins") if what in wanted)
+        return tuple(what for what in ("categories", "bins") if what in wanted)
 
     @property
     def undeclared(self):

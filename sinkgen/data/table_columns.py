@@ -58,8 +58,7 @@ class NumberColumn:
     @property
     def missing(self):
         """Names of the releases that this column waits for."""
-        bounds = () if self.bounds else ("bounds",)
-        return bounds + (() if self.edges else ("bins",))
+        return () if self.edges else ("bins",)
 
     @property
     def n_states(self):
@@ -124,6 +123,11 @@ class NumberColumn:
             self, edges=tuple(map(float, edges)), bins=tuple(map(int, bins)), weights=tuple(map(float, weights))
         )
 
+    def with_learned(self, bounds, step, edges, bins, weights):
+        """The same column with cells that were learned; bounds and step are its own where they are declared."""
+        made = self.with_cells(edges, bins, weights)
+        return dataclasses.replace(made, bounds=self.bounds or bounds, step=self.step or step)
+
     def with_bins(self, edges):
         """The same column with declared bins, and cells in them, in which records lie evenly for all that is known."""
         edges = np.unique(np.ceil(edges)) if self.kind == "integer" else np.asarray(edges)
@@ -148,7 +152,7 @@ class NumberColumn:
         if self.kind == "integer":
             numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
         if self.step is not None:
-            numbers = np.maximum(np.floor(numbers / self.step) * self.step, self.bounds[0])
+            numbers = np.maximum(_multiple(np.floor(numbers / self.step + 1e-9), self.step), self.bounds[0])
         return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= len(self.bins))
 
     def allowed(self, condition):
@@ -184,6 +188,12 @@ class NumberColumn:
             numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
             numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
         return pd.Series(numbers, name=self.name).astype(self.dtype)
+
+
+def _multiple(times, step):
+    """Times a step; of steps such as .01 the number that is nearest to the decimal."""
+    parts = np.rint(1 / step) if step < 1 else 0
+    return times / parts if parts and np.isclose(parts * step, 1, rtol=1e-12) else times * step
 
 
 def _dates(seconds, is_missing, dtype):

@@ -1,57 +1,58 @@
 """What was not declared of the records, learned on the budget: bounds, categories, bins and labels."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
+from sinkgen.data.facts import STEPS
 from sinkgen.data.labels import label_set
 from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import fine_edges, member_counts, members
-from sinkgen.denoise.bounds import bounds_from_magnitudes
-from sinkgen.denoise.frequencies import shrink_frequencies
-from sinkgen.privacy.queries.bounds import MagnitudeQuery
-from sinkgen.privacy.queries.tables import CellMagnitudeQuery, MarginalQuery
+from sinkgen.data.table_columns import member_counts, members
+from sinkgen.denoise.numbers import first_cells, merged
+from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.records import Records
+from sinkgen.training.numbers import Numbers, count_numbers
 
-MOST_BINS = 24
+NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
 
 
-def learn_table(form, source, mechanism):
-    """The format with nothing missing: what is not declared is released.
+def learn_form(facts, source, total, mechanism):
+    """The format with nothing missing: what it has not, is released.
 
     Parameters
     ----------
-    form : TableFormat
+    facts : Facts
     source : RecordSource
-        Rows of the table.
+        Records as they came.
+    total : float
+        Noisy number of records.
     mechanism : GaussianMechanism
-        Charged with the rows that ``form.missing`` names.
+        Charged with the rows that ``facts.form.missing`` names.
 
     Returns
     -------
-    TableFormat
+    NumericFormat or TableFormat
     """
-    for what, learn in (("bounds", _learn_bounds), ("categories", _learn_categories), ("bins", _learn_bins)):
+    form = facts.form
+    if isinstance(form, TableFormat):
+        return learn_table(form, source, total, mechanism)
+    return form.with_bounds(_learn_bounds(form, source, total, mechanism)) if form.missing else form
+
+
+def learn_table(form, source, total, mechanism):
+    """A table's format with nothing missing; see :func:`learn_form`."""
+    for what, learn in (("categories", _learn_categories), ("bins", _learn_bins)):
         waiting = [j for j, column in enumerate(form.columns) if what in column.missing]
         if waiting:
-            learned = learn([form.columns[j] for j in waiting], source, mechanism)
+            learned = learn([form.columns[j] for j in waiting], source, total, mechanism)
             columns = dict(enumerate(form.columns)) | dict(zip(waiting, learned, strict=True))
             form = form.with_columns(columns.values())
     return form
 
 
-def _learn_bounds(columns, source, mechanism):
-    def numbers(records):
-        cells = np.stack([numbers_of(records.values.frame[column.name]) for column in columns], 1)
-        return Records(torch.from_numpy(cells))
-
-    query = CellMagnitudeQuery(len(columns))
-    counts = mechanism.release("bounds", query, source.map(numbers))
-    bounds = bounds_from_magnitudes(counts, mechanism.noise_multiplier("bounds") * query.sensitivity)
-    return [column.with_bounds(pair) for column, pair in zip(columns, bounds.tolist(), strict=True)]
-
-
-def _learn_categories(columns, source, mechanism):
+def _learn_categories(columns, source, total, mechanism):
     def cells(records):
         return [member_counts(records.values.frame[column.name]) for column in columns]
 
@@ -59,62 +60,56 @@ def _learn_categories(columns, source, mechanism):
     return [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
 
 
-def _learn_bins(columns, source, mechanism):
-    fine = TableFormat(tuple(column.with_cells(fine_edges(column)) for column in columns))
-    query = MarginalQuery(fine.widths)
-    codes = source.map(lambda r: Records(fine.encode(r.values), torch.zeros(len(r), dtype=torch.long)))
-    counts = mechanism.release("bins", query, codes)[0]
-    noise = mechanism.noise_multiplier("bins") * query.sensitivity
-    parts = zip(fine.columns, counts.split(fine.widths), strict=True)
-    return [merge_cells(column, part, noise) for column, part in parts]
+def _learn_bins(columns, source, total, mechanism):
+    names = [column.name for column in columns]
+    known = [Numbers.of(column.bounds, column.kind, column.step) for column in columns]
+    counted = count_numbers(known, source.map(partial(_numbers, names)), total, mechanism, "bins", STEPS["bins"])
+    return [_with_counted(column, found) for column, found in zip(columns, counted, strict=True)]
 
 
-def merge_cells(column, counts, noise_scale):
-    """Bins of about equal noisy counts, made of cells; post-processing.
-
-    A cell that holds its bin's share alone stays alone. No bin holds less than stands out of the noise.
-
-    Parameters
-    ----------
-    column : NumberColumn
-        With a bin for each cell.
-    counts : Tensor of shape (n_states,)
-        Noisy counts of the cells, and of missing cells if the column is nullable.
-    noise_scale : float
-        Standard deviation of a count's noise.
-    """
-    present = counts[: len(column.bins)]
-    total = float(present.sum().clamp_min(1.0))
-    even = torch.tensor(np.diff(column.edges)).to(present)
-    share = (total * shrink_frequencies(present / total, even / even.sum(), noise_scale / total)).numpy()
-    heavy = share >= total / MOST_BINS
-    wanted = share[~heavy].sum() / max(MOST_BINS - heavy.sum(), MOST_BINS / 4)
-    wanted = max(wanted, 4 * noise_scale, 1e-9)
-    bins, held = np.zeros(len(share), dtype=int), 0.0
-    for cell in range(1, len(share)):
-        held += share[cell - 1]
-        alone = (heavy[cell - 1] or heavy[cell]) and share[[cell - 1, cell]].max() >= wanted
-        full = held >= wanted and share[cell:].sum() >= wanted
-        bins[cell] = bins[cell - 1] + (alone or full)
-        held = 0.0 if bins[cell] > bins[cell - 1] else held
-    smooth = share + 1e-3 * total / len(share)
-    return column.with_cells(column.edges, bins, smooth)
+def _numbers(names, records):
+    return Records(torch.from_numpy(np.stack([numbers_of(records.values.frame[name]) for name in names], 1)))
 
 
-def learn_form(facts, source, mechanism):
-    """The format with nothing missing: what it has not, is released."""
-    if not facts.form.missing:
-        return facts.form
-    if isinstance(facts.form, TableFormat):
-        return learn_table(facts.form, source, mechanism)
-    query = MagnitudeQuery(facts.form.n_groups, facts.form.n_encoded)
-    noise = mechanism.noise_multiplier("bounds") * query.sensitivity
-    counts = mechanism.release("bounds", query, source)
-    return facts.form.with_bounds(bounds_from_magnitudes(counts, noise).tolist())
+def _with_counted(column, found):
+    """The column with the cells that were found, in bins; evenly between its bounds where nothing was."""
+    grain = None if column.kind == "integer" else found.grain
+    cells = found.cells
+    if cells is None:
+        cells = first_cells(column.bounds or (0.0, 1.0), found.grain, 1)
+        bins = np.zeros(len(cells.shares))
+    else:
+        bins = merged(cells.shares * found.present, found.noise)
+    bounds = (cells.first(), max(cells.first(), cells.last(found.grain)))
+    return column.with_learned(bounds, grain, cells.edges, bins, np.maximum(cells.shares, NEGLIGIBLE))
+
+
+def _learn_bounds(form, source, total, mechanism):
+    """Of columns; or, where many share theirs, of their least and greatest numbers."""
+    kind = "float" if np.dtype(form.dtype).kind == "f" else "integer"
+    ends = 1 if form.n_groups == form.n_encoded else 2
+    known = [Numbers(None, 1.0 if kind == "integer" else None)] * form.n_groups * ends
+    numbers = source.map(partial(_extremes, form.n_groups, ends))
+    counted = count_numbers(known, numbers, total, mechanism, "bounds", STEPS["bounds"])
+    pairs = zip(counted[::ends], counted[ends - 1 :: ends], strict=True)
+    return [_bounds(least, greatest) for least, greatest in pairs]
+
+
+def _extremes(n_groups, ends, records):
+    rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), n_groups, -1)
+    extremes = np.stack([rows.min(2), rows.max(2)], 2)[:, :, :ends]
+    return Records(torch.from_numpy(extremes.reshape(len(rows), -1)))
+
+
+def _bounds(least, greatest):
+    if least.cells is None or greatest.cells is None:
+        return 0.0, 1.0
+    low, high = least.cells.first(), greatest.cells.last(greatest.grain)
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def learn_labels(facts, source, mechanism):
-    """The label set and noisy counts of its labels; None each where they were not to be learned.
+    """The label set, None without labels, and noisy counts of the records of each.
 
     Raises
     ------
@@ -122,8 +117,15 @@ def learn_labels(facts, source, mechanism):
         If no label occurs often enough to stand out; the budget is spent then.
     """
     if "labels" not in facts.missing:
-        return facts.labels, None
+        query = CountQuery(len(facts.labels.classes) if facts.labels else 1)
+        return facts.labels, mechanism.release("count", query, source.map(partial(_coded, facts.labels)))
     kept = mechanism.release_labels("labels", source)
     if not kept.labels:
         raise ValueError("no label occurs often enough to be learned on this budget; declare classes")
     return label_set(kept.labels, facts.y_dtype), kept.counts
+
+
+def _coded(labels, records):
+    n = len(records)
+    codes = torch.zeros(n, dtype=torch.long) if labels is None else labels.encode(records.labels)
+    return Records(torch.zeros(n, 1), codes)

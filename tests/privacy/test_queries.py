@@ -9,11 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinkgen._groups import class_slices, sort_by_class
-from sinkgen.denoise.bounds import bounds_from_magnitudes
 from sinkgen.generators.tilt import Features
 from sinkgen.images.tones import Tones
 from sinkgen.ot import MixedCost, resolve_cost
-from sinkgen.privacy.queries.bounds import MagnitudeQuery
 from sinkgen.privacy.queries.moments import (
     CountQuery,
     FeatureQuery,
@@ -207,41 +205,6 @@ def test_radii_are_counted_by_class_and_what_is_not_finite_somewhere():
     assert counts[:, -1].tolist() == [2, 1]
     assert counts[1, -2] == counts[1, 0] == 1
     assert counts.sum() == 5
-
-
-# --- learned bounds --------------------------------------------------------------------------------------------------
-
-
-def bounds(columns, noise=0.0, n_groups=None):
-    query = MagnitudeQuery(n_groups or columns.shape[1], columns.shape[1])
-    counts = query.read(query.evaluate([Records(columns)]))
-    return bounds_from_magnitudes(counts, noise).tolist()
-
-
-def test_bounds_hold_the_bulk_and_are_powers_of_two():
-    random = np.random.default_rng(0)
-    columns = np.stack([random.uniform(0, 100, 2000), random.uniform(-3, 3, 2000), random.uniform(5, 7, 2000)], 1)
-    (low, high), *others = bounds(columns)
-    assert 0 <= low <= 1
-    assert high == 128
-    assert others == [[-4.0, 4.0], [4.0, 8.0]]
-    assert bounds(columns, n_groups=1) == [[-4.0, 128.0]]
-
-
-@pytest.mark.parametrize("extreme", [1e300, -1e300, 1e-300])
-def test_one_extreme_record_does_not_move_the_bounds(extreme):
-    values = np.random.default_rng(0).uniform(1, 2, (5000, 1))
-    assert bounds(np.vstack([values, [[extreme]]]), noise=1.0) == bounds(values, noise=1.0) == [[1.0, 2.0]]
-
-
-@pytest.mark.parametrize("n_groups", [1, 2])
-@settings(max_examples=60, deadline=None)
-@given(data=st.lists(st.lists(st.floats(allow_nan=False, width=64), min_size=2, max_size=2), max_size=5),
-       extra=st.lists(st.floats(allow_nan=False, width=64), min_size=2, max_size=2))  # fmt: skip
-def test_magnitudes_move_by_at_most_their_sensitivity(n_groups, data, extra):
-    query = MagnitudeQuery(n_groups, 2)
-    one, other = (query.evaluate([Records(np.array(rows).reshape(-1, 2))]) for rows in (data, [*data, extra]))
-    assert (one - other).norm() <= query.sensitivity * (1 + 1e-12)
 
 
 def test_class_slices_need_no_class_to_be_present():

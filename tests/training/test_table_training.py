@@ -15,18 +15,18 @@ from stages import make_stage
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import CategoryColumn, NumberColumn, fine_edges
+from sinkgen.data.table_columns import CategoryColumn
 from sinkgen.denoise.frequencies import smooth_frequencies
 from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import (
-    CellMagnitudeQuery,
     JointQuery,
     LabelGainQuery,
     MarginalQuery,
     PairQuery,
     ServiceQuery,
+    SomeColumnsQuery,
 )
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.cells import shares_within
@@ -42,7 +42,6 @@ from sinkgen.training.tables.marginals import (
     smoothed,
 )
 from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_mixture
-from sinkgen.training.undeclared import merge_cells
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
@@ -73,6 +72,7 @@ QUERIES = {
     "pairs": PairQuery(WIDTHS, N_CLASSES),
     "pairs of all": PairQuery(WIDTHS),
     "both": JointQuery([MarginalQuery(WIDTHS, N_CLASSES), PairQuery(WIDTHS)], [0.3, 0.7]),
+    "some columns": SomeColumnsQuery(MarginalQuery(WIDTHS[1:], N_CLASSES), slice(1, 3)),
     "service": service_query(),
     "peaked service": service_query(peaked=True),
     "labels' gain": LabelGainQuery(labelled_mixture(), (0.3, 1.0)),
@@ -89,12 +89,6 @@ def test_one_record_moves_a_query_by_its_sensitivity_at_most(name, data, extra):
     assert (with_it - without).norm() <= query.sensitivity * (1 + 1e-6)
 
 
-@given(row=st.lists(st.sampled_from([0.0, 1.5, -3.0, 1e300, math.inf, -math.inf, math.nan]), min_size=3, max_size=3))
-def test_one_record_moves_magnitudes_by_their_sensitivity_at_most(row):
-    query = CellMagnitudeQuery(3)
-    assert query.contribution(Records(np.array([row]))).double().norm() <= query.sensitivity
-
-
 def test_pairs_are_counted():
     query = PairQuery((2, 3))
     rows = Records(torch.tensor([[0, 2], [0, 2], [1, 0], [-1, 1]]), torch.zeros(4, dtype=torch.long))
@@ -108,30 +102,6 @@ def test_each_of_two_joint_queries_reads_its_own():
     joint, chunks = JointQuery(parts, [0.25, 0.75]), [records([(0, 1, 3, 1), (2, 1, 0, 0)])]
     for part, value in zip(parts, joint.read(joint.evaluate(chunks)), strict=True):
         assert torch.allclose(value, part.read(part.evaluate(chunks)), atol=1e-5)
-
-
-# --- Bins ------------------------------------------------------------------------------------------------------------
-
-
-def test_bins_hold_about_equal_counts_and_atoms_stay_alone():
-    column = NumberColumn("x", "float64", "float", False, (-1.0, 8.0), (0.0,))
-    column = column.with_cells(fine_edges(column))
-    centres = torch.tensor(column.edges)[:-1]
-    counts = 1000 * torch.exp(-centres.abs()) * torch.diff(torch.tensor(column.edges))
-    counts[centres == 0] = 500.0
-    made = merge_cells(column, counts, 1.0)
-    zero = made.edges.index(0.0)
-    assert made.bins.count(made.bins[zero]) == 1
-    assert 15 < made.n_states < 30
-    assert made.decode(np.array([zero + 0.3]))[0] == 0.0
-    places = np.linspace(0, len(made.bins), 1001)[:-1]
-    assert (np.diff(made.decode(places)) >= 0).all()
-
-
-def test_little_stands_out_of_much_noise():
-    column = NumberColumn("x", "int64", "integer", False, (0.0, 99.0))
-    column = column.with_cells(fine_edges(column))
-    assert merge_cells(column, torch.full((100,), 3.0), 1000.0).n_states == 1
 
 
 # --- Cells within bins -----------------------------------------------------------------------------------------------
@@ -150,6 +120,14 @@ def test_shares_of_cells_follow_their_counts_out_of_the_noise():
     assert shares[1, 3] == pytest.approx(2000 / 2900, abs=0.02)
     assert (shares[0, :10] - 0.1).abs().max() < 0.05
     assert (shares[:, 10:] - 0.1).abs().max() < 1e-12  # what might all be noise
+
+
+def test_cells_that_seem_empty_stay_empty_in_every_class():
+    expected = torch.tensor([0.5, 0.5, 1e-12], dtype=torch.float64)
+    noisy = torch.tensor([[50.0, 40.0, 30.0], [10.0, 80.0, -5.0]], dtype=torch.float64)
+    shares = shares_within(noisy, torch.tensor([0, 0, 0]), expected, 1.0)
+    assert (shares[:, 2] < 1e-9).all()
+    assert shares.sum(1).tolist() == pytest.approx([1, 1])
 
 
 def test_little_is_known_of_cells_in_much_noise():

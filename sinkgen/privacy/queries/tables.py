@@ -7,33 +7,11 @@ import itertools
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.nn import functional as F
 
-from sinkgen.privacy.queries.bounds import MagnitudeQuery
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery
-
-
-class CellMagnitudeQuery(MagnitudeQuery):
-    """Histograms of each column's numbers by sign and binary magnitude; missing cells (nan) count nowhere.
-
-    A record counts once a column at most: the sensitivity is the square root of their number.
-
-    Parameters
-    ----------
-    n_columns : int
-    """
-
-    def __init__(self, n_columns):
-        super().__init__(n_columns, n_columns)
-
-    def contribution(self, records):
-        """Counts of one chunk."""
-        rows = np.asarray(records.values, dtype=np.float64)
-        present = ~np.isnan(rows)
-        bins = self._bin(np.where(present, rows, 0.0)) + self.n_bins * np.arange(self.n_groups)
-        return torch.from_numpy(np.bincount(bins[present], minlength=self.size))
+from sinkgen.records import Records
 
 
 class MarginalQuery(SumQuery):
@@ -64,6 +42,30 @@ class MarginalQuery(SumQuery):
     def read(self, value):
         """Counts (n_classes, D) of the D states of all columns."""
         return value.view(self.n_classes, -1)
+
+
+class SomeColumnsQuery(SumQuery):
+    """A query on codes, asked of some of the columns alone.
+
+    What one record adds to it is what the record of these columns adds: the sensitivity is the query's own.
+
+    Parameters
+    ----------
+    query : SumQuery
+    columns : slice
+    """
+
+    def __init__(self, query, columns):
+        self.query, self.columns = query, columns
+        self.size, self.sensitivity = query.size, query.sensitivity
+
+    def contribution(self, records):
+        """Sums of one chunk."""
+        return self.query.contribution(Records(records.values[:, self.columns], records.labels))
+
+    def read(self, value):
+        """What the query reads."""
+        return self.query.read(value)
 
 
 class PairQuery(SumQuery):

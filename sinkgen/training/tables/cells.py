@@ -8,6 +8,8 @@ from sinkgen.denoise.frequencies import shrink_frequencies
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.records import Records
 
+EMPTY = 1e-9  # share of a state's records
+
 
 def learn_cells(source, form, n_classes, mechanism):
     """Release how many records lie in each cell of the numbers' columns, and shares of cells within states from it.
@@ -84,4 +86,9 @@ def _shares_of_state(counts, prior, noise):
 
 def _shares(counts, prior, noise):
     total = counts.sum()
-    return shrink_frequencies(counts / total, prior, noise / total) if total > 0 and len(prior) > 1 else prior
+    held = prior > EMPTY  # what seems to hold nothing stays so, in all classes: its noise would be drawn
+    if total <= 0 or held.sum() < 2:
+        return prior
+    out = prior.clone()
+    out[held] = shrink_frequencies(counts[held] / total, prior[held] / prior[held].sum(), noise / total)
+    return out / out.sum()

@@ -14,6 +14,7 @@ from sinkgen.privacy.query import SumQuery
 LEAST_CELL, LEAST_PAIR, LEAST_SERVED = 0.3, 0.15, 0.15
 LEAST_SHARE, ENOUGH = 0.3, 20.0  # of one-way marginals; the same ratio at which half of a release does for them
 GAIN = 0.005  # of a label's log-likelihood, that has to stand out
+RARE = 2.0  # standard deviations that missing or other cells stand out by, at least
 TINY, LEAST_FREQUENCY = 1e-9, 1e-6
 
 
@@ -50,8 +51,11 @@ class OneWay(NamedTuple):
     noise: float
 
     def absent(self, states):
-        """Which of the D states are for missing or other cells, and do not stand out."""
-        return torch.tensor(states.optional) & (self.shares.sum(0) < 3 * self.noise * math.sqrt(len(self.shares)))
+        """Which of the D states are for missing or other cells, and do not stand out: but never all of a column."""
+        quiet = self.shares.sum(0) < RARE * self.noise * math.sqrt(len(self.shares))
+        absent = torch.tensor(states.optional) & quiet
+        # A column of which nothing stands out has all of its states.
+        return torch.cat([part & ~part.all() for part in absent.split(states.widths)])
 
 
 class Pairs(NamedTuple):

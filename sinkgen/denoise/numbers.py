@@ -1,0 +1,466 @@
+"""One column of numbers, from noisy counts of its cells; public.
+
+A column is counted several times, in cells that get finer where its numbers lie. First come octaves (by magnitude,
+around zero), and even cells between bounds that are known; then cells that hold about equal shares by all that the
+counts before have shown. So whatever the scale, the resolution is what the noise allows.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+OCTAVES = 2.0 ** np.arange(-30, 65)  # what is smaller in magnitude counts as tiny, what is larger as the largest
+MOST_EVEN, MOST_CELLS = 32, 128
+ENOUGH = 3.0  # standard deviations of the noise that a cell's records should be, on average
+COSTS = (1.25, 1.0, 0.75, 0.5)  # of a cell of a run, in standard deviations of its noise
+END_COST = 0.75
+FALSE_RUNS = 0.01  # chance, nearly, of a run where there is only noise
+HINT, NEGLIGIBLE, SURE = 1.5, 2.0, 3.0  # standard deviations
+UNCERTAIN = 0.15  # share of what is counted next that is spread evenly over the cells, whatever was counted before
+TAIL = 64.0  # ratio of the numbers of an outermost cell that are told apart by magnitude
+FINE = 128  # parts of a cell that holds many, all of them maybe a single number
+UNRESOLVED = 4.0  # times the average share, that a cell holds which should be cut once more
+LEAST, TINY = 1e-12, 1e-300
+
+
+class Cells(NamedTuple):
+    """Cells of numbers, and the share of the records that is expected in each.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (k + 1,)
+        Rising; a cell holds its left end.
+    shares : ndarray of shape (k,)
+        Non-negative, sum 1.
+    """
+
+    edges: np.ndarray
+    shares: np.ndarray
+
+    def part(self, start, stop):
+        """Some of the cells in a row."""
+        return Cells(self.edges[start : stop + 1], self.shares[start:stop])
+
+    def first(self):
+        """The least number that a cell holds, but for rounding."""
+        below = float(np.nextafter(self.edges[0], -np.inf))
+        return below if below in OCTAVES or below == 0 else float(self.edges[0])
+
+    def last(self, grain):
+        """The greatest number that a cell holds, of distance ``grain``; the last but rounding without one."""
+        return float(self.edges[-1] - grain if grain else np.nextafter(self.edges[-1], -np.inf))
+
+
+class Counts(NamedTuple):
+    """Noisy counts of cells in a row.
+
+    Attributes
+    ----------
+    values : ndarray of shape (k,)
+    sizes : ndarray of shape (k,)
+        How many noisy counts each is the sum of.
+    noise : float
+        Standard deviation of the noise of one.
+    total : float
+        Number of records, known better.
+    """
+
+    values: np.ndarray
+    sizes: np.ndarray
+    noise: float
+    total: float
+
+    def part(self, start, stop):
+        """Those of some cells in a row."""
+        return self._replace(values=self.values[start:stop], sizes=self.sizes[start:stop])
+
+    def grouped(self, ends):
+        """Sums of the counts between ends, which rise."""
+        values, sizes = (np.add.reduceat(part[: ends[-1]], ends[:-1]) for part in (self.values, self.sizes))
+        return self._replace(values=values, sizes=sizes)
+
+    def records(self, where):
+        """Records in the cells of a mask, and the standard deviation: from their counts, and the others' and the total.
+
+        The best of the unbiased estimates that are linear in the counts.
+        """
+        own, others = self.sizes[where].sum(), self.sizes[~where].sum()
+        if not own:
+            return 0.0, 0.0
+        share = own / (own + others)
+        found = self.values[where].sum() + share * (self.total - self.values.sum())
+        return float(found), self.noise * math.sqrt(own * (1 - share))
+
+
+def n_cells(total, noise, most=MOST_CELLS):
+    """In how many cells so many records are counted, that they stand out of so much noise on average.
+
+    Examples
+    --------
+    >>> n_cells(600, 10), n_cells(600, 1000)
+    (20, 1)
+    """
+    return int(np.clip(total / (ENOUGH * max(noise, LEAST)), 1, most))
+
+
+# --- What is counted -------------------------------------------------------------------------------------------------
+
+
+def first_cells(bounds, grain, n_even):
+    """Octaves, and within bounds that are known ``n_even`` even cells.
+
+    Positive octaves hold their upper end, negative ones their lower end: numbers from -1 to 1 stay there.
+
+    Parameters
+    ----------
+    bounds : (low, high) or None
+    grain : float or None
+        Distance of the numbers, where it is known; cells hold whole multiples of it.
+    n_even : int
+
+    Returns
+    -------
+    Cells
+
+    Examples
+    --------
+    >>> first_cells((0.0, 4.0), 1.0, 2).edges.tolist()
+    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    """
+    edges = np.concatenate([-OCTAVES, [0.0, _after(0.0)], _after(OCTAVES)])
+    if bounds is None:
+        edges = _on_grain(edges, grain)
+        return Cells(edges, np.full(len(edges) - 1, 1 / (len(edges) - 1)))
+    low, high = bounds
+    end = (math.floor(high / grain + 1e-9) + 1) * grain if grain else _after(high)
+    edges = np.concatenate([edges, np.linspace(low, high, n_even + 1)])
+    edges = _on_grain(edges[(edges > low) & (edges <= high)], grain)
+    edges = np.concatenate([[low], edges[(edges > low) & (edges < end)], [max(end, _after(low))]])
+    return Cells(edges, np.diff(edges) / (edges[-1] - low))
+
+
+def finer_cells(cells, n, grain):
+    """About ``n`` cells of equal shares, or a little more where these are in doubt.
+
+    Returns
+    -------
+    tuple of (Cells, ndarray)
+        With the shares as they are expected, and as the cells were cut.
+    """
+    edges, shares = cells
+    held = shares > 0
+    doubted = np.where(held, (1 - UNCERTAIN) * shares + UNCERTAIN / held.sum(), 0.0)
+    doubted /= doubted.sum()
+    ends_of_gaps = edges[1:-1][held[1:] != held[:-1]]
+    unresolved = np.flatnonzero(_unresolved(cells, n, grain))
+    full = [np.linspace(edges[cell], edges[cell + 1], FINE + 1) for cell in unresolved]
+    inner = np.concatenate([np.interp(np.arange(1, n) / n, _sums(doubted), edges), ends_of_gaps, *full])
+    new = np.unique(np.concatenate([edges[[0, -1]], _on_grain(inner, grain)]).clip(edges[0], edges[-1]))
+    tails = np.concatenate([_octaves(*new[-2:]), -_octaves(*-new[1::-1])])
+    new = np.union1d(new, _on_grain(tails, grain).clip(edges[0], edges[-1]))
+    expected = np.diff(np.interp(new, edges, _sums(shares))).clip(LEAST)
+    return Cells(new, expected / expected.sum()), np.diff(np.interp(new, edges, _sums(doubted)))
+
+
+def is_resolved(cells, n, grain):
+    """Whether no cell holds far more than one of ``n``, but those of a single number."""
+    return not _unresolved(cells, n, grain).any()
+
+
+def _unresolved(cells, n, grain):
+    single = np.diff(cells.edges) <= 1.01 * (grain or 0.0) + 4 * np.spacing(np.abs(cells.edges[1:]))
+    return ~single & (cells.shares > UNRESOLVED / n)
+
+
+def _after(values):
+    return np.nextafter(values, np.inf)
+
+
+def _on_grain(edges, grain):
+    if grain:
+        edges = np.concatenate([np.ceil(edges / grain - 1e-9), np.floor(edges / grain + 1e-9)]) * grain
+    return np.unique(edges)
+
+
+def _octaves(low, high):
+    """Ends of octaves in the outermost cell: beyond the bulk, numbers lie by magnitude rather than by value."""
+    return OCTAVES[(max(low, high / TAIL) < OCTAVES) & (high > OCTAVES)] if low > 0 else OCTAVES[:0]
+
+
+def _sums(values):
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+# --- What the counts show --------------------------------------------------------------------------------------------
+
+
+def located(cells, counts):
+    """Those of the octaves that hold numbers, and their counts; None where nothing stands out.
+
+    On each side of zero, a run of cells is sought that has most records less a cost a cell: the sum of many counts
+    stands out where none does alone. The cells between both, or between zero and a run of many octaves, are one.
+
+    Parameters
+    ----------
+    cells : Cells
+    counts : Counts
+
+    Returns
+    -------
+    tuple of (Cells, Counts), or None
+    """
+    zero = int(np.searchsorted(cells.edges, 0.0))
+    runs = _runs(counts, zero, _costs(cells.edges))
+    if not runs:
+        return None
+    ends = {end for start, stop in runs for end in range(start, stop + 1)}
+    low, high = runs[0][0], runs[-1][1]
+    if low < zero < high or high - low >= 4:
+        ends |= {zero, zero + 1}
+    places = np.array(sorted(ends))
+    return Cells(cells.edges[places], np.full(len(places) - 1, 1 / (len(places) - 1))), counts.grouped(places)
+
+
+def _runs(counts, zero, costs):
+    """Pairs (start, stop) of cells; at most one before the cell of zero, and one from it on."""
+    n, found = len(counts.values), list[tuple]()
+    scores = counts.values / counts.noise
+    for cost in COSTS:
+        # The largest sum of a random walk with this drift: all but exponential.
+        least = math.log(0.3 * n / FALSE_RUNS) / (2 * cost)
+        sides = [_best_run(scores - cost * costs, *side) for side in ((0, zero), (zero, n))]
+        runs = [(start, stop) for start, stop, score in sides if score > least]
+        for extent in [dearer for dearer in COSTS if dearer >= cost]:  # what surely is there, may reach less far
+            parts = [_best_run(scores - extent * costs, *run)[:2] for run in runs]
+            parts = _mirrored([(start, stop) for start, stop in parts if start < stop], counts, zero)
+            if parts and not _stands_out(counts, parts):
+                return parts
+        found = parts or found
+    # There are others, but where is less sure.
+    if not found or found != [(zero, zero + 1)]:
+        return _mirrored(found, counts, zero, least=0.0)
+    sides = [_best_run(scores - 0.5 * costs, *side) for side in ((0, found[0][0]), (found[-1][1], n))]
+    start, stop, _ = max(sides, key=lambda side: side[2])
+    start, stop = min(start, found[0][0]), max(stop, found[-1][1])
+    return [(a, b) for a, b in ((start, min(stop, zero)), (max(start, zero), stop)) if a < b]
+
+
+def _stands_out(counts, runs):
+    """Whether records outside of runs do."""
+    outside = np.ones(len(counts.values), dtype=bool)
+    for start, stop in runs:
+        outside[start:stop] = False
+    found, deviation = counts.records(outside)
+    return found > SURE * deviation
+
+
+def _mirrored(runs, counts, zero, least=HINT):
+    """With a run of the other sign, of the same magnitudes, which needs less to be believed."""
+    if len(runs) != 1:
+        return runs
+    (start, stop) = runs[0]
+    start = max(start, zero + 1) if start >= zero else start  # zero is its own mirror image
+    start, stop = max(2 * zero + 1 - stop, 0), min(2 * zero + 1 - start, len(counts.values))
+    part = counts.part(start, stop)
+    if stop <= start or part.values.sum() < least * counts.noise * math.sqrt(part.sizes.sum()):
+        return runs
+    return sorted([*runs, (start, stop)])
+
+
+def _costs(edges):
+    """What each cell of a run costs, over one of usual magnitude: 1 to about 4."""
+    sizes = np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
+    odd = (np.abs(np.log2(sizes.clip(OCTAVES[0], OCTAVES[-1])) - 5) - 12).clip(0) / 15
+    return np.where(sizes < OCTAVES[0], 1.0, 1 + odd)  # zero is usual
+
+
+def _best_run(scores, low=0, high=None):
+    """Start, stop and sum of the run of largest sum between two places."""
+    sums = _sums(scores[low:high])
+    stop = int((sums - np.minimum.accumulate(sums)).argmax())
+    start = int(sums[: stop + 1].argmin())
+    return start + low, stop + low, float(sums[stop] - sums[start])
+
+
+def without_empty_ends(cells, counts, hoped):
+    """The run of cells that holds most, less a cost a cell, and beyond it what the counts do not show to be empty.
+
+    Parameters
+    ----------
+    cells : Cells
+    counts : Counts
+    hoped : ndarray of shape (k,)
+        Shares of the records for which the cells were cut; of little, little has to stand out.
+
+    Returns
+    -------
+    tuple of (Cells, Counts)
+    """
+    n, weights = len(counts.values), (hoped * counts.total / (ENOUGH * counts.noise)).clip(0, 1)
+    start, stop, _ = _best_run(counts.values / counts.noise - END_COST * weights)
+    if stop == start:
+        return cells, counts
+    start = start if _is_empty(counts, hoped, np.arange(n) < start) else 0
+    stop = stop if _is_empty(counts, hoped, np.arange(n) >= stop) else n
+    return cells.part(start, stop), counts.part(start, stop)
+
+
+def _is_empty(counts, hoped, where):
+    found, deviation = counts.records(where)
+    lacking = hoped[where].sum() * counts.total - max(found, 0.0)
+    return found < NEGLIGIBLE * deviation < lacking
+
+
+def by_magnitude(cells):
+    """Cells of bounds that turned out too wide: as much is expected by magnitude as by value."""
+    return cells._replace(shares=0.5 * cells.shares / cells.shares.sum() + 0.5 / len(cells.shares))
+
+
+def held_cells(cells, counts):
+    """The cells, from the first to the last that seems to hold any, with shares of the records as the counts show them.
+
+    Down a binary tree of cells, a node's records are split between its halves as they were expected to be, as far as
+    noise may explain the difference [1]_. A half of which nothing stands out, and more was expected, is empty: the
+    positive half of the noise of far tails would be most of a mean.
+
+    Parameters
+    ----------
+    cells : Cells
+    counts : Counts
+
+    Returns
+    -------
+    Cells
+
+    References
+    ----------
+    .. [1] Gao, "Wavelet Shrinkage Denoising Using the Non-Negative Garrote", 1998.
+
+    Examples
+    --------
+    >>> even = Cells(np.arange(5.0), np.full(4, 0.25))
+    >>> held_cells(even, Counts(np.array([60.0, 38.0, -3.0, 2.0]), np.ones(4), 2.0, 100.0)).edges.tolist()
+    [0.0, 1.0, 2.0]
+    """
+    zero = int(np.searchsorted(cells.edges, 0.0))
+    shares = _split(cells.shares / cells.shares.sum(), counts, (zero, zero + 1))
+    held = np.flatnonzero(shares > 0)
+    kept = Cells(cells.edges, shares).part(held[0], held[-1] + 1)
+    return kept._replace(shares=kept.shares / kept.shares.sum())
+
+
+def _split(expected, counts, first):
+    """Shares of cells, from the whole down; nodes are cut at the ``first`` places, then in halves."""
+    total = max(counts.total, LEAST)
+    found, below, sizes = _sums(counts.values / total), _sums(expected), _sums(counts.sizes)
+    noise, out, waiting = counts.noise / total, np.zeros(len(expected)), [(0, len(expected), 1.0)]
+    while waiting:
+        start, stop, share = waiting.pop()
+        if stop == start + 1:
+            out[start] = share
+            continue
+        middle = next((place for place in first if start < place < stop), None)
+        if middle is None:
+            middle = start + 1 + int(np.abs(2 * below[start + 1 : stop] - below[start] - below[stop]).argmin())
+        part = (sizes[middle] - sizes[start]) / (sizes[stop] - sizes[start])
+        lacking = share - (found[stop] - found[start])
+        left = found[middle] - found[start] + part * lacking
+        deviation = noise * math.sqrt(part * (1 - part) * (sizes[stop] - sizes[start]))
+        prior = (below[middle] - below[start]) / max(below[stop] - below[start], LEAST**2)
+        of_left = _half(left, share * min(prior, 1.0), share, deviation)
+        waiting += [(start, middle, of_left), (middle, stop, share - of_left)]
+    return out
+
+
+def _half(found, expected, share, deviation):
+    """Share of one half of a node."""
+    for known, hoped, whole in ((found, expected, 0.0), (share - found, share - expected, share)):
+        if known < deviation and hoped > max(known, 0.0) + NEGLIGIBLE * deviation:
+            return whole
+    difference = found - expected
+    gain = max(0.0, 1 - 2 * deviation**2 / max(difference**2, TINY))
+    gain *= share**2 / (share**2 + 4 * deviation**2) if share else 0.0  # noise is no news of what is smaller
+    return min(max(expected + gain * difference, 0.0), share)
+
+
+MOST_BINS = 24
+
+
+def merged(counts, noise):
+    """Bins (k,) of about equal counts, made of cells in a row.
+
+    A cell that holds its bin's share alone stays alone. No bin holds less than stands out of the noise.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (k,)
+        Records in each cell, as they are believed to be.
+    noise : float
+        Standard deviation of the noise of a cell's count.
+
+    Examples
+    --------
+    >>> merged(np.array([900.0, 20.0, 30.0, 25.0, 26.0]), 10.0).tolist()
+    [0, 1, 1, 2, 2]
+    """
+    heavy = counts >= counts.sum() / MOST_BINS
+    wanted = counts[~heavy].sum() / max(MOST_BINS - heavy.sum(), MOST_BINS / 4)
+    wanted = max(wanted, 4 * noise, 1e-9)
+    bins, held = np.zeros(len(counts), dtype=int), 0.0
+    left = counts.sum() - np.cumsum(counts)
+    for cell in range(1, len(counts)):
+        held += counts[cell - 1]
+        alone = (heavy[cell - 1] or heavy[cell]) and counts[[cell - 1, cell]].max() >= wanted
+        full = held >= wanted and left[cell - 1] >= wanted
+        bins[cell] = bins[cell - 1] + (alone or full)
+        held = 0.0 if bins[cell] > bins[cell - 1] else held
+    return bins
+
+
+# --- Grain -----------------------------------------------------------------------------------------------------------
+
+DECIMALS = (1.0, 0.1, 0.01, 0.001)
+CALENDAR = (86400.0, 3600.0, 60.0, 1.0)  # seconds
+OFF_GRAIN = 0.005  # share of the records that may be off it
+
+
+def grain_of(numbers, grains):
+    """Which of some distances is the first of which each number (m,) is a multiple; as many as there are if none.
+
+    -1 for nan.
+
+    Examples
+    --------
+    >>> grain_of(np.array([3.0, 9.99, 1 / 3, np.nan]), DECIMALS).tolist()
+    [0, 2, 4, -1]
+    """
+    found = np.full(len(numbers), len(grains))
+    for place in range(len(grains) - 1, -1, -1):
+        nearest = np.rint(numbers / grains[place]) * grains[place]
+        found[np.abs(numbers - nearest) <= 4 * np.spacing(np.abs(numbers))] = place
+    found[np.isnan(numbers)] = -1
+    return found
+
+
+def likely_grain(counts, grains, noise, total):
+    """The first of some distances that all but a few numbers are multiples of; None if there is none.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (len(grains) + 1,)
+        Noisy counts of :func:`grain_of`.
+    grains : sequence of float
+    noise : float
+    total : float
+
+    Examples
+    --------
+    >>> likely_grain(np.array([20.0, 75.0, 900.0, -4.0, 6.0]), DECIMALS, 5.0, 1000.0)
+    0.01
+    """
+    for place, grain in enumerate(grains):
+        finer, deviation = counts[place + 1 :].sum(), noise * math.sqrt(len(grains) - place)
+        if finer < NEGLIGIBLE * deviation + OFF_GRAIN * total and SURE * deviation < total / 3:
+            return grain
+    return None
