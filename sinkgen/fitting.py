@@ -162,7 +162,7 @@ def plan_budget(
         own_delta=own_delta,
         sampled=sampled,
         accountant=accountant,
-    )
+    )  # fmt: skip
     return BudgetPlan(settings, releases)
 
 

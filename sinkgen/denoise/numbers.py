@@ -437,8 +437,9 @@ def grain_of(numbers, grains):
     """
     found = np.full(len(numbers), len(grains))
     for place in range(len(grains) - 1, -1, -1):
-        nearest = np.rint(numbers / grains[place]) * grains[place]
-        found[np.abs(numbers - nearest) <= 4 * np.spacing(np.abs(numbers))] = place
+        with np.errstate(over="ignore", invalid="ignore"):  # of the largest numbers, and the infinite ones
+            nearest = np.rint(numbers / grains[place]) * grains[place]
+            found[np.abs(numbers - nearest) <= 4 * np.spacing(np.abs(numbers))] = place
     found[np.isnan(numbers)] = -1
     return found
 

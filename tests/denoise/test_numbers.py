@@ -163,5 +163,9 @@ def test_grain_is_found(numbers, grain):
     assert likely_grain(noisy, DECIMALS, 1.0, len(places)) == grain
 
 
+def test_the_largest_numbers_have_a_grain_too():
+    assert grain_of(np.array([1e300, 1.7e308, np.inf, -np.inf, 0.0]), DECIMALS).tolist() == [0, 0, 4, 4, 0]
+
+
 def test_no_grain_is_believed_in_much_noise():
     assert likely_grain(np.array([100.0, 0, 0, 0, 0]), DECIMALS, 100.0, 100.0) is None

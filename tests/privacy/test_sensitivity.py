@@ -15,6 +15,7 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen.data.table import Rows
 from sinkgen.ot import MixedCost
 from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.privacy.sealed import unseal
 from sinkgen.records import ArraySource, Records
 
 EXTREME = st.sampled_from([0.0, -0.0, 1e-30, 5e-324, 4.0, -4.0, 1e18, -1e18, 1e300, -1e300, 1.7e308])
@@ -52,7 +53,7 @@ def asked(monkeypatch):
         return source
 
     def release_and_note(self, what, query, source):
-        queries.setdefault(what, []).append((query, getattr(source, "path", [])))
+        queries.setdefault(what, []).append((query, getattr(unseal(source), "path", [])))
         return release(self, what, query, source)
 
     monkeypatch.setattr(ArraySource, "map", map_and_note)
