@@ -80,7 +80,8 @@ def _with_counted(column, found):
         bins = np.zeros(len(cells.shares))
     else:
         bins = merged(cells.shares * found.present, found.noise)
-    bounds = (cells.first(), max(cells.first(), cells.last(found.grain)))
+    low, last = cells.first(), cells.last(found.grain)
+    bounds = (low, last if last > low else float(cells.edges[-1]))
     return column.with_learned(bounds, grain, cells.edges, bins, np.maximum(cells.shares, NEGLIGIBLE))
 
 

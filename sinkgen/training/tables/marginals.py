@@ -291,8 +291,9 @@ def naive_bayes(one_way, states):
         torch.cat([_frequencies(part, row.sum() * of_column) for part, of_column in zip(parts, counted, strict=True)])
         for row, parts in ((row, row.split(widths)) for row in rows)
     ]
-    weights, present = _frequencies(shares.sum(1), shares.sum()), ~one_way.absent(states)
-    return torch.diag(weights).float(), (present * torch.stack(frequencies)).float()
+    present = (~one_way.absent(states) * torch.stack(frequencies)).split(widths, 1)
+    whole = torch.cat([part / part.sum(1, keepdim=True) for part in present], 1)
+    return torch.diag(_frequencies(shares.sum(1), shares.sum())).float(), whole.float()
 
 
 def _frequencies(shares, total):
