@@ -462,6 +462,6 @@ def likely_grain(counts, grains, noise, total):
     """
     for place, grain in enumerate(grains):
         finer, deviation = counts[place + 1 :].sum(), noise * math.sqrt(len(grains) - place)
-        if finer < NEGLIGIBLE * deviation + OFF_GRAIN * total and SURE * deviation < total / 3:
+        if finer < SURE * deviation + OFF_GRAIN * total and SURE * deviation < total / 3:
             return grain
     return None

@@ -69,6 +69,8 @@ class Counted(NamedTuple):
         Noisy number of records that are not missing.
     noise : float
         Standard deviation of the noise of a cell's count.
+    missing : float
+        Noisy number of records that are, in standard deviations of the noise.
     outside : float
         Noisy share of the numbers that lie outside of the cells, or of the bounds that are known.
     is_resolved : bool
@@ -79,6 +81,7 @@ class Counted(NamedTuple):
     grain: float | None
     present: float
     noise: float
+    missing: float
     outside: float
     is_resolved: bool
 
@@ -154,6 +157,7 @@ class _Column:
         self.cells: Any = None  # what the counts so far have shown
         self.sums: Any = 0.0
         self.times, self.n = 0, 0
+        self.missing: list[float] = []  # of each count
         self.counted: Any = None
 
     def cut(self, noise):
@@ -175,9 +179,11 @@ class _Column:
     def learn(self, counts, noise):
         """Take noisy counts of the cells, in their order: below, the cells, above, missing."""
         self.sums, self.times = self.sums + counts, self.times + 1
+        self.missing.append(float(counts[-1]))
+        missing, doubt = np.mean(self.missing), max(noise / math.sqrt(len(self.missing)), LEAST_NOISE)
         noise = max(noise / math.sqrt(self.times), LEAST_NOISE)
-        below, *inner, above, missing = self.sums / self.times
-        present = max(self.total - (missing if missing > PRESENT * noise else 0.0), 1.0)
+        below, *inner, above, _ = self.sums / self.times
+        present = max(self.total - (missing if missing > PRESENT * doubt else 0.0), 1.0)
         values, sizes = np.array(inner), np.ones(len(inner))
         outside = below + above if below + above > PRESENT * math.sqrt(2) * noise else 0.0
         within = max(present - outside, 1.0)
@@ -186,7 +192,9 @@ class _Column:
                 values[end], sizes[end], within = values[end] + count, sizes[end] + 1, present
         cells = self._held(Counts(values, sizes, noise, within))
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
-        self.counted = Counted(cells, self.grain, present, noise, min(outside / present, 1.0), resolved)
+        self.counted = Counted(
+            cells, self.grain, present, noise, float(missing / doubt), min(outside / present, 1.0), resolved
+        )
         is_lost = not self.known.bounds and outside > LOST * present
         self.cells = None if is_lost else cells
         if is_lost or (cells is not None and not (resolved and self.hoped is not None)):

@@ -1,5 +1,6 @@
 """What was not declared of the records, learned on the budget: bounds, categories, bins and labels."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.records import Records
 from sinkgen.training.numbers import Numbers, count_numbers
 
+MISSING = 1.0  # standard deviations by which missing cells have to stand out, to be looked for
 NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
 
 
@@ -80,9 +82,12 @@ def _with_counted(column, found):
         bins = np.zeros(len(cells.shares))
     else:
         bins = merged(cells.shares * found.present, found.noise)
+    # What was not declared may be missing by its dtype; whether it is, these counts say first.
+    is_nullable = column.nullable and (column.bounds is not None or found.missing > MISSING)
     low, last = cells.first(), cells.last(found.grain)
     bounds = (low, last if last > low else float(cells.edges[-1]))
-    return column.with_learned(bounds, grain, cells.edges, bins, np.maximum(cells.shares, NEGLIGIBLE))
+    made = column.with_learned(bounds, grain, cells.edges, bins, np.maximum(cells.shares, NEGLIGIBLE))
+    return dataclasses.replace(made, nullable=is_nullable)
 
 
 def _learn_bounds(form, source, total, mechanism):

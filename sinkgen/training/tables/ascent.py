@@ -4,7 +4,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from sinkgen.generators.field import Field
+from sinkgen.generators.field import NEVER, Field
 
 POPULATION = 20_000  # draws that the fit goes on with
 STEP = 1.4  # of all cliques of a column together
@@ -46,7 +46,8 @@ def fit_field(cliques, targets, doubts, frequencies, places, sweeps, random, pro
     .. [2] Chow, Liu, "Approximating Discrete Probability Distributions with Dependence Trees", 1968.
     """
     potentials, population = _tree(cliques, targets, frequencies, random)
-    field = Field(cliques, potentials, targets, [part.log() for part in frequencies], frequencies, population, places)
+    heights = [part.log().clamp_min(NEVER) for part in frequencies]
+    field = Field(cliques, potentials, targets, heights, frequencies, population, places)
     return settle(field, doubts, sweeps, random, progress)
 
 

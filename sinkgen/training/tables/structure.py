@@ -13,7 +13,7 @@ from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 COARSE = 8  # groups of a column in which dependence is looked for
 NOISE_PER_CELL = math.sqrt(2 / math.pi)  # mean absolute value of a normal number
 PAY = 2.0  # by how much a pair's distance from independence has to exceed what noise adds to it
-STANDS_OUT, STATES_STAND_OUT = 2.0, 3.0  # standard deviations
+STANDS_OUT, STATES_STAND_OUT = 2.0, 2.0  # standard deviations
 LEAST_FREQUENCY = 1e-6
 LEAST_CELLS = 4  # of a pair that is asked
 RAKINGS = 10
@@ -81,12 +81,14 @@ def frequencies_of(columns, ordered, optional):
 
 def _frequencies(counts, n_ordered, optional, noise):
     total = counts.sum().clamp_min(TINY)
-    shares = torch.where(optional & (counts < STATES_STAND_OUT * noise), 0.0, counts) / total
+    absent = optional & (counts < STATES_STAND_OUT * noise)
+    absent &= ~absent.all()  # of which nothing stands out, has all of its states
+    shares = torch.where(absent, 0.0, counts) / total
     if n_ordered > 2:
         shares = torch.cat([smooth_frequencies(shares[:n_ordered], noise / float(total)), shares[n_ordered:]])
     found = project_simplex(shares) if total > TINY else torch.ones_like(shares)
     # Whatever is declared can be drawn where it is asked for.
-    found = torch.where(optional & (shares == 0), 0.0, found.clamp_min(LEAST_FREQUENCY))
+    found = torch.where(absent, 0.0, found.clamp_min(LEAST_FREQUENCY))
     return (found / found.sum()).float()
 
 

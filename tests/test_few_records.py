@@ -1,0 +1,82 @@
+"""However few the records and small the budget: what is fitted can be drawn, saved, loaded and stated."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinkgen import Column, DPSinkhornGenerator
+
+SEEDED = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+DECLARED = {
+    "float": (-5, 5),
+    "integer": (0, 100),
+    "text": ["a", "b"],
+    "date": ("2020-01-01", "2021-01-01"),
+    "gaps": Column(bounds=(0, 2), nullable=True),
+    "object": Column(values=["x", "y"], nullable=True),
+}
+
+
+def table(n, random):
+    return pd.DataFrame({
+        "float": random.normal(size=n),
+        "integer": random.integers(0, 100, n),
+        "text": random.choice(["a", "b"], n),
+        "boolean": random.random(n) < 0.5,
+        "date": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 99, n), unit="D"),
+        "gaps": np.where(random.random(n) < 0.5, np.nan, 1.0),
+        "constant": np.full(n, 7.0),
+        "object": pd.Series(random.choice(["x", "y", None], n), dtype=object),
+        "id": [f"id{i}" for i in range(n)],
+    })  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    n=st.integers(1, 60), epsilon=st.sampled_from([0.01, 0.1, 1.0, 10.0]), seed=st.integers(0, 2**32 - 1),
+    names=st.sets(st.sampled_from(list(table(1, np.random.default_rng(0)).columns)), min_size=1),
+    declared=st.sets(st.sampled_from(list(DECLARED))), labelled=st.booleans(),
+)  # fmt: skip
+def test_what_is_fitted_can_be_drawn_saved_and_stated(tmp_path_factory, n, epsilon, seed, names, declared, labelled):
+    random = np.random.default_rng(seed)
+    X = table(n, random)[sorted(names)]
+    y = random.choice(["p", "q"], n) if labelled else None
+    schema = {name: DECLARED[name] for name in sorted(declared & names)} or None
+    gen = DPSinkhornGenerator(epsilon, schema=schema, classes=["p", "q"] if labelled else None, random_state=seed)
+    gen.fit(X, y)
+    drawn = gen.sample(20)
+    drawn = drawn[0] if labelled else drawn
+    assert drawn.shape == (20, len(names))
+    folder = tmp_path_factory.mktemp("model")
+    gen.save(folder)
+    again = DPSinkhornGenerator.load(folder)
+    again.sample(3)
+    assert str(again.privacy_spent()) == str(gen.privacy_spent())
+
+
+@SEEDED
+@pytest.mark.parametrize("make", [
+    lambda X: pd.DataFrame(X), lambda X: X, lambda X: X.reshape(-1, 1, 2),
+], ids=["table", "array", "images"])  # fmt: skip
+def test_numbers_from_zero_to_one_are_never_above(make):
+    X = np.random.default_rng(0).random((2000, 2))
+    X[:600] = 1.0
+    drawn = np.asarray(DPSinkhornGenerator(10, noise_seed=0).fit(make(X)).sample(500))
+    assert drawn.max() <= 1
+
+
+@SEEDED
+def test_grain_is_kept():
+    random = np.random.default_rng(0)
+    X = pd.DataFrame({
+        "age": random.integers(18, 90, 3000).astype(float),
+        "price": random.choice([9.99, 15024.0, 1.5], 3000),
+        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 1000, 3000), unit="D"),
+    })  # fmt: skip
+    drawn = DPSinkhornGenerator(3, noise_seed=0).fit(X).sample(500)
+    assert (drawn["age"] == drawn["age"].round()).all()
+    assert (drawn["day"] == drawn["day"].dt.normalize()).all()
+    assert drawn["price"].isin([9.99, 15024.0, 1.5]).mean() > 0.95
+    assert (drawn["price"] == drawn["price"].round(2)).all()
