@@ -102,8 +102,9 @@ def _learn_bounds(form, source, total, mechanism):
 
 
 def _extremes(n_groups, ends, records):
-    rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), n_groups, -1)
-    extremes = np.stack([rows.min(2), rows.max(2)], 2)[:, :, :ends]
+    with np.errstate(over="ignore"):  # of a wider dtype: infinite is as large as any
+        rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), n_groups, -1)
+    extremes = rows if ends == 1 else np.stack([rows.min(2), rows.max(2)], 2)
     return Records(torch.from_numpy(extremes.reshape(len(rows), -1)))
 
 
