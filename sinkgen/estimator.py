@@ -90,7 +90,7 @@ class DPSinkhornGenerator(BaseEstimator):
     ledger : PrivacyLedger, default=None
         Is charged by every fit, before its first release.
     device : str, default="auto"
-        Torch device of the passes over the records; "auto" is CUDA where there is one.
+        Torch device of the passes over the records; "auto" is CUDA where there is one, and the CPU for tables.
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
         Seeds starting points, latents and networks; never noise or sampling.
     noise_seed : int, default=None

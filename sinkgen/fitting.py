@@ -110,10 +110,11 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         )  # fmt: skip
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
-        form, labels, counts, source = prepare(seal(data.source), facts, mechanism, working_device(estimator))
+        device = working_device(estimator, facts.form)
+        form, labels, counts, source = prepare(seal(data.source), facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
-            estimator.generator, working_device(estimator), random, progress.steps,
+            estimator.generator, device, random, progress.steps,
         )  # fmt: skip
         trained = trainer.train(stage)
         return Fitted(Release(trained.generator, trained.class_weights, form, labels, spent), random)
@@ -208,9 +209,17 @@ class Encoder:
         return Records(values.to(self.device), codes.to(self.device))
 
 
-def working_device(estimator: Parameters) -> torch.device:
-    """Where the passes over the records and the networks run; the CPU where a feature map of the user's lies."""
-    return torch.device("cpu") if isinstance(estimator.cost, torch.nn.Module) else torch_device(estimator.device)
+def working_device(estimator: Parameters, form: NumericFormat | TableFormat) -> torch.device:
+    """Where the passes over the records and the networks run.
+
+    The CPU where a feature map of the user's lies; and for tables that are left to "auto", whose passes count states: a
+    device would wait for the processor.
+    """
+    if isinstance(estimator.cost, torch.nn.Module):
+        return torch.device("cpu")
+    if isinstance(form, TableFormat) and estimator.device == "auto":
+        return torch.device("cpu")
+    return torch_device(estimator.device)
 
 
 def _describe(value):

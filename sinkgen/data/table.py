@@ -144,7 +144,8 @@ class TableFormat:
 
     def states(self, cells):
         """States (m, n_columns) of cells; -1 stays."""
-        table = [torch.tensor([*column.cell_states, -1], dtype=cells.dtype) for column in self.columns]
+        settings = {"dtype": cells.dtype, "device": cells.device}
+        table = [torch.tensor([*column.cell_states, -1], **settings) for column in self.columns]
         return torch.stack([of[part.long()] for of, part in zip(table, cells.T, strict=True)], 1)
 
     def decode(self, encoded):

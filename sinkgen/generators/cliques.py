@@ -46,7 +46,7 @@ class Clique(NamedTuple):
         cells = None
         for j, of, n in zip(self.columns, self.groups, self.shape, strict=True):
             if j in columns:
-                own = of.index_select(0, codes[j])
+                own = of.to(codes.device).index_select(0, codes[j])
                 cells = own if cells is None else cells.mul_(n).add_(own)
         return cells
 

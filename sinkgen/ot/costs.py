@@ -247,6 +247,7 @@ class FeatureCost(SquaredEuclideanCost):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return phi(x), shape (n, k); gradients flow back to ``x``."""
+        self.module.to(x.device)  # the copy follows; the caller's module stays where it is
         features = self.module(x)
         if features.ndim != 2 or len(features) != len(x):
             raise ValueError(f"the feature map must return shape ({len(x)}, k), got {tuple(features.shape)}")

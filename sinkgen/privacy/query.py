@@ -84,8 +84,11 @@ class SumQuery:
         if str(device) == "cpu":
             return self
         moved = copy.copy(self)
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
-        vars(moved).update(tensors)
+        for name, value in vars(self).items():
+            if isinstance(value, torch.Tensor):
+                setattr(moved, name, value.to(device))
+            elif isinstance(value, torch.nn.Module):  # a copy: a module moves in place
+                setattr(moved, name, copy.deepcopy(value).to(device))
         return moved
 
     def read(self, value):

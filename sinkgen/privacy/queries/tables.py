@@ -320,7 +320,7 @@ class DistanceQuery:
     def _count(self, chunks):
         total = torch.zeros(sum(map(len, self.expected)), dtype=torch.float64)
         for records in chunks:
-            total += torch.cat(_clique_counts(self.cliques, records))
+            total += torch.cat(_clique_counts(self.cliques, records)).cpu()
         return total
 
     def _distances(self, counts):
