@@ -15,14 +15,14 @@ SETTLING = 15  # the same, for a population that meets conditions
 BLOCKS = 16  # of records whose states are drawn at once
 MOST_BALANCED = 100_000  # records; of more, independent draws are as good
 LARGEST_BLOCK = 2**16
-MOST_COLUMNS = 3  # of a clique
+MOST_COLUMNS = 4  # of a clique
 NEVER = -60.0  # the logit of what cannot be
 
 
 class Field(nn.Module):
     """Draws records of a table from ``p(x, c) ~ exp(sum_j heights_j[x_j] + sum_q potentials_q[cell_q(x)])``.
 
-    The sum is over cliques q: pairs or triples of columns, whose states are in groups. The label is the last column. A
+    The sum is over cliques q: two to four columns, whose states are in groups. The label is the last column. A
     *population* of records that were drawn from it is part of the field: each draw starts from one of them, and its
     columns are drawn anew, one after the other, given the others (Gibbs sampling [1]_).
 

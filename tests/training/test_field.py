@@ -136,7 +136,8 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
     source = ArraySource(torch.from_numpy(np.stack([a, b, c], 1)), torch.zeros(5000, dtype=torch.long))
     frequencies = [torch.full((width,), 1 / width) for width in (4, 2, 4, 1)]
     rows = [GaussianRelease("distances", 10.0), GaussianRelease("pairs", 3.0)]
-    asked = learn_pairs(source, frequencies, [0] * 4, 5000.0, 5.0, [1.0] * 4, GaussianMechanism(rows, noise_seed=0))
+    counted = learn_pairs(source, frequencies, [0] * 4, 5000.0, 5.0, [1.0] * 4, GaussianMechanism(rows, noise_seed=0))
+    asked = counted.asked(frequencies, 5000.0)
     assert asked.cliques[0].columns == (0, 1)
     assert (1, 2) not in [clique.columns for clique in asked.cliques]
     assert asked.targets[0].sum(0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
@@ -204,6 +205,15 @@ def test_a_functional_dependency_is_kept():
     drawn = DPSinkhornGenerator(2, schema=schema, random_state=0).fit(frame).sample(2000, random_state=0)
     kept = drawn["code"].map(dict(zip("uvwxyz", range(6), strict=True))) == drawn["number"]
     assert kept.mean() > 0.95
+
+
+def test_a_label_that_four_columns_tell_together_alone_is_kept():
+    random = np.random.default_rng(0)
+    bits = random.integers(2, size=(6000, 6))
+    bits[:, 5] = bits[:, 0] ^ bits[:, 1] ^ bits[:, 2]
+    frame = pd.DataFrame(bits.astype(bool), columns=list("abcdef"))
+    drawn = DPSinkhornGenerator(1, random_state=0).fit(frame).sample(3000, random_state=0)
+    assert (drawn["f"] == drawn["a"] ^ drawn["b"] ^ drawn["c"]).mean() > 0.95
 
 
 def test_the_relation_of_numbers_does_not_vanish_where_records_are_few():

@@ -4,6 +4,7 @@ Read :func:`train_field` first. Every column may be the one to be predicted: a f
 them depends on the others, as far as the noise lets it.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -13,9 +14,18 @@ from sinkgen.records import Records
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.cells import learn_cells
-from sinkgen.training.tables.structure import Asked, averaged, frequencies_of, learn_columns, learn_pairs
+from sinkgen.training.tables.structure import (
+    MOST_CANDIDATES,
+    Asked,
+    averaged,
+    frequencies_of,
+    learn_columns,
+    learn_interactions,
+    learn_pairs,
+)
 
 CELL_SHARE, COLUMN_SHARE, DISTANCE_SHARE = 0.05, 0.22, 0.05
+INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
 
 
 @dataclass(frozen=True)
@@ -43,14 +53,16 @@ def plan_field(form: Any) -> Schedule:
     if form.n_encoded == 1:
         shares = cells | {"columns": 1 - sum(cells.values())}
     else:
-        left = 1 - sum(cells.values()) - COLUMN_SHARE - DISTANCE_SHARE
-        shares = cells | {"columns": COLUMN_SHARE, "distances": DISTANCE_SHARE, "pairs": left}
+        shares = cells | {"columns": COLUMN_SHARE, "distances": DISTANCE_SHARE}
+        if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
+            shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
+        shares["pairs"] = 1 - sum(shares.values())
     return Schedule(FieldSettings(shares), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
     """From encoded records, cells (m, n_columns) with classes, to a field."""
-    form, mechanism, settings, random = stage.form, stage.mechanism, stage.settings, stage.random
+    form, mechanism, settings = stage.form, stage.mechanism, stage.settings
     total, n_classes = float(stage.counts.clamp_min(1.0).sum()), len(stage.counts)
     cell_shares = form.cell_shares
     if "cells" in settings.shares:
@@ -61,16 +73,28 @@ def train_field(stage: Stage) -> Trained:
     optional = [*(column.optional for column in form.columns), [False] * n_classes]
     columns = learn_columns(source, widths, mechanism)
     frequencies = frequencies_of(columns, ordered, optional)
-    asked = Asked([], [], [])
+    pairs = None
     if "pairs" in settings.shares:
-        asked = learn_pairs(source, frequencies, ordered, total, columns.noise, [1.0] * len(widths), mechanism)
-        if not asked.cliques:  # what pairs would have had goes to the columns
+        pairs = learn_pairs(source, frequencies, ordered, total, columns.noise, [1.0] * len(widths), mechanism)
+        if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
             frequencies = frequencies_of(columns, ordered, optional)
-    doubts = [settings.hold * noise for noise in asked.noises]
-    sweeps, progress = settings.sweeps if asked.cliques else 0, stage.progress("public fits")
-    made = fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, random, progress)
+    asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
+    made = _fitted(asked, frequencies, places, stage)
+    if "interactions" in settings.shares:
+        more = learn_interactions(source, made, ordered, total, mechanism)
+        if more.cliques:
+            made = _fitted(Asked(*(a + b for a, b in zip(asked, more, strict=True))), frequencies, places, stage)
+        elif pairs is not None:  # and so does what interactions would have had
+            again = pairs.again(source, mechanism, "interactions")
+            made = _fitted(again.asked(frequencies, total), frequencies, places, stage)
     return Trained(made, made.class_weights)
+
+
+def _fitted(asked, frequencies, places, stage):
+    doubts = [stage.settings.hold * noise for noise in asked.noises]
+    sweeps, progress = stage.settings.sweeps if asked.cliques else 0, stage.progress("public fits")
+    return fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, stage.random, progress)
 
 
 def _as_states(form, records):

@@ -12,10 +12,13 @@ from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
 COARSE = 8  # groups of a column in which dependence is looked for
 NOISE_PER_CELL = math.sqrt(2 / math.pi)  # mean absolute value of a normal number
-PAY = 2.0  # by how much a pair's distance from independence has to exceed what noise adds to it
+PAY = 3.0  # by how much a pair's distance from independence has to exceed what noise adds to it
 STANDS_OUT, STATES_STAND_OUT = 2.0, 2.0  # standard deviations
 LEAST_FREQUENCY = 1e-6
 LEAST_CELLS = 4  # of a pair that is asked
+# Interactions: how many groups of a column by the number of columns, how many candidates, and the least share of the
+# records that one has to move beyond what pairs say.
+INTERACTION_GROUPS, MOST_CANDIDATES, MUCH = {3: 4, 4: 2}, 2000, 0.1
 RAKINGS = 10
 TINY = 1e-9
 
@@ -92,6 +95,27 @@ def _frequencies(counts, n_ordered, optional, noise):
     return (found / found.sum()).float()
 
 
+class Counted(NamedTuple):
+    """A query of pairs, their noisy counts, and the noise multiplier of these."""
+
+    query: CliqueQuery
+    counts: list
+    noise: float
+
+    def again(self, source, mechanism, what):
+        """The same pairs, counted once more on the row ``what``: both together, each by the inverse of its variance."""
+        noise, counts = mechanism.noise_multiplier(what), mechanism.release(what, self.query, source)
+        share = noise**2 / max(self.noise**2 + noise**2, TINY**2)
+        both = [share * a + (1 - share) * b for a, b in zip(self.counts, counts, strict=True)]
+        return Counted(self.query, both, self.noise * share**0.5)
+
+    def asked(self, frequencies, total):
+        """The pairs, denoised: :class:`Asked`."""
+        cliques, noises = list(self.query.cliques), [self.noise / scale / total for scale in self.query.scales]
+        parts = zip(self.counts, cliques, noises, strict=True)
+        return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
+
+
 def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mechanism):
     """Release how far each pair of columns is from independent, then the counts of those that are far.
 
@@ -114,12 +138,13 @@ def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mech
 
     Returns
     -------
-    Asked
+    Counted or None
+        None where no pair is far.
     """
     several = [j for j, part in enumerate(frequencies) if len(part) > 1]
     pairs = list(itertools.combinations(several, 2))
     if not pairs:
-        return Asked([], [], [])
+        return None
     coarse = [_clique(pair, [COARSE] * 2, frequencies, ordered) for pair in pairs]
     expected = [total * clique.independent(frequencies) for clique in coarse]
     query = DistanceQuery(coarse, expected)
@@ -131,12 +156,10 @@ def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mech
     weight = torch.tensor([weights[a] * weights[b] for a, b in pairs], dtype=torch.float64)
     chosen = choose(excess, doubt, noise, weight)
     if not chosen:
-        return Asked([], [], [])
+        return None
     cliques, own = _affordable(pairs, chosen, excess, noise, weight, frequencies, ordered)
     counts = CliqueQuery(cliques, own)
-    noises = [noise / scale / total for scale in counts.scales]
-    parts = zip(mechanism.release("pairs", counts, source), cliques, noises, strict=True)
-    return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
+    return Counted(counts, mechanism.release("pairs", counts, source), noise)
 
 
 def _by_chance(clique, expected, column_noise):
@@ -147,6 +170,68 @@ def _by_chance(clique, expected, column_noise):
         share = expected / expected.sum(1 - axis, keepdim=True).clamp_min(TINY)
         variance += share.square() * (column_noise**2 * torch.bincount(of)).unsqueeze(1 - axis)
     return NOISE_PER_CELL * variance.sqrt().sum()
+
+
+def learn_interactions(source, field, ordered, total, mechanism):
+    """Release how far three and four columns are from what a field of pairs has, then the counts of those that are far.
+
+    Parameters
+    ----------
+    source : RecordSource
+        States (m, n_columns) with classes.
+    field : Field
+    ordered, total, mechanism
+        As for :func:`learn_pairs`; charged with "interaction distances" and "interactions".
+
+    Returns
+    -------
+    Asked
+        Where nothing is far, nothing, and "interactions" is left for something else.
+    """
+    candidates = interaction_candidates(field.frequencies, ordered)
+    if not candidates:
+        return Asked([], [], [])
+    codes = field.population.long()
+    expected = [total * clique.frequencies(codes) for clique in candidates]
+    query = DistanceQuery(candidates, expected)
+    distances = mechanism.release("interaction distances", query, source)
+    chance = (1 + total / codes.shape[1]) ** 0.5  # the field's frequencies are those of its population
+    excess = distances - chance * torch.stack([NOISE_PER_CELL * part.double().sqrt().sum() for part in expected])
+    doubt = mechanism.noise_multiplier("interaction distances") * query.sensitivity
+    far = torch.nonzero(excess > max(2 * MUCH * total, 2 * STANDS_OUT * doubt)).flatten()
+    noise = mechanism.noise_multiplier("interactions")
+    chosen = [int(far[i]) for i in choose(excess[far], doubt, noise, torch.ones(len(far)))]
+    if not chosen:
+        return Asked([], [], [])
+    cliques = [candidates[i] for i in chosen]
+    counts = CliqueQuery(cliques, [1.0] * len(cliques))
+    noises = [noise / scale / total for scale in counts.scales]
+    parts = zip(mechanism.release("interactions", counts, source), cliques, noises, strict=True)
+    return Asked(cliques, [_shrunk(part.float() / total, q.frequencies(codes), s) for part, q, s in parts], noises)
+
+
+def interaction_candidates(frequencies, ordered):
+    """Cliques of three and of four columns, of few groups each; none of a number where these would be too many.
+
+    Examples
+    --------
+    >>> len(interaction_candidates([torch.full((2,), 0.5)] * 6, [0] * 6))
+    35
+    """
+    several = [j for j, part in enumerate(frequencies) if len(part) > 1]
+    found: list = []
+    for n_columns, n_groups in INTERACTION_GROUPS.items():
+        if math.comb(len(several), n_columns) <= MOST_CANDIDATES:
+            sets = itertools.combinations(several, n_columns)
+            found += [_clique(columns, [n_groups] * n_columns, frequencies, ordered) for columns in sets]
+    return found
+
+
+def _shrunk(shares, expected, noise):
+    """Shares of cells between noisy ones and expected ones (James, Stein), on the simplex."""
+    difference = shares - expected
+    gain = (1 - difference.numel() * noise**2 / difference.square().sum().clamp_min(1e-30)).clamp(0, 1)
+    return project_simplex((expected + gain * difference).flatten()).view_as(expected)
 
 
 def choose(excess, doubt, noise, weights):
