@@ -247,9 +247,9 @@ def _restrict(given, joint, cells, states):
     overall = (joint[:, state] * allowed).sum(0)
     frequencies = given["frequencies"][:, states]
     given["weights"] *= frequencies @ by_class.T
-    allowed = frequencies * chance
-    met = allowed.sum(1, keepdim=True)
-    given["frequencies"][:, states] = torch.where(met > 0, allowed / met, frequencies)
+    meeting = frequencies * chance
+    met = meeting.sum(1, keepdim=True)
+    given["frequencies"][:, states] = torch.where(met > 0, meeting / met, frequencies)
     given["tilt"][states] += (by_class / chance.clamp_min(1e-300)).clamp_min(TINY).log().T * (chance > 0)[:, None]
     # Where a class has no such cells, those of all classes serve.
     allowed = torch.where(by_class[:, state] > 0, allowed, overall)
