@@ -87,6 +87,10 @@ class DPSinkhornGenerator(BaseEstimator):
         public with a :class:`~sinkgen.PrivacyLeakWarning`, or refused.
     accountant : {"auto", "prv", "rdp"}, default="auto"
         See :func:`sinkgen.accounting.compose`.
+    max_rows_per_group : int, default=None
+        Where ``fit`` is given groups: of how many rows of a group the sums are made, drawn at random where there are
+        more; noise is as many times larger. None: of all rows, each with a weight of one over their number; noise is
+        that of a fit without groups, and what is drawn is as a row, at random, of a group at random.
     ledger : PrivacyLedger, default=None
         Is charged by every fit, before its first release.
     device : str, default="auto"
@@ -161,6 +165,7 @@ class DPSinkhornGenerator(BaseEstimator):
         classes: Iterable[Any] | None = None,
         metadata: str = "learn",
         accountant: str = "auto",
+        max_rows_per_group: int | None = None,
         ledger: PrivacyLedger | None = None,
         device: str = "auto",
         random_state: RandomState = None,
@@ -187,6 +192,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.classes = classes
         self.metadata = metadata
         self.accountant = accountant
+        self.max_rows_per_group = max_rows_per_group
         self.ledger = ledger
         self.device = device
         self.random_state = random_state
@@ -196,7 +202,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.verbose = verbose
         self.callback = callback
 
-    def fit(self, X: Any, y: Any = None) -> "DPSinkhornGenerator":
+    def fit(self, X: Any, y: Any = None, groups: Any = None) -> "DPSinkhornGenerator":
         """Spend the budget: learn a generator from private records.
 
         Parameters
@@ -208,6 +214,10 @@ class DPSinkhornGenerator(BaseEstimator):
             ``dask.dataframe``; they are read anew at each pass.
         y : array of shape (n,) or str, default=None
             Labels: integers, booleans or strings. For tables also the name of the column that holds them.
+        groups : array of shape (n,) or str, default=None
+            Whose each row is: integers or strings, no two persons with the same, and each person with one; for tables
+            also the name of the column that holds them, which is then no feature. What the statement protects is then
+            a person with all rows, and not a row.
 
         Returns
         -------
@@ -232,7 +242,8 @@ class DPSinkhornGenerator(BaseEstimator):
         given = check_parameters(self)
         with Progress(self.verbose, self.callback) as progress:
             # With the schema of an array, a data frame is one, whose columns have names.
-            data = open_records(X, y, as_array=isinstance(self.schema, (tuple, list)), watch=progress.parts)
+            as_array = isinstance(self.schema, (tuple, list))
+            data = open_records(X, y, groups, as_array=as_array, watch=progress.parts)
             fitted = fitting.fit(self, data, given, progress)
             self._adopt(fitted.release)
             self._make_generator(fitted.random)

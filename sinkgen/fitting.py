@@ -14,6 +14,7 @@ import torch
 
 from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_mu
 from sinkgen.accounting.budget import split_budget
+from sinkgen.accounting.unit import RECORD, Unit
 from sinkgen.data import facts as metadata
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
@@ -94,19 +95,20 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
     """
     facts = collect_facts(estimator, data, given)
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
-    plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant)
+    unit = unit_of(estimator, data)
+    plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, unit.max_rows)
     if estimator.noise_seed is not None:
         message = "noise_seed makes the noise reproducible, and so removable: for tests only"
         warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)  # the caller of the estimator's fit
     is_reproducible, is_secure = estimator.noise_seed is not None, estimator.secure_noise
     spent = PrivacySpent.of(
-        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure
+        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit
     )
-    with open_journal(estimator, facts, plan) as journal:
+    with open_journal(estimator, facts, plan, unit) as journal:
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
             plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
-            secure_noise=is_secure, assumptions=facts.assumptions, journal=journal,
+            secure_noise=is_secure, assumptions=facts.assumptions, unit=unit, journal=journal,
         )  # fmt: skip
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
@@ -135,6 +137,15 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
 
 
+def unit_of(estimator: Parameters, data: Data) -> Unit:
+    """Whom the fit protects: a record, or where rows belong to groups a person."""
+    if data.layout.has_groups:
+        return Unit.of_groups(estimator.max_rows_per_group)
+    if estimator.max_rows_per_group is not None:
+        raise ValueError("max_rows_per_group bounds the rows of a group; give fit the groups, or leave it None")
+    return RECORD
+
+
 def mechanism_name(mechanism: str, form: NumericFormat | TableFormat) -> str:
     """What ``mechanism`` stands for: "auto" is "marginals" for tables, and "semidual" for the rest."""
     if mechanism != "auto":
@@ -143,7 +154,7 @@ def mechanism_name(mechanism: str, form: NumericFormat | TableFormat) -> str:
 
 
 def plan_budget(
-    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str
+    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str, max_rows: int = 1
 ) -> BudgetPlan:
     """Settings and noise, from the budget and public facts alone.
 
@@ -154,7 +165,9 @@ def plan_budget(
     # A plan's numbers may depend on delta only through the part that thresholds do not take.
     own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in facts.missing}
     known = {what: metadata.SHARES[what] for what in facts.missing}
-    settings, shares, steps, sampled = trainer.plan(gaussian_mu(epsilon, delta - sum(own_delta.values())), facts, given)
+    # Noise is planned in units of what a record adds: of a person's, it has to be as many times as large.
+    mu = gaussian_mu(epsilon, delta - sum(own_delta.values())) / max_rows
+    settings, shares, steps, sampled = trainer.plan(mu, facts, given)
     releases = split_budget(
         epsilon,
         delta,
@@ -167,7 +180,9 @@ def plan_budget(
     return BudgetPlan(settings, releases)
 
 
-def open_journal(estimator: Parameters, facts: Facts, plan: BudgetPlan) -> AbstractContextManager[Journal | Unkept]:
+def open_journal(
+    estimator: Parameters, facts: Facts, plan: BudgetPlan, unit: Unit
+) -> AbstractContextManager[Journal | Unkept]:
     """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
     key, seed = new_key(estimator.noise_seed), draw_seed(estimator.random_state)
     if estimator.checkpoint_dir is None:
@@ -175,7 +190,7 @@ def open_journal(estimator: Parameters, facts: Facts, plan: BudgetPlan) -> Abstr
     given = estimator.get_params(deep=False)
     settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
     settings["random_state"] = estimator.random_state if isinstance(estimator.random_state, Integral) else None
-    settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan}
+    settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan, "groups": unit}
     return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed)
 
 
@@ -190,6 +205,7 @@ class Prepared(NamedTuple):
 
 def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
     """Release what was not declared and how many records there are of each class, and encode the records."""
+    raw = mechanism.bound(raw)
     labels, counts = learn_labels(facts, raw, mechanism)
     form = learn_form(facts, raw, float(counts.sum()), mechanism)
     return Prepared(form, labels, counts, raw.map(Encoder(form, labels, device)))
@@ -206,7 +222,8 @@ class Encoder:
         codes = (
             torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
         )
-        return Records(values.to(self.device), codes.to(self.device))
+        groups = None if records.groups is None else records.groups.to(self.device)
+        return Records(values.to(self.device), codes.to(self.device), groups)
 
 
 def working_device(estimator: Parameters, form: NumericFormat | TableFormat) -> torch.device:

@@ -8,8 +8,10 @@ the records stay where they are, and only the folds' results travel.
 
 import itertools
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 
 CHUNK = 8192  # records that a query sees at once: bounds its memory
@@ -19,17 +21,32 @@ PIECE_NUMBERS = 2**21  # numbers in them, that are encoded at once
 
 
 class Records(NamedTuple):
-    """Some records: values (m, ...) and, where there are classes, labels (m,)."""
+    """Some records: values (m, ...) and, where there are classes, labels (m,).
+
+    Where rows belong to persons, ``groups`` says to whom: first by the ids (m,) that the user gave, with the ``places``
+    (m,) of the rows in the source; then, once a person's part is bounded (:mod:`sinkgen.privacy.groups`), by a tensor
+    (m, 3) of doubles: number of the person, weight of the row in sums, and whether it counts in sets, 0 or 1.
+    """
 
     values: Any
     labels: Any = None
+    groups: Any = None
+    places: Any = None
 
     def __len__(self):
         return len(self.values)
 
     def take(self, rows):
         """The records at ``rows`` (indices or a slice)."""
-        return Records(self.values[rows], None if self.labels is None else self.labels[rows])
+        return Records(*(None if part is None else part[rows] for part in self))
+
+    def having(self, **parts):
+        """The same records with other parts, such as ``values=``."""
+        return Records(**dict(zip(self._fields, self, strict=True)) | parts)
+
+    def numbered(self, start):
+        """The same, with places from ``start`` on where somebody needs them."""
+        return self if self.groups is None else self.having(places=np.arange(start, start + len(self)))
 
 
 class Coins(Protocol):
@@ -49,14 +66,23 @@ class Draw(NamedTuple):
     coins : Coins
         The step's own, see :mod:`sinkgen.privacy.streams`; a record's coin is that of its position in the source,
         however the records are cut into chunks and shards, and whoever reads them.
+    n_persons : int or None
+        Where rows belong to persons, how many these are: a coin is then a person's, and falls for all rows together.
     """
 
     rate: float
     coins: Coins
+    n_persons: int | None = None
 
     def rows(self, start, n):
         """Which of the ``n`` records from position ``start`` on are drawn: ndarray of int, rising."""
         return self.coins.rows(start, n, self.rate)
+
+    def persons(self):
+        """Whether each person is drawn: tensor of bool, (n_persons,)."""
+        drawn = torch.zeros(self.n_persons or 0, dtype=torch.bool)
+        drawn[self.coins.rows(0, len(drawn), self.rate)] = True
+        return drawn
 
 
 class RecordSource(Protocol):
@@ -92,7 +118,8 @@ class ArraySource:
     Parameters
     ----------
     values : array or tensor of shape (n_records, ...)
-    labels : array or tensor of shape (n_records,), optional
+    labels, groups, places : array or tensor of shape (n_records, ...), optional
+        See :class:`Records`.
     chunk_size : int
         Records in a chunk; bounds the memory of a pass.
 
@@ -102,20 +129,22 @@ class ArraySource:
     [2, 2, 1]
     """
 
-    def __init__(self, values, labels=None, chunk_size=CHUNK):
-        self._records = Records(values, labels)
+    def __init__(self, values, labels=None, groups=None, places=None, chunk_size=CHUNK):
+        self._records = Records(values, labels, groups, places)
         self._chunk_size = chunk_size
 
     def chunks(self, draw=None):
         """Every record once, in chunks; or those of a batch."""
         n, size = len(self._records), self._chunk_size
         chunks = (self._records.take(slice(start, start + size)) for start in range(0, n, size))
+        if draw is not None and draw.n_persons is not None:
+            return _drawn_by_person(chunks, draw, size)
         return chunks if draw is None else rechunked(_drawn(chunks, draw, 0), _sizes(draw, 0, size))
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
-        values, labels = _concatenated(list(map(function, self.chunks())))
-        return ArraySource(values, labels, self._chunk_size)
+        mapped = _concatenated([_applied(function, chunk) for chunk in self.chunks()])
+        return ArraySource(mapped.values, mapped.labels, mapped.groups, mapped.places, self._chunk_size)
 
     def reduce(self, fold, merge, draw=None):
         """See :class:`RecordSource`."""
@@ -155,10 +184,12 @@ class ChunkedSource:
         """Every record once, in chunks; or those of a batch."""
         # To encode is a matter of each record: of those that are drawn alone, where nothing else is to be done. A map
         # of encoded records is given whole chunks: a product of matrices rounds by its shape.
+        if draw is not None and draw.n_persons is not None:
+            return _drawn_by_person(self.chunks(), draw, CHUNK)
         early = draw if len(self._functions) < 2 else None
         chunks = self._pieces() if early is None else _drawn(self._pieces(), draw, self._start)
         for function in self._functions:
-            chunks = rechunked(map(function, chunks), _sizes(early, self._start))
+            chunks = rechunked(map(partial(_applied, function), chunks), _sizes(early, self._start))
         if early is draw:
             return chunks
         return rechunked(_drawn(chunks, draw, self._start), _sizes(draw, self._start))
@@ -176,8 +207,10 @@ class ChunkedSource:
         return list(self.chunks(draw))
 
     def _pieces(self):
+        position = self._start
         for chunk in self._read():
-            size = _piece_size(chunk)
+            chunk, size = chunk.numbered(position), _piece_size(chunk)
+            position += len(chunk)
             for first in range(0, len(chunk), size):
                 yield chunk.take(slice(first, first + size))
 
@@ -189,6 +222,24 @@ def _drawn(chunks, draw, position):
         position += len(chunk)
         if len(rows):
             yield chunk.take(rows)
+
+
+def _drawn_by_person(chunks, draw, size):
+    """What a batch of persons holds: chunks of ``size``, but for the last of each span."""
+    drawn = draw.persons()
+    while span := list(itertools.islice(chunks, SPAN)):
+        taken = [chunk.take(drawn.to(chunk.groups.device)[chunk.groups[:, 0].long()].nonzero()[:, 0]) for chunk in span]
+        batch = _concatenated(taken)
+        for first in range(0, len(batch), size):
+            yield batch.take(slice(first, first + size))
+
+
+def _applied(function, records):
+    """What a map makes of some records; whose they are may not get lost on the way."""
+    mapped = function(records)
+    if records.groups is not None and (mapped.groups is None or len(mapped.groups) != len(mapped)):
+        raise RuntimeError("a map of records must say whose they are: use records.having(values=...)")
+    return mapped
 
 
 def _sizes(draw, position, size=CHUNK):
@@ -241,5 +292,5 @@ def joined(lists):
 def _concatenated(chunks):
     if len(chunks) == 1:
         return chunks[0]
-    values, labels = zip(*chunks, strict=True)
-    return Records(torch.cat(values), None if labels[0] is None else torch.cat(labels))
+    parts = zip(*chunks, strict=True)
+    return Records(*(None if part[0] is None else torch.cat(part) for part in parts))

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -76,6 +76,7 @@ def test_batches_of_two_steps_differ():
     assert drawn(array_source(200), 0.5, coins(3, 0)) != drawn(array_source(200), 0.5, coins(3, 1))
 
 
+@settings(deadline=None)
 @given(n=st.integers(0, 300), cuts=st.lists(st.integers(1, 60), max_size=12), rate=st.floats(0, 0.99))
 def test_the_sample_does_not_depend_on_the_chunks(n, cuts, rate):
     ends = [min(end, n) for end in np.cumsum(cuts)] + [n]
@@ -89,6 +90,7 @@ def test_the_sample_does_not_depend_on_the_chunks(n, cuts, rate):
     assert drawn(ArraySource(values, chunk_size=3), rate, coins(5)) == whole
 
 
+@settings(deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), max_size=12), size=st.integers(1, 30))
 def test_chunks_of_one_size_hold_the_same_records(sizes, size):
     ends = np.cumsum(sizes) if sizes else np.array([0])

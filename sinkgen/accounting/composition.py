@@ -120,7 +120,7 @@ def price(releases, delta, accountant):
     return _price_rows(rows, left, accountant)
 
 
-def group_price(releases, delta, size):
+def group_price(releases, delta, size, max_rows=1):
     """Return an epsilon that holds for ``size`` records together at the same ``delta``; exact where :func:`price` is.
 
     Parameters
@@ -130,6 +130,8 @@ def group_price(releases, delta, size):
     delta : float
     size : int
         At least 1.
+    max_rows : int
+        Of persons instead of records: as how many rows each counts.
 
     Returns
     -------
@@ -145,7 +147,7 @@ def group_price(releases, delta, size):
     2.2).
     """
     rows = merge(releases)
-    left = delta - math.fsum(_group_delta(release, size) for release in releases if release.delta)
+    left = delta - math.fsum(_group_delta(release, size, max_rows) for release in releases if release.delta)
     if any(row.sigma == 0 for row in rows) or left < 0 or (left == 0 and rows):
         return math.inf
     if not rows:
@@ -154,14 +156,17 @@ def group_price(releases, delta, size):
     return gaussian if all(row.q == 1 for row in rows) else min(gaussian, _group_of_samples(rows, left, size))
 
 
-def _group_delta(release, size):
+def _group_delta(release, size, max_rows):
     """How likely a member that only the group has passes the threshold of a set.
 
     Noise of scale s and a threshold of ``1 + s * isf(delta)`` let the count 1 pass with probability delta, and the
     count c with ``sf(isf(delta) - (c - 1) / s)``. The group's records make at most ``size / c`` members of c each. If
-    the row is of several sets, s and the threshold are larger, and the probability is smaller.
+    the row is of several sets, s and the threshold are larger, and the probability is smaller. Of persons that count as
+    several rows each, counts and noise are in units of these rows, and counts below 1 pass with what
+    :meth:`~sinkgen.privacy.mechanism.GaussianMechanism.release_sets` leaves them.
     """
-    counts = np.arange(1, size + 1) if size <= 10**6 else np.geomspace(1, size, 10**6)
+    n = size * max_rows
+    counts = np.arange(max_rows, n + 1) / max_rows if n <= 10**6 else np.geomspace(1, size, 10**6)
     shift = (counts - 1) / release.noise_multiplier if release.noise_multiplier else np.where(counts > 1, np.inf, 0.0)
     return float(np.max(size / counts * norm.sf(norm.isf(release.delta) - shift)))
 

@@ -11,6 +11,7 @@ from sinkgen._validation import check_boolean, check_choice, check_integer, chec
 from sinkgen.accounting.composition import compose, group_price, merge, price
 from sinkgen.accounting.gaussian import check_delta, gaussian_delta, gaussian_epsilon, gaussian_mu, unsampled_mu
 from sinkgen.accounting.releases import GaussianRelease, Row, check_fields, check_releases, from_json, to_json
+from sinkgen.accounting.unit import PERSONS, RECORD, RECORDS, RELATIONS, Unit
 
 # Which accountant was asked for, by the name of that which answered.
 _ASKED = {
@@ -32,7 +33,7 @@ class PrivacySpent:
     epsilon, delta : float
         The guarantee; ``epsilon`` is inf where there was none.
     neighbours : str
-        The neighbouring relation.
+        The neighbouring relation: whether it is a record that is protected, or a person with all rows.
     accountant : str
         Name of the accountant that gave ``epsilon``.
     releases : tuple of GaussianRelease
@@ -43,6 +44,8 @@ class PrivacySpent:
         Whether the noise came from a fixed seed.
     secure_noise : bool
         Whether all noise came from a cipher, in sums of four normals.
+    max_rows : int
+        As how many rows a person counts at most; of fits that share a ledger, the most.
 
     Examples
     --------
@@ -62,12 +65,13 @@ class PrivacySpent:
 
     epsilon: float
     delta: float
-    neighbours: str = "add or remove one record"
+    neighbours: str = RECORDS
     accountant: str = ""
     releases: tuple[GaussianRelease, ...] = ()
     assumptions: tuple[str, ...] = ()
     reproducible_noise: bool = False
     secure_noise: bool = False
+    max_rows: int = 1
 
     @classmethod
     def of(
@@ -78,6 +82,7 @@ class PrivacySpent:
         assumptions: Iterable[str] = (),
         reproducible_noise: bool = False,
         secure_noise: bool = False,
+        unit: Unit = RECORD,
     ) -> "PrivacySpent":
         """Return the statement of ``releases``, priced by :func:`compose`.
 
@@ -94,6 +99,8 @@ class PrivacySpent:
             Whether the noise came from a fixed seed.
         secure_noise : bool
             Whether the noise came from a cipher.
+        unit : Unit
+            Whom the releases protect: a record, or a person.
 
         Returns
         -------
@@ -114,6 +121,8 @@ class PrivacySpent:
         return cls(
             epsilon=epsilon,
             delta=delta,
+            neighbours=unit.neighbours,
+            max_rows=unit.max_rows,
             accountant=name,
             releases=rows,
             assumptions=check_assumptions(assumptions),
@@ -183,14 +192,15 @@ class PrivacySpent:
         return min(1.0, by_epsilon, by_noise) if self.releases else by_epsilon
 
     def for_group(self, size: int) -> float:
-        """Return the epsilon that holds, at the statement's delta, for all of so many records of one person together.
+        """Return the epsilon that holds, at the statement's delta, for so many records together, or so many persons.
 
         It is more than ``size`` times epsilon: that product holds at a larger delta alone.
 
         Parameters
         ----------
         size : int
-            Records of the group, at least 1.
+            Records of the group, such as all those of one person; where a person is what the statement protects, the
+            persons of the group. At least 1.
 
         Returns
         -------
@@ -218,7 +228,9 @@ class PrivacySpent:
         size = check_integer("size", size, low=1)
         if self.epsilon == math.inf:
             return math.inf
-        return self.epsilon if size == 1 else max(self.epsilon, group_price(self.releases, self.delta, size))
+        if size == 1:
+            return self.epsilon
+        return max(self.epsilon, group_price(self.releases, self.delta, size, self.max_rows))
 
     def epsilon_after(self, steps_done: Mapping[str, int]) -> float:
         """Return about what the first steps of the releases cost, to be shown while a fit runs; no guarantee.
@@ -295,11 +307,12 @@ class PrivacySpent:
         True
         """
         if isinstance(content, dict):
-            content = {"secure_noise": False, **content}  # unknown to the first versions
+            content = {"secure_noise": False, "max_rows": 1, **content}  # unknown to the first versions
         check_fields(cls, content)
         for flag in ("reproducible_noise", "secure_noise"):
             check_boolean(flag, content[flag])
-        if content["neighbours"] != cls.neighbours:
+        unit = Unit(content["neighbours"], check_integer("max_rows", content["max_rows"], low=1))
+        if unit.neighbours not in RELATIONS or not (unit.is_person or unit.max_rows == 1):
             raise ValueError("the statement is of another neighbouring relation")
         check_choice("accountant", content["accountant"], _ASKED)
         rows = content["releases"]
@@ -307,7 +320,7 @@ class PrivacySpent:
             raise TypeError(f"releases must be a list, got {type(rows).__name__}")
         made = cls.of(
             [GaussianRelease.from_dict(row) for row in rows], content["delta"], _ASKED[content["accountant"]],
-            content["assumptions"], content["reproducible_noise"], content["secure_noise"],
+            content["assumptions"], content["reproducible_noise"], content["secure_noise"], unit,
         )  # fmt: skip
         stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
         if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):
@@ -322,6 +335,9 @@ class PrivacySpent:
         if self.epsilon == math.inf:
             yield "NOT PRIVATE: no finite epsilon holds at this delta; the records are not protected."
         yield f"Neighbouring data sets: {self.neighbours}."
+        if self.neighbours == PERSONS:
+            rows = "one row" if self.max_rows == 1 else f"{self.max_rows} rows"
+            yield f"All rows of a person together count as {rows} at most."
         yield f"Accountant: {self.accountant}."
 
     def _table(self):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import sparse
@@ -148,3 +148,40 @@ def unpack_numbers(y):
 
 def _all_of(values, kind):
     return all(issubclass(found, kind) for found in set(map(type, values.tolist())))
+
+
+def check_groups(groups, n_records, name="groups"):
+    """Return ``groups`` as a one-dimensional array of int64, or of strings as objects.
+
+    Raises
+    ------
+    TypeError
+        If they are neither whole numbers nor strings.
+    ValueError
+        If there is not one for each record, or some are missing.
+    """
+    if groups is None:
+        return None
+    missing = f"{name} holds missing values: say whose each row is, or leave such rows out"
+    if hasattr(groups, "isna") and bool(groups.isna().any()):  # of pandas: whatever stands for a missing cell
+        raise ValueError(missing)
+    groups = np.asarray(groups)
+    if groups.ndim == 2 and groups.shape[1] == 1:
+        groups = groups[:, 0]
+    if groups.ndim != 1 or len(groups) != n_records:
+        raise ValueError(f"{name} must hold one id for each record of X, got shape {groups.shape}")
+    kind = groups.dtype.kind
+    if kind == "U":
+        return groups.astype(object)
+    if kind == "O":
+        values = groups.tolist()
+        if any(value is None or (isinstance(value, Real) and math.isnan(value)) for value in values):
+            raise ValueError(missing)
+        if all(isinstance(value, (str, Integral)) for value in values):
+            return np.array(list(map(str, values)), dtype=object)  # boxed one by one, 5 and "5" are the same
+    if kind == "f" and not np.isfinite(groups).all():
+        raise ValueError(missing)
+    is_whole = kind in "biu" or (kind == "f" and ((groups == np.floor(groups)) & (np.abs(groups) < 2.0**53)).all())
+    if not is_whole:
+        raise TypeError(f"{name} must hold whole numbers or strings, got dtype {groups.dtype}")
+    return groups.astype(np.uint64 if kind == "u" else np.int64).view(np.int64)

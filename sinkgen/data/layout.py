@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sinkgen.data.check import as_records, check_frame, check_labels, record_dtype
+from sinkgen.data.check import as_records, check_frame, check_groups, check_labels, record_dtype
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.table import Rows, check_columns, is_table
 from sinkgen.records import Records
@@ -24,6 +24,10 @@ class Layout:
         Labels of no record, where there are labels.
     as_array : bool
         Whether a data frame is to be taken as an array whose columns have names.
+    group : str or None
+        Name of the column that says whose each row is; for data frames alone.
+    has_groups : bool
+        Whether it is known whose each row is.
     frame_kind : FrameKind or None
         What the data frame was, if it was of another library than pandas.
     read_off : tuple of str
@@ -34,6 +38,8 @@ class Layout:
     label: str | None
     labels: np.ndarray | None
     as_array: bool
+    group: str | None = None
+    has_groups: bool = False
     frame_kind: FrameKind | None = None
     read_off: tuple = ()
 
@@ -47,10 +53,12 @@ class Layout:
         """The values of no record: :class:`Rows` or an array."""
         return self._values(self.template)
 
-    def records(self, chunk, labels=None):
+    def records(self, chunk, labels=None, groups=None):
         """The :class:`Records` of a chunk that is known to be like the template."""
         labels = chunk[self.label] if self.label is not None else labels
-        return Records(self._values(chunk), check_labels(labels, len(chunk)))
+        groups = chunk[self.group] if self.group is not None else groups
+        name = "groups" if self.group is None else f"column {self.group!r}, the groups,"
+        return Records(self._values(chunk), check_labels(labels, len(chunk)), check_groups(groups, len(chunk), name))
 
     def checked(self, where, chunk, labels=None):
         """The same, after a look at the chunk's columns and dtypes.
@@ -79,7 +87,8 @@ class Layout:
         return records
 
     def _features(self, frame):
-        return frame if self.label is None else frame.drop(columns=self.label)
+        named = [name for name in (self.label, self.group) if name is not None]
+        return frame.drop(columns=named) if named else frame
 
     def _values(self, chunk):
         if not is_table(chunk):
@@ -88,7 +97,7 @@ class Layout:
         return check_frame(features) if self.as_array else Rows(features)
 
 
-def make_layout(template, y=None, *, as_array=False):
+def make_layout(template, y=None, groups=None, *, as_array=False):
     """The layout of a data set.
 
     Parameters
@@ -97,21 +106,29 @@ def make_layout(template, y=None, *, as_array=False):
         A chunk without records.
     y : str, ndarray of shape (0,), or None
         Name of the column that holds the labels, labels of no record, or no labels.
+    groups : str, array, or None
+        Name of the column that says whose each row is, or who says it elsewhere, or nobody.
     as_array : bool
 
     Raises
     ------
     TypeError, ValueError
-        If ``y`` is no column of the table, or the columns are none that a table can have.
+        If ``y`` or ``groups`` is no column of the table, or the columns are none that a table can have.
     """
+    has_groups = groups is not None
     if not is_table(template):
-        return Layout(as_records(template), None, y, as_array)
+        if isinstance(groups, str):
+            raise TypeError("groups names a column, but X is an array: give groups as an array, one entry a row")
+        return Layout(as_records(template), None, y, as_array, None, has_groups)
     check_columns(template)
-    if not isinstance(y, str):
-        return Layout(template, None, y, as_array)
-    if y not in template.columns:
-        raise ValueError(f"y names a column that X lacks: {y!r}; X has {list(template.columns)}")
-    layout = Layout(template, y, np.asarray(template[y]), as_array)
+    for what, name in (("y", y), ("groups", groups)):
+        if isinstance(name, str) and name not in template.columns:
+            raise ValueError(f"{what} names a column that X lacks: {name!r}; X has {list(template.columns)}")
+    if isinstance(y, str) and isinstance(groups, str) and y == groups:
+        raise ValueError("y and groups name the same column")
+    label, group = (name if isinstance(name, str) else None for name in (y, groups))
+    labels = y if label is None else np.asarray(template[label])
+    layout = Layout(template, label, labels, as_array, group, has_groups)
     check_columns(layout._features(template))
     return layout
 

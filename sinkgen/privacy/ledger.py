@@ -22,6 +22,7 @@ from sinkgen.accounting import GaussianRelease, PrivacySpent, compose
 from sinkgen.accounting.gaussian import check_delta
 from sinkgen.accounting.releases import check_releases
 from sinkgen.accounting.statement import check_assumptions, round_up
+from sinkgen.accounting.unit import RECORD, Unit
 from sinkgen.exceptions import BudgetExceededError
 
 __all__ = ["LedgerEntry", "PrivacyLedger"]
@@ -51,6 +52,8 @@ class LedgerEntry:
         Whether its noise came from a fixed seed.
     secure_noise : bool
         Whether its noise came from a cipher.
+    unit : Unit
+        Whom it protects: a record, or a person.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class LedgerEntry:
     assumptions: Iterable[str] = ()
     reproducible_noise: bool = False
     secure_noise: bool = False
+    unit: Unit = RECORD
 
     def __post_init__(self):
         for text in (self.what, self.time, self.id):
@@ -83,6 +87,7 @@ class LedgerEntry:
             "assumptions": check_assumptions(self.assumptions),
             "reproducible_noise": bool(self.reproducible_noise),
             "secure_noise": bool(self.secure_noise),
+            "unit": Unit(**self.unit) if isinstance(self.unit, dict) else self.unit,
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -100,7 +105,7 @@ class LedgerEntry:
         >>> round(entry.spent().epsilon, 3)
         0.341
         """
-        names = ("assumptions", "reproducible_noise", "secure_noise")
+        names = ("assumptions", "reproducible_noise", "secure_noise", "unit")
         return PrivacySpent.of(self.releases, self.delta, **{name: getattr(self, name) for name in names})
 
 
@@ -177,6 +182,7 @@ class PrivacyLedger:
         assumptions: Iterable[str] = (),
         reproducible_noise: bool = False,
         secure_noise: bool = False,
+        unit: Unit = RECORD,
         id: str | None = None,
     ) -> LedgerEntry:
         """Enter all releases of one fit, before the first of them.
@@ -195,6 +201,8 @@ class PrivacyLedger:
             Whether its noise comes from a fixed seed.
         secure_noise : bool
             Whether its noise comes from a cipher.
+        unit : Unit
+            Whom the fit protects: a record, or a person. All charges of a ledger protect the same.
         id : str, optional
             Of a fit that goes on after a crash: if the ledger holds a charge of this id already, it is returned, and
             nothing is charged. By default a new one.
@@ -209,7 +217,7 @@ class PrivacyLedger:
             If the ledger has a budget and this charge would exceed it.
         TypeError, ValueError
             If a parameter is of the wrong type or out of range, the file is damaged, or a charge of this ``id`` has
-            other releases.
+            other releases, or the ledger's charges protect records and this one persons, or the other way round.
         RuntimeError
             If the ledger has no path and this is not its process.
         OSError
@@ -229,8 +237,9 @@ class PrivacyLedger:
             assumptions=assumptions,
             reproducible_noise=reproducible_noise,
             secure_noise=secure_noise,
+            unit=unit,
         )
-        return self._book.append(entry, self._check_budget)
+        return self._book.append(entry, self._check)
 
     def total(self, delta: float = 1e-5) -> PrivacySpent:
         """Return what all charges cost together, composed by one accountant.
@@ -261,7 +270,12 @@ class PrivacyLedger:
         """
         return _statement(self._book.entries(), delta)
 
-    def _check_budget(self, entries):
+    def _check(self, entries):
+        if len({entry.unit.neighbours for entry in entries}) > 1:
+            raise ValueError(
+                f"the ledger is of another neighbouring relation ({entries[0].unit.neighbours}) than this fit "
+                f"({entries[-1].unit.neighbours}): they do not add up, so keep a ledger for each; nothing was charged"
+            )
         if self.epsilon is None or self.delta is None:  # they are given together
             return
         after = compose(_rows(entries), self.delta)
@@ -318,6 +332,7 @@ def _statement(entries, delta):
         assumptions=dict.fromkeys(text for entry in entries for text in entry.assumptions),  # each once, in order
         reproducible_noise=any(entry.reproducible_noise for entry in entries),
         secure_noise=bool(entries) and all(entry.secure_noise for entry in entries),
+        unit=max((entry.unit for entry in entries), key=lambda unit: unit.max_rows, default=RECORD),
     )
 
 

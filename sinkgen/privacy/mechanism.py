@@ -11,11 +11,14 @@ from collections import Counter
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.stats import norm
 
+from sinkgen.accounting.unit import RECORD
+from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.journal import Unkept
-from sinkgen.privacy.sealed import unseal
+from sinkgen.privacy.sealed import seal, unseal
 from sinkgen.privacy.streams import Streams, new_key
 from sinkgen.records import Draw
 
@@ -45,6 +48,8 @@ class GaussianMechanism:
         Whether noise and sampling come from a cipher, see :class:`~sinkgen.privacy.streams.Streams`.
     assumptions : sequence of str
         What is taken as public, for the ledger.
+    unit : Unit
+        Where it is a person, sources have to be bounded, by :meth:`bound`, before they are asked anything.
     journal : Journal, optional
         Holds the key, and what an earlier process released of this fit: that is read again, at no cost, and what is
         released now is kept there before it is returned.
@@ -52,7 +57,8 @@ class GaussianMechanism:
     Notes
     -----
     Sum queries at sampling rate 1 are the Gaussian mechanism, otherwise the Poisson-sampled one [1]_, under addition
-    or removal of one record.
+    or removal of one record; or of one person with all records, of which :meth:`bound` makes sure that they move a
+    value by no more than the query's ``reach``.
 
     References
     ----------
@@ -60,21 +66,40 @@ class GaussianMechanism:
     """
 
     def __init__(
-        self, releases, delta=1e-5, *, ledger=None, noise_seed=None, secure_noise=False, assumptions=(), journal=None,
+        self, releases, delta=1e-5, *, ledger=None, noise_seed=None, secure_noise=False, assumptions=(), unit=RECORD,
+        journal=None,
     ):  # fmt: skip
         self._rows = {row.what: row for row in releases}
         if len(self._rows) != len(releases):
             raise ValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
         self._releasing = None
+        self._unit, self._n_persons = unit, None
         self._journal = Unkept(new_key(noise_seed)) if journal is None else journal
         self._streams = Streams(self._journal.key, secure=secure_noise)
         if ledger is not None:
             ledger.charge(
                 tuple(releases), delta=delta, assumptions=assumptions, reproducible_noise=noise_seed is not None,
-                secure_noise=secure_noise, id=self._journal.charge_id,
+                secure_noise=secure_noise, unit=unit, id=self._journal.charge_id,
             )  # fmt: skip
         self._journal.charged = True
+
+    def bound(self, source):
+        """The sealed source of the same records, in which the part of each person is bounded; itself for records.
+
+        Parameters
+        ----------
+        source : SealedSource
+            Where the unit is a person, of records that have the ids of their groups.
+
+        Returns
+        -------
+        SealedSource
+        """
+        if not self._unit.is_person:
+            return source
+        bounded, self._n_persons = bound(unseal(source), self._unit, Secret(*self._streams.persons()))
+        return seal(bounded)
 
     def release(self, what, query, source):
         """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.
@@ -99,9 +124,12 @@ class GaussianMechanism:
         row, step = self._spend(what)
         kept = self._journal.recall(what, step)
         if kept is None:
-            draw = None if row.sampling_rate == 1 else Draw(row.sampling_rate, self._streams.sampling(what, step))
+            self._require_bounded()
+            coins = None if row.sampling_rate == 1 else self._streams.sampling(what, step)
+            draw = None if coins is None else Draw(row.sampling_rate, coins, self._n_persons)
             value = query.over(unseal(source), draw)
-            value = value + self._noise(what, step, value.shape, row.noise_multiplier * query.sensitivity)
+            reach = query.reach(self._unit.max_rows)
+            value = value + self._noise(what, step, value.shape, row.noise_multiplier * reach)
             self._journal.keep(what, step, value.numpy().tobytes())
         else:
             value = torch.frombuffer(bytearray(kept), dtype=torch.float64).clone()  # aligned as the first was
@@ -121,6 +149,10 @@ class GaussianMechanism:
         member's count gets noise ``s = noise_multiplier * sqrt(n_sets)``; those above ``1 + s * z`` are released, where
         z is the normal quantile of ``1 - delta_row / n_sets``: the members that a single record brought in pass with
         probability at most delta_row together, which is charged with the row.
+
+        Of a person, k records count, in full: ``s`` is k times as large, and the threshold is the largest, for c from 1
+        to k, of ``c + s * z_c`` with the quantile of ``1 - delta_row * c / (k * n_sets)``. A member of c records of a
+        person then passes with probability at most ``c / k`` of what a set may spend, and all of them with all of it.
 
         Parameters
         ----------
@@ -154,9 +186,13 @@ class GaussianMechanism:
 
     def _noisy_sets(self, what, step, row, source, read, n_sets):
         """Members and noisy counts of each set, as JSON holds them: both lists."""
+        self._require_bounded()
         counts = unseal(source).reduce(partial(_count_members, read, n_sets), _add_counts)
-        scale = row.noise_multiplier * math.sqrt(n_sets)
-        threshold = 1 + (scale * norm.isf(row.delta / n_sets) if scale else 0.0)
+        most = self._unit.max_rows
+        scale = row.noise_multiplier * most * math.sqrt(n_sets)
+        own = np.arange(1, most + 1)
+        quantiles = norm.isf(row.delta * own / (most * n_sets)) if scale else 0.0
+        threshold = float(np.max(own + scale * quantiles))
         noise = iter(self._noise(what, step, (sum(map(len, counts)),), scale).tolist())
         return [_threshold(count, noise, threshold) for count in counts]
 
@@ -169,9 +205,13 @@ class GaussianMechanism:
         row = self._rows[what]
         return row, row.steps - 1 - self._left[what]
 
+    def _require_bounded(self):
+        if self._unit.is_person and self._n_persons is None:
+            raise RuntimeError("the part of each person is not bounded")
+
     def noise_multiplier(self, what):
-        """Public noise multiplier of a charged row."""
-        return self._rows[what].noise_multiplier
+        """Public noise of a charged row, for a query whose value one record moves by at most 1."""
+        return self._rows[what].noise_multiplier * self._unit.max_rows
 
     @property
     def releasing(self):
@@ -192,7 +232,8 @@ class GaussianMechanism:
 def _count_members(read, n_sets, chunks):
     counts: list[Counter] = [Counter() for _ in range(n_sets)]
     for records in chunks:
-        for count, members in zip(counts, read(records), strict=True):
+        own = records if records.groups is None else records.take((records.groups[:, 2] > 0).nonzero()[:, 0].numpy())
+        for count, members in zip(counts, read(own), strict=True):
             count.update(members)
     return counts
 

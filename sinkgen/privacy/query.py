@@ -29,6 +29,9 @@ class Query(Protocol):
     size: int
     sensitivity: float
 
+    def reach(self, max_rows: int) -> float:
+        """Largest distance between its values on two batches of which one has a person more, of so many records."""
+
     def evaluate(self, chunks) -> torch.Tensor:
         """The value, (size,), on a batch that comes in chunks."""
 
@@ -48,6 +51,8 @@ class SumQuery:
     of chunks then do not depend on their order, or on who adds them up: they are exact in double precision as long as
     no coordinate exceeds 131,072 times the sensitivity, and beyond that rounded as any sum is. Whole counts are left as
     they are; of other values all of that rounding together stays within :data:`ROUNDING_MARGIN`, see docs/proofs.md.
+
+    Where records have weights, each contribution is multiplied by its record's.
     """
 
     size: int
@@ -61,9 +66,14 @@ class SumQuery:
         """Sum over all chunks, in double precision; each chunk's where its records lie."""
         total = torch.zeros(self.size, dtype=torch.float64)
         for records in chunks:
-            if len(records):
-                total += _on_grid(self._sum(records), self.sensitivity)
+            parts = [weight * self._sum(part) for weight, part in by_weight(records)]
+            if parts:
+                total += on_grid(sum(parts), self.sensitivity)
         return total
+
+    def reach(self, max_rows):
+        """By the triangle inequality: so many times what a record can move the sum."""
+        return max_rows * self.sensitivity
 
     def _sum(self, records):
         """The contribution of a chunk; where it needs more memory than there is, that of its halves."""
@@ -137,7 +147,28 @@ def _set_precisions(wanted):
         place.fp32_precision = precision
 
 
-def _on_grid(value, sensitivity):
+def by_weight(records):
+    """Pairs of a weight and the records that have it; without those of weight 0, or of no weight at all.
+
+    Examples
+    --------
+    >>> from sinkgen.records import Records
+    >>> shares = torch.tensor([[0, 0.5, 1], [1, 0.0, 0], [0, 0.5, 0], [2, 1.0, 1]])
+    >>> [(weight, part.values.tolist()) for weight, part in by_weight(Records(torch.arange(4), groups=shares))]
+    [(0.5, [0, 2]), (1.0, [3])]
+    """
+    if records.groups is None:
+        return [(1.0, records)] if len(records) else []
+    weights = records.groups[:, 1].cpu()
+    found, counts = weights.unique(return_counts=True)
+    ends = counts.cumsum(0).tolist()
+    slices = [slice(end - count, end) for end, count in zip(ends, counts.tolist(), strict=True)]
+    in_order = records if len(found) < 2 else records.take(weights.argsort(stable=True).numpy())
+    return [(weight, in_order.take(own)) for weight, own in zip(found.tolist(), slices, strict=True) if weight]
+
+
+def on_grid(value, sensitivity):
+    """The nearest multiple of a power of two, near ``2^-36`` of the sensitivity: sums of such are exact."""
     unit = GRID * 2.0 ** math.frexp(sensitivity)[1]
     return unit * torch.round(value / unit)
 

@@ -77,6 +77,10 @@ class Streams:
         """The :class:`Coins` that choose the sample of one step of a release."""
         return Coins(self._words(self._derive("sampling", what, step)))
 
+    def persons(self):
+        """A key to hash the ids of persons, and the words of the order in which a person's rows take part."""
+        return self._derive("persons"), self._words(self._derive("rows of persons"))
+
     def _derive(self, *path):
         return hashlib.blake2b(json.dumps(path).encode("ascii"), key=self._key, digest_size=KEY_BYTES).digest()
 

@@ -44,7 +44,7 @@ class ReadOff(NamedTuple):
     facts: tuple[str, ...]
 
 
-def open_records(X, y=None, *, as_array=False, watch=iter):
+def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
     """Make a record source of what the user gives; nothing is encoded yet.
 
     Parameters
@@ -53,6 +53,8 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
         :class:`ReadOff` of one
     y : array, str or None
         Labels, or the name of the column that holds them.
+    groups : array, str or None
+        Whose each row is, or the name of the column that says it.
     as_array : bool
         Whether a data frame is to be taken as an array whose columns have names.
     watch : callable
@@ -64,10 +66,12 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
     Data
     """
     if isinstance(X, ReadOff):
-        data = open_records(X.X, y, as_array=as_array, watch=watch)
+        data = open_records(X.X, y, groups, as_array=as_array, watch=watch)
         return data._replace(layout=dataclasses.replace(data.layout, read_off=X.facts))
     if isinstance(X, (str, os.PathLike)):
         X = parquet(X)
+    if groups is not None and (hasattr(X, "__dask_graph__") or isinstance(X, (Chunks, ParquetFiles, np.memmap))):
+        raise TypeError("groups are for records in memory")
     if hasattr(X, "__dask_graph__"):
         from sinkgen.sources.distributed import open_dask
 
@@ -79,10 +83,10 @@ def open_records(X, y=None, *, as_array=False, watch=iter):
         labels = check_labels(y, len(X))
         layout = make_layout(X[:0], none_of(labels))
         return Data(ChunkedSource(_EqualPasses([partial(_slices, X, labels, layout)], watch)), layout)
-    return _open_in_memory(X, y, as_array)
+    return _open_in_memory(X, y, groups, as_array)
 
 
-def _open_in_memory(X, y, as_array):
+def _open_in_memory(X, y, groups, as_array):
     kind = None
     if is_foreign(X) and as_array:
         raise TypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
@@ -93,8 +97,9 @@ def _open_in_memory(X, y, as_array):
     else:
         X = as_records(X)
     y = y if isinstance(y, str) and is_table(X) else check_labels(y, len(X))
-    layout = make_layout(X[:0], none_of(y), as_array=as_array)
-    return Data(ArraySource(*layout.records(X, y)), dataclasses.replace(layout, frame_kind=kind))
+    layout = make_layout(X[:0], none_of(y), groups, as_array=as_array)
+    records = layout.records(X, y, None if isinstance(groups, str) else groups).numbered(0)
+    return Data(ArraySource(*records), dataclasses.replace(layout, frame_kind=kind))
 
 
 def _slices(X, labels, layout):

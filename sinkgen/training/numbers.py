@@ -25,7 +25,6 @@ from sinkgen.denoise.numbers import (
     without_empty_ends,
 )
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumnsQuery
-from sinkgen.records import Records
 
 GRAIN_SHARE = 0.15  # of the first count
 LEAST_NOISE = 1e-6
@@ -144,7 +143,8 @@ def _codes(grids, grains, records):
     for edges, code, column in zip(grids, codes, numbers.T, strict=True):
         code[np.isnan(column)] = len(edges) + 1
     codes += [grain_of(numbers[:, j], tried) for j, tried in grains]
-    return Records(torch.from_numpy(np.stack(codes, 1).astype(np.int16)), torch.zeros(len(numbers), dtype=torch.long))
+    values = torch.from_numpy(np.stack(codes, 1).astype(np.int16))
+    return records.having(values=values, labels=torch.zeros(len(numbers), dtype=torch.long))
 
 
 class _Column:

@@ -13,7 +13,6 @@ from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
-from sinkgen.records import Records
 from sinkgen.training.numbers import Numbers, count_numbers
 
 MISSING = 1.0  # standard deviations by which missing cells have to stand out, to be looked for
@@ -70,7 +69,8 @@ def _learn_bins(columns, source, total, mechanism):
 
 
 def _numbers(names, records):
-    return Records(torch.from_numpy(np.stack([numbers_of(records.values.frame[name]) for name in names], 1)))
+    cells = np.stack([numbers_of(records.values.frame[name]) for name in names], 1)
+    return records.having(values=torch.from_numpy(cells), labels=None)
 
 
 def _with_counted(column, found):
@@ -105,7 +105,7 @@ def _extremes(n_groups, ends, records):
     with np.errstate(over="ignore"):  # of a wider dtype: infinite is as large as any
         rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), n_groups, -1)
     extremes = rows if ends == 1 else np.stack([rows.min(2), rows.max(2)], 2)
-    return Records(torch.from_numpy(extremes.reshape(len(rows), -1)))
+    return records.having(values=torch.from_numpy(extremes.reshape(len(rows), -1)), labels=None)
 
 
 def _bounds(least, greatest):
@@ -135,4 +135,4 @@ def learn_labels(facts, source, mechanism):
 def _coded(labels, records):
     n = len(records)
     codes = torch.zeros(n, dtype=torch.long) if labels is None else labels.encode(records.labels)
-    return Records(torch.zeros(n, 1), codes)
+    return records.having(values=torch.zeros(n, 1), labels=codes)

@@ -114,6 +114,7 @@ def test_the_file_holds_rows_and_no_more(path):
             "reproducible_noise",
             "secure_noise",
             "version",
+            "unit",
             "hash",
         )
     }

@@ -12,10 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sinkgen import DPSinkhornGenerator
+from sinkgen.accounting.unit import Unit
 from sinkgen.data.table import Rows
 from sinkgen.ot import MixedCost
+from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.sealed import unseal
+from sinkgen.privacy.streams import Streams, new_key
 from sinkgen.records import ArraySource, Records
 
 EXTREME = st.sampled_from([0.0, -0.0, 1e-30, 5e-324, 4.0, -4.0, 1e18, -1e18, 1e300, -1e300, 1.7e308])
@@ -71,12 +74,30 @@ def value(query, path, records):
     return query.evaluate([records])
 
 
-def assert_bounded(queries, without, with_it):
+def assert_bounded(queries, without, with_it, max_rows=1):
     for what, uses in queries.items():
         for query, path in {0: uses[0], 1: uses[-1]}.values():
             difference = value(query, path, with_it) - value(query, path, without)
             assert torch.isfinite(difference).all(), what
-            assert difference.norm() <= query.sensitivity * (1 + 1e-5), what
+            assert difference.norm() <= query.reach(max_rows) * (1 + 1e-5), what
+
+
+def of_persons(records, n_others, unit):
+    """The records, of which the first belong to persons of two rows each and the others to one, with their weights."""
+    ids = np.r_[np.arange(n_others) // 2, np.full(len(records) - n_others, 99)].astype(np.int64)
+    records = records.having(groups=ids).numbered(0)
+    source, _ = bound(ArraySource(*records), unit, Secret(*Streams(new_key(0)).persons()))
+    return source._bounding(records)
+
+
+UNITS = {"two rows": Unit.of_groups(2), "shares": Unit.of_groups(None)}
+
+
+def assert_persons_bounded(queries, make, others, own):
+    """A person comes with all rows; last, so that what is drawn for the others' rows stays."""
+    for unit in UNITS.values():
+        pair = [of_persons(make(rows), len(others), unit) for rows in (others, [*others, *own])]
+        assert_bounded(queries, *pair, unit.max_rows)
 
 
 def raw(rows):
@@ -100,6 +121,13 @@ def test_no_record_moves_what_a_fit_asks_by_more_than_its_sensitivity(name, aske
         assert_bounded(queries, raw(data), raw([*data, extra]))
 
     look()
+
+    @search
+    @given(st.lists(ROW, max_size=4), ROW, st.lists(ROW, max_size=3), st.integers(0, 3))
+    def look_at_persons(data, extra, more, times):
+        assert_persons_bounded(queries, raw, data, [extra, *more, *[extra] * times])
+
+    look_at_persons()
 
 
 def frame(rows):
@@ -129,6 +157,13 @@ def test_no_row_moves_what_a_table_is_asked_by_more_than_its_sensitivity(schema,
         assert_bounded(queries, frame(data), frame([*data, extra]))
 
     look()
+
+    @search
+    @given(st.lists(CELLS, max_size=4), CELLS, st.lists(CELLS, max_size=3), st.integers(0, 3))
+    def look_at_persons(data, extra, more, times):
+        assert_persons_bounded(queries, frame, data, [extra, *more, *[extra] * times])
+
+    look_at_persons()
 
 
 @pytest.mark.parametrize("what", ["mean", "points"])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery
+from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records
 
 
@@ -320,8 +320,13 @@ class DistanceQuery:
     def _count(self, chunks):
         total = torch.zeros(sum(map(len, self.expected)), dtype=torch.float64)
         for records in chunks:
-            total += torch.cat(_clique_counts(self.cliques, records)).cpu()
+            for weight, part in by_weight(records):
+                total += on_grid(weight * torch.cat(_clique_counts(self.cliques, part)).cpu(), 1.0)
         return total
+
+    def reach(self, max_rows):
+        """The weights of a person's records, which sum to so much, move the counts of a clique by no more together."""
+        return max_rows * self.sensitivity
 
     def _distances(self, counts):
         parts = zip(counts.split([len(part) for part in self.expected]), self.expected, strict=True)

@@ -130,6 +130,19 @@ class LabelledCost:
         return torch.cat([features, labels], 1)
 
 
+def _takes_part(records):
+    known = records.labels >= 0
+    return known if records.groups is None else known & (records.groups[:, 1] > 0)
+
+
+def _shares(batch, like):
+    """The records' weights as they are for transport, of sum 1; None where all are the same."""
+    if batch[0].groups is None:
+        return None
+    weights = torch.cat([part.groups[:, 1] for part in batch])
+    return (weights / weights.sum()).to(like)
+
+
 class CrossGradientQuery:
     """Gradient of the entropic cost between generated points and a batch, clipped as a whole: the paper's release.
 
@@ -158,17 +171,21 @@ class CrossGradientQuery:
         self.size = math.prod(self.shape)
         self.sensitivity = 2 * clip
 
+    def reach(self, max_rows):
+        """A person, with however many records, can turn the clipped matrix round as a record can, and no more."""
+        return self.sensitivity
+
     def evaluate(self, chunks):
         """Clipped gradient in the points' values, flat, on one batch."""
-        batch = [chunk.take(chunk.labels >= 0) for chunk in chunks]
+        batch = [chunk.take(_takes_part(chunk)) for chunk in chunks]
         if not sum(map(len, batch)):
             return torch.zeros(self.size, dtype=torch.float64)
-        values, labels = (torch.cat(parts) for parts in zip(*batch, strict=True))
+        values, labels = torch.cat([part.values for part in batch]), torch.cat([part.labels for part in batch])
         values = values.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
         y = with_labels(values, labels, self.n_classes, self.label_weight)
         x = self.points.to(y).detach().requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(entropic_cost(x, y, **self.transport), x)
+            (gradient,) = torch.autograd.grad(entropic_cost(x, y, b=_shares(batch, y), **self.transport), x)
         gradient = gradient[:, : self.shape[1]].double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
         return gradient * clip_factors(gradient.norm()[None], self.clip)
 

@@ -18,7 +18,6 @@ from sinkgen.images.texture import texture_deviation
 from sinkgen.ot import sinkhorn_symmetric
 from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
 from sinkgen.privacy.queries.transport import TransportQuery
-from sinkgen.records import Records
 from sinkgen.training.points.corrections import with_tilts, with_tones
 from sinkgen.training.points.variation import (
     Offsets,
@@ -192,7 +191,7 @@ def find_space(stage):
     public = form.public_basis()
     basis = torch.eye(form.n_encoded) if public is None else public
     whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
-    coordinates = source.map(lambda records: Records(whole.project(records.values), records.labels))
+    coordinates = source.map(lambda records: records.having(values=whole.project(records.values)))
     moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
@@ -237,7 +236,7 @@ def move_points(stage, classes, view, scale):
     mechanism, settings, counts = stage.mechanism, stage.settings, stage.counts
     clip = settings.clip * scale.force
     mass_clip = settings.mass_share * clip
-    measured = stage.source.map(lambda records: sort_by_class(Records(view.measure(records.values), records.labels)))
+    measured = stage.source.map(lambda records: sort_by_class(records.having(values=view.measure(records.values))))
     even_mass = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
     potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement

@@ -6,7 +6,6 @@ import torch
 
 from sinkgen.denoise.frequencies import shrink_frequencies
 from sinkgen.privacy.queries.tables import MarginalQuery
-from sinkgen.records import Records
 
 EMPTY = 1e-9  # share of a state's records
 
@@ -44,7 +43,7 @@ def learn_cells(source, form, n_classes, mechanism):
 
 
 def _take_columns(columns, records):
-    return Records(records.values[:, columns], records.labels)
+    return records.having(values=records.values[:, columns])
 
 
 def shares_within(counts, states, expected, noise):

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from sinkgen.generators.places import Places
-from sinkgen.records import Records
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.cells import learn_cells
@@ -98,4 +97,4 @@ def _fitted(asked, frequencies, places, stage):
 
 
 def _as_states(form, records):
-    return Records(form.states(records.values), records.labels)
+    return records.having(values=form.states(records.values))

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from sinkgen.data.facts import Facts
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.tables import ServiceQuery
-from sinkgen.records import Records
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.cells import learn_cells
@@ -194,7 +193,7 @@ class ComponentMixture(NamedTuple):
 
 
 def _as_states(form, records):
-    return Records(form.states(records.values), records.labels)
+    return records.having(values=form.states(records.values))
 
 
 # --- What is released ------------------------------------------------------------------------------------------------
