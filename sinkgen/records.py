@@ -95,7 +95,9 @@ class RecordSource(Protocol):
         then has the coin of its place after that.
         """
 
-    def reduce(self, fold: Callable[[Iterator[Records]], Any], merge: Callable[[list], Any], draw: Draw | None = None):
+    def reduce(
+        self, fold: Callable[[Iterator[Records]], Any], merge: Callable[[list], Any], draw: Draw | None = None
+    ) -> Any:
         """What is left of one pass.
 
         Parameters

@@ -71,7 +71,7 @@ def schema(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: .csv, .tsv or .parquet.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; by default stdout.")] = None,
     force: Force = False,
-):
+) -> None:
     """Draft a schema to edit: each column's kind, its bounds or categories, whether cells may be missing.
 
     All of it is read off the table, without any privacy, and a fit takes it as public. Edit it to what is known
@@ -168,7 +168,7 @@ def fit(
     seed: Seed = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     force: Force = False,
-):
+) -> None:
     """Fit a generator to private records, and spend the privacy budget.
 
     The model may be shown to anyone, as the statement of sinkgen privacy says; so may whatever is drawn from it.
@@ -247,7 +247,7 @@ def sample(
     ] = None,
     seed: Seed = None,
     force: Force = False,
-):
+) -> None:
     """Draw synthetic records. It costs nothing, as often as you like."""
     from sinkgen.cli import model as models
 
@@ -284,7 +284,7 @@ def report(
     most: Annotated[int | None, typer.Option("--records", min=10, help="Look at no more of each kind.")] = None,
     seed: Seed = None,
     force: Force = False,
-):
+) -> None:
     """Write a page that compares real records with synthetic ones: one file, to be opened in a browser.
 
     The page shows real records without noise. It is for those who may see them, and no privacy statement covers it.
@@ -312,7 +312,7 @@ def privacy(
     path: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a model, or file of a ledger.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     delta: Annotated[float, typer.Option("--delta", help="Of the total of a ledger.")] = 1e-5,
-):
+) -> None:
     """Say what was spent: the statement of a model, or the total of a ledger. It may be shown to anyone."""
     from sinkgen import PrivacyLedger
     from sinkgen.cli import model as models
@@ -351,5 +351,5 @@ def _version(wanted):
 @app.callback()
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it.")] = False,
-):
+) -> None:
     pass

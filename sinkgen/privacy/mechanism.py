@@ -8,8 +8,9 @@ nothing else that depends on the records leaves at all.
 import json
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from scipy.stats import norm
 from sinkgen.accounting.unit import RECORD
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.journal import Unkept
-from sinkgen.privacy.sealed import seal, unseal
+from sinkgen.privacy.query import Query
+from sinkgen.privacy.sealed import SealedSource, seal, unseal
 from sinkgen.privacy.streams import Streams, new_key
-from sinkgen.records import Draw
+from sinkgen.records import Draw, Records, RecordSource
 
 
 class ThresholdedCounts(NamedTuple):
@@ -101,7 +103,7 @@ class GaussianMechanism:
         bounded, self._n_persons = bound(unseal(source), self._unit, Secret(*self._streams.persons()))
         return seal(bounded)
 
-    def release(self, what, query, source):
+    def release(self, what: str, query: Query, source: SealedSource | RecordSource) -> Any:
         """The noisy value of ``query`` on one batch of ``source``, as one step of the charged row ``what``.
 
         Parameters
@@ -135,14 +137,20 @@ class GaussianMechanism:
             value = torch.frombuffer(bytearray(kept), dtype=torch.float64).clone()  # aligned as the first was
         return query.read(value)
 
-    def release_labels(self, what, source):
+    def release_labels(self, what: str, source: SealedSource | RecordSource) -> ThresholdedCounts:
         """The labels that occur often enough, with noisy counts, when not even their set is public.
 
         See :meth:`release_sets`, of which this is one.
         """
         return self.release_sets(what, source, lambda records: [Counter(records.labels.tolist())], 1)[0]
 
-    def release_sets(self, what, source, read, n_sets):
+    def release_sets(
+        self,
+        what: str,
+        source: SealedSource | RecordSource,
+        read: Callable[[Records], Sequence[Mapping[Any, int]]],
+        n_sets: int,
+    ) -> list[ThresholdedCounts]:
         """Of each of several sets that are not public, the members that occur often enough, with noisy counts.
 
         A record has at most one member in each set, and so adds a vector of norm ``sqrt(n_sets)``. Each occurring
@@ -209,7 +217,7 @@ class GaussianMechanism:
         if self._unit.is_person and self._n_persons is None:
             raise RuntimeError("the part of each person is not bounded")
 
-    def noise_multiplier(self, what):
+    def noise_multiplier(self, what: str) -> float:
         """Public noise of a charged row, for a query whose value one record moves by at most 1."""
         return self._rows[what].noise_multiplier * self._unit.max_rows
 

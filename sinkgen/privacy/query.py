@@ -3,10 +3,13 @@
 import copy
 import math
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+
+from sinkgen.records import Draw, Records, RecordSource
 
 # Norms are computed and clipped in single precision, and sums of chunks are rounded to a grid: staying this much below
 # the bound keeps both on the safe side.
@@ -32,13 +35,13 @@ class Query(Protocol):
     def reach(self, max_rows: int) -> float:
         """Largest distance between its values on two batches of which one has a person more, of so many records."""
 
-    def evaluate(self, chunks) -> torch.Tensor:
+    def evaluate(self, chunks: Iterator[Records]) -> torch.Tensor:
         """The value, (size,), on a batch that comes in chunks."""
 
-    def over(self, source, draw) -> torch.Tensor:
+    def over(self, source: RecordSource, draw: Draw | None) -> torch.Tensor:
         """The value, (size,), on what ``draw`` takes of a source; on all of it if None."""
 
-    def read(self, value):
+    def read(self, value: torch.Tensor) -> Any:
         """The released value in the shape that its user wants; post-processing."""
 
 
@@ -58,7 +61,7 @@ class SumQuery:
     size: int
     sensitivity: float
 
-    def contribution(self, records) -> torch.Tensor:
+    def contribution(self, records: Records) -> torch.Tensor:
         """Sum of the records' clipped contributions, (size,): whole counts, or summed in double precision."""
         raise NotImplementedError
 
@@ -152,7 +155,7 @@ def by_weight(records):
 
     Examples
     --------
-    >>> from sinkgen.records import Records
+    >>> from sinkgen.records import Draw, RecordSource, Records
     >>> shares = torch.tensor([[0, 0.5, 1], [1, 0.0, 0], [0, 0.5, 0], [2, 1.0, 1]])
     >>> [(weight, part.values.tolist()) for weight, part in by_weight(Records(torch.arange(4), groups=shares))]
     [(0.5, [0, 2]), (1.0, [3])]
