@@ -4,6 +4,7 @@ import math
 
 import torch
 
+# Constants chosen by trials: docs/experiments.md, Tables.
 CAUTION = 3.0  # standard deviations
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 

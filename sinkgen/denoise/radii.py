@@ -10,6 +10,7 @@ import torch
 
 from sinkgen.denoise.frequencies import interpolate, shrink_frequencies
 
+# Constants chosen by trials: docs/experiments.md, Images.
 RATIO, N_LENGTHS = 1.2, 24
 N_QUANTILES = 65
 STANDS_OUT = 2.0  # standard deviations of its noise that a frequency over all classes must exceed

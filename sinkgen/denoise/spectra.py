@@ -108,6 +108,7 @@ def _spectra(moments, counts, noise_scale):
         yield blend.trace(), spectrum(values, scale * math.sqrt(2 * d)), vectors
 
 
+# Constants chosen by trials: docs/experiments.md, Images.
 # Standard deviations of its noise that a coordinate's variance must exceed: few must where variance is spread out.
 STANDS_OUT = (1.5, 3.0)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+# Constants chosen by trials: docs/experiments.md, Tables.
 BLOCKS = 1024  # of records whose labels are drawn at once
 SWEEPS = 2
 MOST_BALANCED = 100_000  # records; of more, independent labels are as good

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+# Constants chosen by trials: docs/experiments.md, Images.
 N_WAVES = 1024
 WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distance between draws
 POOL = 4  # draws of which one is kept

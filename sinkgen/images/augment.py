@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from sinkgen.images.pixels import to_pixels, to_rows
 
+# Constants chosen by trials: docs/experiments.md, Images.
 # Standard deviations: turn and shear in radians, scale as a share of the size, shift as a share of the half side.
 TURN, SCALE, SHEAR, SHIFT = 0.12, 0.08, 0.12, 0.04
 

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from sinkgen.images.pixels import to_pixels, to_rows
 
+# Constants chosen by trials: docs/experiments.md, Images.
 DARKEST = 0.05  # mean brightness below which texture is not made stronger where an image is brighter than usual
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sinkgen.denoise.frequencies import interpolate, shrink_frequencies
 from sinkgen.images.pixels import to_pixels, to_rows
 
+# Constants chosen by trials: docs/experiments.md, Images.
 N_TONES = 128
 N_KNOTS = 513
 N_CELLS = 4096

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sinkgen.images.pixels import to_pixels, to_rows
 
+# Constants chosen by trials: docs/experiments.md, Images.
 WAVES = 3
 
 

@@ -8,6 +8,7 @@ from sinkgen.generators.particles import Particles
 from sinkgen.generators.tilt import LARGEST_SHARE, fit_tilt, make_features
 from sinkgen.privacy.queries.moments import FeatureQuery, ToneQuery
 
+# Constants chosen by trials: docs/experiments.md, Images.
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
 

@@ -32,6 +32,7 @@ from sinkgen.training.stage import Schedule, Stage, Trained
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
 SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
+# Constants chosen by trials: docs/experiments.md, Images.
 MOMENTS_AND_POINTS = 0.76
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02

@@ -10,6 +10,7 @@ from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
 from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery
 
+# Constants chosen by trials: docs/experiments.md, Images.
 LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
 CLIP_RANK = 0.3  # share of the records whose remainder is not clipped
 RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points

@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 
 from sinkgen.privacy.queries.tables import LabelGainQuery
 
+# Constants chosen by trials: docs/experiments.md, Tables.
 RECORDS_PER_STATE = 60
 MOST_RECORDS = 20_000
 POOLS = (0.25, 0.5, 1.0)

@@ -10,6 +10,7 @@ from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, pair_mask
 from sinkgen.privacy.query import SumQuery
 
+# Constants chosen by trials: docs/experiments.md, Tables.
 # How large an average count has to be, in standard deviations of its noise, for a release to be worth its share.
 LEAST_CELL, LEAST_PAIR, LEAST_SERVED = 0.3, 0.15, 0.15
 LEAST_SHARE, ENOUGH = 0.3, 20.0  # of one-way marginals; the same ratio at which half of a release does for them

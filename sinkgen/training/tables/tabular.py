@@ -31,6 +31,7 @@ from sinkgen.training.tables.marginals import (
     weighed,
 )
 
+# Constants chosen by trials: docs/experiments.md, Tables.
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 CELL_SHARE, LABEL_SHARE = 0.05, 0.02
