@@ -30,9 +30,10 @@ from sinkgen.privacy.sealed import SealedSource, seal
 from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
 from sinkgen.records import Records
-from sinkgen.sources.open import Data, check_source
+from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
+from sinkgen.training.rehearsal import rehearse
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
 from sinkgen.training.undeclared import learn_form, learn_labels
@@ -94,6 +95,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         If a parameter or the data are unusable, before anything is spent.
     """
     facts = collect_facts(estimator, data, given)
+    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, working_device(estimator))
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
     plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, unit.max_rows)
@@ -104,7 +106,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
     spent = PrivacySpent.of(
         plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit
     )
-    with open_journal(estimator, facts, plan, unit) as journal:
+    with open_journal(estimator, facts, plan, unit, data) as journal:
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
             plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
@@ -181,7 +183,7 @@ def plan_budget(
 
 
 def open_journal(
-    estimator: Parameters, facts: Facts, plan: BudgetPlan, unit: Unit
+    estimator: Parameters, facts: Facts, plan: BudgetPlan, unit: Unit, data: Data
 ) -> AbstractContextManager[Journal | Unkept]:
     """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
     key, seed = new_key(estimator.noise_seed), draw_seed(estimator.random_state)
@@ -191,6 +193,7 @@ def open_journal(
     settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
     settings["random_state"] = estimator.random_state if isinstance(estimator.random_state, Integral) else None
     settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan, "groups": unit}
+    settings["set of records"] = fingerprint(data.source)
     return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed)
 
 

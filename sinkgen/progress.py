@@ -1,6 +1,7 @@
 """How far a fit has come: what may be shown while it runs."""
 
 import threading
+import warnings
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -59,7 +60,7 @@ class Progress:
     """
 
     def __init__(self, verbose, callback=None):
-        self._verbose, self._callback = verbose, callback
+        self._verbose, self._callback = verbose, None if callback is None else _Unfailing(callback)
         self._bar, self._ended = None, threading.Event()
         self.follow(lambda: "check", lambda: 0.0)
 
@@ -111,3 +112,20 @@ def watched(steps, what, callback, epsilon):
     for done, step in enumerate(steps, start=1):
         yield step
         callback(FitProgress(what, done, len(steps), epsilon()))
+
+
+class _Unfailing:
+    """A callback whose errors end no fit whose budget is spent: it is not called again then, and a warning says so."""
+
+    def __init__(self, callback):
+        self._callback = callback
+
+    def __call__(self, progress):
+        if self._callback is None:
+            return
+        try:
+            self._callback(progress)
+        except Exception as error:
+            self._callback = None
+            message = f"callback raised {type(error).__name__} and is not called again; the fit goes on"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)

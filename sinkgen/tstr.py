@@ -119,6 +119,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         y = _column(y)
         check_classification_targets(y)
+        plan.check_samples(y)
         self.generator_ = plan.generator.fit(X, y)
         X_new, y_new = plan.draw()
         _check_no_class_is_lost(y, y_new, self.generator_)
@@ -498,9 +499,17 @@ class _Plan:
         self.generator = clone(_generator(generator))
         if not hasattr(self.generator, "sample"):
             raise TypeError(f"generator must have fit and sample, got {type(generator).__name__}")
+        if not (model is None or (hasattr(model, "fit") and hasattr(model, "predict"))):
+            raise TypeError(f"the classifier or regressor must have fit and predict, got {model!r}")
         self.model: Any = None if model is None else clone(model)
         self.n_samples = DEFAULT_SAMPLES if n_samples is None else check_integer("n_samples", n_samples, low=1)
         self.seed = None if random_state is None else check_random_state(random_state).randint(2**31)
+
+    def check_samples(self, y):
+        """Raise ValueError where fewer records are to be drawn than there are classes."""
+        declared = getattr(self.generator, "classes", None)
+        if self.n_samples < len(np.unique(y) if declared is None else declared):
+            raise ValueError(f"n_samples is {self.n_samples}, and there are more classes: each needs a record at least")
 
     def draw(self):
         return self.generator.sample(self.n_samples, random_state=self.seed)

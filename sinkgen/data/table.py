@@ -253,6 +253,8 @@ def _column_format(name, dtype, declared):
     if kind in ("float", "integer", "datetime"):
         made = NumberColumn(name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), column.step)
         return made if column.edges is None else made.with_bins(column.edges)
+    if column.bounds is not None or column.step is not None:
+        raise TypeError(f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead")
     if kind == "ordinal" and column.values is None:
         raise ValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
     values = (False, True) if kind == "boolean" else column.values

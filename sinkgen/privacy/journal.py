@@ -74,7 +74,7 @@ class Journal:
 
     def check(self, settings):
         """Raise ValueError, naming what differs, unless the fit was begun with these settings."""
-        asked = _digests(settings)
+        asked = _digests(settings, self.key)
         differing = [name for name in {**self._settings, **asked} if self._settings.get(name) != asked.get(name)]
         if differing:
             raise ValueError(
@@ -167,7 +167,8 @@ def kept_journal(folder, settings, *, key, seed):
     with _claimed(os.path.dirname(path)):
         is_new = not os.path.exists(path)
         if is_new:
-            _begin(path, {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex, "settings": _digests(settings)})
+            header = {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex}
+            _begin(path, header | {"settings": _digests(settings, key)})
         with open(path, "r+b", buffering=0) as file:
             journal = Journal(file)
             try:
@@ -205,6 +206,7 @@ def _begin(path, header):
     sync_directory(os.path.dirname(path))
 
 
-def _digests(settings):
+def _digests(settings, key):
+    """Keyed: one of them is of the records, and must tell of them to nobody who has not the key."""
     texts = {"sinkgen version": __version__, **{name: repr(value) for name, value in settings.items()}}
-    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
+    return {name: hashlib.blake2b(text.encode(), key=key, digest_size=32).hexdigest() for name, text in texts.items()}

@@ -1,17 +1,18 @@
 """Records of any kind, opened and not yet looked at; and the one look at all of them before anything is spent."""
 
 import dataclasses
+import hashlib
 import os
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sinkgen.data.check import as_records, check_labels
+from sinkgen.data.check import as_doubles, as_records, check_labels
 from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
-from sinkgen.data.table import check_columns, is_table
-from sinkgen.records import PIECE, ArraySource, ChunkedSource, RecordSource
+from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.records import CHUNK, PIECE, ArraySource, ChunkedSource, RecordSource
 from sinkgen.sources.chunks import Chunks, none_of
 from sinkgen.sources.files import ParquetFiles, parquet
 
@@ -151,3 +152,55 @@ def _check(form, chunks):
         form.check(records.values)
         n += len(records)
     return n
+
+
+# --- The same records again ------------------------------------------------------------------------------------------
+
+
+def fingerprint(source: RecordSource) -> int:
+    """A number of 64 bits that other records, or these in another order, hardly share; private.
+
+    However the records are cut into chunks and shards it is the same. Of their order it knows each place but for
+    multiples of a chunk's size.
+    """
+    return source.reduce(_hash_chunks, _add_hashes)
+
+
+def _add_hashes(hashes):
+    return sum(hashes) % 2**64
+
+
+def _hash_chunks(chunks):
+    total, place = 0, 0
+    for records in chunks:
+        n = len(records)
+        hashes = _hash_values(records.values)
+        if records.labels is not None:
+            hashes = _mixed(hashes + _hash_labels(records.labels))
+        places = (np.arange(place, place + n) % CHUNK).astype(np.uint64)  # shards begin where chunks do
+        total += int(_mixed(hashes + _mixed(places)).sum(dtype=np.uint64))
+        place += n
+    return total % 2**64
+
+
+def _hash_values(values):
+    if isinstance(values, Rows):
+        import pandas as pd
+
+        return pd.util.hash_pandas_object(values.frame, index=False).to_numpy(dtype=np.uint64)
+    rows = as_doubles(values).reshape(len(values), -1) + 0.0  # minus zero is zero
+    factors = np.random.Generator(np.random.Philox(0)).integers(2**63, size=rows.shape[1], dtype=np.uint64) * 2 + 1
+    return _mixed((np.ascontiguousarray(rows).view(np.uint64) * factors).sum(1, dtype=np.uint64))
+
+
+def _hash_labels(labels):
+    present, places = np.unique(np.asarray(labels), return_inverse=True)
+    texts = [hashlib.blake2b(repr(label).encode(), digest_size=8).digest() for label in present.tolist()]
+    return np.frombuffer(b"".join(texts), np.uint64)[places.ravel()]
+
+
+def _mixed(words):
+    """The finaliser of splitmix64: a bijection of 64 bits in which each depends on all."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

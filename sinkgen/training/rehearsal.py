@@ -1,0 +1,114 @@
+"""What a fit would do after the charge, done before it on records that are made up of public facts alone.
+
+Whatever fails for every set of records of this format fails here, and costs nothing.
+"""
+
+import dataclasses
+import json
+
+import numpy as np
+import torch
+
+from sinkgen.data.facts import Facts
+from sinkgen.data.formats import NumericFormat
+from sinkgen.data.labels import label_set
+from sinkgen.data.table import TableFormat
+from sinkgen.data.table_columns import NumberColumn, fine_edges
+from sinkgen.generators.networks import FACTORIES, make_network
+from sinkgen.ot.costs import Cost
+
+ROWS = 7  # made-up records; unlike other numbers, so that a shape that is not theirs shows
+
+
+def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device) -> None:
+    """Raise ValueError, naming the parameter, if cost, device, generator or format fail on made-up records.
+
+    Parameters
+    ----------
+    facts : Facts
+    cost : Cost
+    generator : str or callable
+    device : torch.device
+    """
+    form = _completed(facts.form)
+    _check_device(device)
+    if isinstance(form, TableFormat):
+        starts = np.zeros((ROWS, len(form.columns)))
+        ends = np.array([len(column.cell_states) - 1 for column in form.columns]) + np.zeros((ROWS, 1))
+        places = [torch.from_numpy(starts), torch.from_numpy(ends)]
+    else:
+        records = torch.rand(ROWS, form.n_encoded, generator=torch.Generator().manual_seed(0))
+        _check_cost(cost, records)
+        _check_generator(generator, form, device)
+        places = [records, torch.zeros_like(records), torch.ones_like(records)]
+    for drawn in places:
+        _check_decoding(form, drawn)
+    labels = facts.labels
+    if labels is None and facts.y_dtype is not None:
+        labels = label_set(["a", "b"] if facts.y_dtype.kind in "OUS" else [0, 1], facts.y_dtype)
+    try:
+        if labels is not None:
+            labels.decode(range(len(labels.classes)))
+        json.dumps([form.to_dict(), labels.to_dict() if labels is not None else None])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError("the names of X's columns, or classes, are none that a model can be saved with") from error
+
+
+def _completed(form):
+    """The format with something in place of what is to be learned."""
+    if isinstance(form, NumericFormat):
+        return form if form.bounds else form.with_bounds([(0.0, 1.0)] * form.n_groups)
+    return form.with_columns(map(_completed_column, form.columns))
+
+
+def _completed_column(column):
+    if isinstance(column, NumberColumn):
+        column = column if column.bounds else column.with_bounds((0.0, 1.0))
+        return column if column.edges else column.with_cells(fine_edges(column))
+    if column.values is not None:
+        return column
+    is_number = column.dtype.lower().startswith(("int", "uint", "float", "bool"))
+    return dataclasses.replace(column, values=(0, 1) if is_number else ("a", "b"))
+
+
+def _check_device(device):
+    try:
+        one = torch.ones(2, 2, device=device)
+        works = float((one @ one).sum().cpu()) == 8
+    except Exception as error:  # of many kinds, by the device
+        raise ValueError(f"device {str(device)!r} cannot be used here: {type(error).__name__}") from error
+    if not works:
+        raise ValueError(f"device {str(device)!r} does not compute")
+
+
+def _check_cost(cost, records):
+    try:
+        features, few = cost.embed(records), cost.embed(records[:3])
+    except Exception as error:  # of the user's own module
+        raise ValueError(f"cost fails on made-up records of shape {tuple(records.shape)}: {error}") from error
+    fits = features.ndim == 2 and len(features) == len(records) and features.is_floating_point()
+    if not fits or not bool(features.isfinite().all()):
+        raise ValueError("cost must give finite features of shape (m, k) of m records")
+    if len(few) != 3 or not torch.allclose(few, features[:3], rtol=1e-3, atol=1e-5):
+        raise ValueError("cost must map each record on its own: features of some change with the others")
+
+
+def _check_generator(generator, form, device):
+    if not (callable(generator) or generator in FACTORIES):
+        return
+    random = torch.Generator().manual_seed(0)
+    network = make_network(generator, form.network_shape, 2, random).to(device)
+    drawn = network(network.latents(2, random), torch.tensor([0, 1], device=device))
+    if not bool(drawn.isfinite().all()):
+        raise ValueError("generator draws records that are not finite")
+
+
+def _check_decoding(form, drawn):
+    try:
+        records = form.decode(drawn)
+        if isinstance(form, TableFormat) and form.frame_kind is not None:
+            form.frame_kind.restore(records)
+    except Exception as error:
+        raise ValueError(
+            f"schema does not go with the dtypes of X: records could not be drawn ({type(error).__name__})"
+        ) from error
