@@ -95,7 +95,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         If a parameter or the data are unusable, before anything is spent.
     """
     facts = collect_facts(estimator, data, given)
-    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, working_device(estimator))
+    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, working_device(estimator, facts.form))
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
     plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, unit.max_rows)
