@@ -177,6 +177,9 @@ def _hash_chunks(chunks):
         hashes = _hash_values(records.values)
         if records.labels is not None:
             hashes = _mixed(hashes + _hash_labels(records.labels))
+        if records.groups is not None:
+            people = np.array([repr(name) for name in np.asarray(records.groups).tolist()])
+            hashes = _mixed(hashes + _hash_labels(people))
         places = (np.arange(place, place + n) % CHUNK).astype(np.uint64)  # shards begin where chunks do
         total += int(_mixed(hashes + _mixed(places)).sum(dtype=np.uint64))
         place += n
