@@ -241,7 +241,7 @@ def test_bad_cells_name_the_column_before_anything_is_spent(name):
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), {}, "distinct"),
         (pd.DataFrame({"a": [1, 2]}), {"schema": {"b": (0, 1)}}, "'b'"),
         (pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), {"metadata": "require"}, r"'a'.*'b'"),
-        (pd.DataFrame({"a": [1, 2]}), {"mechanism": "batch"}, "semidual"),
+        (pd.DataFrame({"a": [1, 2]}), {"mechanism": "batch"}, "marginals"),
         (pd.DataFrame({"a": [1, 2]}), {"generator": "mlp"}, "particles"),
         (pd.DataFrame({"a": [1, 2]}), {"steps": 7}, "steps"),
         (pd.DataFrame({"a": [1, 2]}), {"augment": "affine"}, "augment"),
