@@ -119,6 +119,8 @@ class DPSinkhornGenerator(BaseEstimator):
     ----------
     release_ : Release
         All that was released, with its statement; see :meth:`from_release`.
+    schema_ : FittedSchema
+        What was declared and learned of each column and class, and what of it is poorly known: print it.
     generator_ : torch.nn.Module
         Draws encoded records.
     classes_ : ndarray of shape (n_classes,)
@@ -250,7 +252,7 @@ class DPSinkhornGenerator(BaseEstimator):
         return self
 
     def _adopt(self, release):
-        self.release_ = release
+        self.release_, self.schema_ = release, release.schema
         self.n_features_in_ = math.prod(release.form.record_shape)
         for attribute in ("feature_names_in_", "classes_"):  # of an earlier fit
             if hasattr(self, attribute):

@@ -1,6 +1,6 @@
 """Warnings and errors that are this package's own."""
 
-__all__ = ["BudgetExceededError", "PrivacyLeakWarning", "ReproducibleNoiseWarning"]
+__all__ = ["BudgetExceededError", "PoorFitWarning", "PrivacyLeakWarning", "ReproducibleNoiseWarning"]
 
 
 class PrivacyLeakWarning(UserWarning):
@@ -34,6 +34,26 @@ class ReproducibleNoiseWarning(UserWarning):
     ...     gen = DPSinkhornGenerator(schema=(0, 1), noise_seed=0).fit(np.zeros((100, 2)))
     >>> caught[0].category.__name__, gen.privacy_spent().reproducible_noise
     ('ReproducibleNoiseWarning', True)
+    """
+
+
+class PoorFitWarning(UserWarning):
+    """What was released shows that columns or classes are poorly known; the message names them and what to do.
+
+    It depends on released numbers alone, and so costs no privacy. ``schema_`` of the fitted estimator says more.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     gen = DPSinkhornGenerator(epsilon=0.01).fit(np.zeros((20, 1)))
+    >>> caught[0].category.__name__
+    'PoorFitWarning'
+    >>> print(gen.schema_)
+    0: learned
+    POOR: the numbers of 0 do not stand out of the noise: declare its bounds
     """
 
 

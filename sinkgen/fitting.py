@@ -20,7 +20,15 @@ from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import Rows, TableFormat, table_format
-from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.exceptions import PoorFitWarning, ReproducibleNoiseWarning
+from sinkgen.generators.quality import (
+    ColumnQuality,
+    FittedSchema,
+    class_quality,
+    column_frequencies,
+    column_quality,
+    number_remarks,
+)
 from sinkgen.generators.release import Release
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
@@ -32,11 +40,12 @@ from sinkgen.progress import Progress
 from sinkgen.records import Records
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
+from sinkgen.training.numbers import Counted
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
-from sinkgen.training.undeclared import learn_form, learn_labels
+from sinkgen.training.undeclared import learn_form, learn_labels, learn_outside
 
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
@@ -115,13 +124,16 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
         device = working_device(estimator, facts.form)
-        form, labels, counts, source = prepare(seal(data.source), facts, mechanism, device)
+        form, labels, counts, source, known = prepare(seal(data.source), facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
             estimator.generator, device, random, progress.steps,
         )  # fmt: skip
         trained = trainer.train(stage)
-        return Fitted(Release(trained.generator, trained.class_weights, form, labels, spent), random)
+        schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
+    if schema.remarks:
+        warnings.warn(schema.summary(), PoorFitWarning, stacklevel=3)  # the caller of the estimator's fit
+    return Fitted(Release(trained.generator, trained.class_weights, form, labels, spent, schema), random)
 
 
 def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
@@ -197,6 +209,13 @@ def open_journal(
     return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed)
 
 
+class Known(NamedTuple):
+    """What has been counted of columns, by their places: numbers, and what lies outside of what is declared."""
+
+    counted: dict[int, Counted]
+    outside: dict[int, float]
+
+
 class Prepared(NamedTuple):
     """What every mechanism needs first: nothing is missing in the form, and classes are counted."""
 
@@ -204,14 +223,37 @@ class Prepared(NamedTuple):
     labels: LabelSet | None
     counts: torch.Tensor
     source: SealedSource
+    known: Known
 
 
 def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
     """Release what was not declared and how many records there are of each class, and encode the records."""
     raw = mechanism.bound(raw)
     labels, counts = learn_labels(facts, raw, mechanism)
-    form = learn_form(facts, raw, float(counts.sum()), mechanism)
-    return Prepared(form, labels, counts, raw.map(Encoder(form, labels, device)))
+    total = float(counts.sum())
+    outside = learn_outside(facts.form, raw, total, mechanism)
+    form, counted = learn_form(facts, raw, total, mechanism)
+    return Prepared(form, labels, counts, raw.map(Encoder(form, labels, device)), Known(counted, outside))
+
+
+def fitted_schema(
+    form: NumericFormat | TableFormat, labels: LabelSet | None, counts: torch.Tensor, known: Known,
+    generator: torch.nn.Module, mechanism: GaussianMechanism,
+) -> FittedSchema:  # fmt: skip
+    """How well columns and classes are known; post-processing."""
+    if isinstance(form, TableFormat):
+        parts = enumerate(zip(form.columns, column_frequencies(generator), strict=True))
+        columns = [
+            column_quality(column, known.counted.get(j), known.outside.get(j, 0.0), frequencies)
+            for j, (column, frequencies) in parts
+        ]
+        noise = mechanism.noise_multiplier("marginals") * len(columns) ** 0.5 if labels else 0.0
+    else:
+        names = form.names or range(form.n_groups)
+        found = [(names[j], number_remarks(names[j], of)) for j, of in known.counted.items()]
+        columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
+        noise = 0.0
+    return FittedSchema(tuple(columns), class_quality(labels, counts, noise))
 
 
 class Encoder:

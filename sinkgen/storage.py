@@ -19,6 +19,7 @@ from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.product import ProductMixture
+from sinkgen.generators.quality import FittedSchema
 from sinkgen.generators.release import Release
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT
@@ -26,8 +27,8 @@ from sinkgen.images.tones import NO_CURVES
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.
-# Version 6 had no digests.
-FORMAT_VERSION = 7
+# Version 6 had no digests, version 7 did not tell how well columns are known.
+FORMAT_VERSION = 8
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -61,6 +62,7 @@ def save_model(path, release, generator, generator_name, parameters):
         "form": release.form.to_dict(),
         "labels": release.labels.to_dict() if release.labels else None,
         "spent": release.spent.to_dict(),
+        "schema": release.schema.to_dict(),
         "generator": generator_name,
         "own_generator": generator is not release.generator,
         "parameters": parameters,
@@ -123,6 +125,7 @@ def load_model(path, factory=None):
         read = TableFormat.from_dict if content["form"]["kind"] == TableFormat.__name__ else format_from_dict
         form, spent = read(content["form"]), PrivacySpent.from_dict(content["spent"])
         labels = LabelSet.from_dict(content["labels"]) if content["labels"] else None
+        schema = FittedSchema.from_dict(content.get("schema", {"columns": [], "classes": []}))
         weights = tensors["class_weights"]
         build = _Builder(content["generator"], factory, form, len(weights))
         if content["format_version"] < FORMAT_VERSION:
@@ -140,7 +143,7 @@ def load_model(path, factory=None):
     except Exception as error:
         told = f": {error}" if isinstance(error, ValueError) else ""
         raise ValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
-    release = Release(released, weights, form, labels, spent)
+    release = Release(released, weights, form, labels, spent, schema)
     parameters = dict(content["parameters"])
     if isinstance(form, TableFormat):  # before version 0.2 this was called "semidual" of tables too
         parameters["mechanism"] = "marginals"
@@ -160,7 +163,7 @@ def _parse(text):
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         message = f"it has format version {version!r}; this sinkgen reads versions up to {FORMAT_VERSION}"
         raise NotReadable(message)
-    if set(content) != {*FIELDS, *(DIGESTS if version >= 7 else ())}:
+    if set(content) != {*FIELDS, *(DIGESTS if version >= 7 else ()), *(("schema",) if version >= 8 else ())}:
         raise ValueError("fields are missing, or unknown")
     if version >= 7 and content.pop("sha256") != _digest(content):
         raise ValueError("model.json was changed, or damaged")

@@ -60,14 +60,14 @@ def _is_own(error):
 
 @contextmanager
 def _own_warnings_only():
-    from sinkgen.exceptions import PrivacyLeakWarning, ReproducibleNoiseWarning
+    from sinkgen.exceptions import PoorFitWarning, PrivacyLeakWarning, ReproducibleNoiseWarning
 
     def show(message, category, *_, **__):
         say(f"sinkgen: warning: {message}")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for category in (PrivacyLeakWarning, ReproducibleNoiseWarning):
+        for category in (PoorFitWarning, PrivacyLeakWarning, ReproducibleNoiseWarning):
             warnings.simplefilter("always", category)
         warnings.showwarning = show
         yield

@@ -15,7 +15,7 @@ POLICIES = ("learn", "trust", "require")
 LABELS = "classes (the set of labels)"
 
 # Share of the budget (of mu squared) of each release that may be needed.
-SHARES = {"bounds": 0.06, "categories": 0.1, "bins": 0.3, "labels": 0.02, "count": 0.02}
+SHARES = {"bounds": 0.06, "categories": 0.1, "bins": 0.3, "labels": 0.02, "count": 0.02, "outside": 0.005}
 # Steps of each: numbers are counted again in cells that get finer.
 STEPS = {"bounds": 3, "bins": 4}
 # Part of delta that each learned set takes.
@@ -45,8 +45,9 @@ class Facts:
 
     @property
     def missing(self):
-        """Names of the releases that have to find what is missing."""
-        return self.form.missing + (("labels",) if self.labels_unknown else ("count",))
+        """Names of the releases that have to find what is missing, and whether what is declared fits."""
+        outside = ("outside",) if self.form.declared else ()
+        return self.form.missing + (("labels",) if self.labels_unknown else ("count",)) + outside
 
     @property
     def labels_unknown(self):

@@ -63,6 +63,8 @@ class NumericFormat:
         """Names of the releases that have to find what is not known."""
         return () if self.bounds else ("bounds",)
 
+    declared = ()  # places of columns of which it is counted how many records lie outside of what is declared
+
     @property
     def undeclared(self):
         """What the user could have declared and did not, for messages."""

@@ -45,6 +45,11 @@ class TableFormat:
         return tuple(what for what in ("categories", "bins") if what in wanted)
 
     @property
+    def declared(self):
+        """Places of the columns of which it is counted how many records lie outside of what is declared."""
+        return tuple(j for j, column in enumerate(self.columns) if column.is_declared)
+
+    @property
     def undeclared(self):
         """What the user could have declared and did not, for messages."""
         return tuple(f"schema[{c.name!r}] ({c.undeclared})" for c in self.columns if c.undeclared)

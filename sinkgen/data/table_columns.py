@@ -95,6 +95,16 @@ class NumberColumn:
         """What the user could have declared and did not."""
         return None if self.bounds else "bounds"
 
+    @property
+    def is_declared(self):
+        """Whether its states are: else they are learned, and so is how many records lie outside of its bounds."""
+        return bool(self.edges)
+
+    def outside(self, series):
+        """Which cells (m,) lie outside of the bounds."""
+        numbers = numbers_of(series)
+        return (numbers < self.bounds[0]) | (numbers > self.bounds[1])
+
     def extremes(self, series):
         """The least and the greatest cell."""
         numbers = numbers_of(series)
@@ -266,6 +276,15 @@ class CategoryColumn:
     def undeclared(self):
         """What the user could have declared and did not."""
         return None if self.values is not None else "values"
+
+    @property
+    def is_declared(self):
+        """Whether its values are, so that others may occur."""
+        return self.values is not None and not self.other and self.kind != "boolean"
+
+    def outside(self, series):
+        """Which cells (m,) are none of the values, and not missing."""
+        return (self.encode(series) < 0) & series.notna().to_numpy()
 
     def extremes(self, series):
         """Every category once."""

@@ -1,6 +1,6 @@
 """All that a fit released: public, and with its statement. Nothing in this module sees a record."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -8,6 +8,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
+from sinkgen.generators.quality import FittedSchema
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Release:
         None if the fit had no labels.
     spent : PrivacySpent
         The statement.
+    schema : FittedSchema
+        How well columns and classes are known; empty of models that older versions saved.
 
     Examples
     --------
@@ -42,3 +45,4 @@ class Release:
     form: NumericFormat | TableFormat
     labels: LabelSet | None
     spent: PrivacySpent
+    schema: FittedSchema = field(default_factory=FittedSchema)

@@ -29,6 +29,7 @@ from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumn
 GRAIN_SHARE = 0.15  # of the first count
 LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
+ROUGHNESS = 0.6  # of the error of numbers, by the root of the noise of a cell over all records
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 
 
@@ -74,6 +75,8 @@ class Counted(NamedTuple):
         Noisy share of the numbers that lie outside of the cells, or of the bounds that are known.
     is_resolved : bool
         Whether the cells are as fine as the numbers are spread.
+    is_bounded : bool
+        Whether bounds were declared.
     """
 
     cells: Cells | None
@@ -83,6 +86,12 @@ class Counted(NamedTuple):
     missing: float
     outside: float
     is_resolved: bool
+    is_bounded: bool
+
+    @property
+    def error(self):
+        """About how far the numbers are off, on average, in their standard deviations; by noise and chance."""
+        return ROUGHNESS * math.sqrt(self.noise / self.present)
 
 
 def count_numbers(columns, source, total, mechanism, what, steps):
@@ -193,8 +202,9 @@ class _Column:
         cells = self._held(Counts(values, sizes, noise, within))
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
         self.counted = Counted(
-            cells, self.grain, present, noise, float(missing / doubt), min(outside / present, 1.0), resolved
-        )
+            cells, self.grain, present, noise, float(missing / doubt), min(outside / present, 1.0), resolved,
+            self.known.bounds is not None,
+        )  # fmt: skip
         is_lost = not self.known.bounds and outside > LOST * present
         self.cells = None if is_lost else cells
         if is_lost or (cells is not None and not (resolved and self.hoped is not None)):

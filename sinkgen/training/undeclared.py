@@ -2,21 +2,32 @@
 
 import dataclasses
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from sinkgen.data.facts import STEPS
+from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import label_set
 from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
-from sinkgen.training.numbers import Numbers, count_numbers
+from sinkgen.privacy.queries.tables import MarginalQuery
+from sinkgen.training.numbers import Counted, Numbers, count_numbers
 
+SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
 MISSING = 1.0  # standard deviations by which missing cells have to stand out, to be looked for
 NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
+
+
+class LearnedForm(NamedTuple):
+    """A format with nothing missing, and what counts have shown of the columns of numbers, by their places."""
+
+    form: NumericFormat | TableFormat
+    counted: dict[int, Counted]
 
 
 def learn_form(facts, source, total, mechanism):
@@ -34,26 +45,54 @@ def learn_form(facts, source, total, mechanism):
 
     Returns
     -------
-    NumericFormat or TableFormat
+    LearnedForm
     """
     form = facts.form
     if isinstance(form, TableFormat):
         return learn_table(form, source, total, mechanism)
-    return form.with_bounds(_learn_bounds(form, source, total, mechanism)) if form.missing else form
+    if not form.missing:
+        return LearnedForm(form, {})
+    counted = _count_bounds(form, source, total, mechanism)
+    return LearnedForm(form.with_bounds([_bounds(*pair) for pair in counted]), dict(enumerate(map(_worse, counted))))
 
 
 def learn_table(form, source, total, mechanism):
     """A table's format with nothing missing; see :func:`learn_form`."""
-    for what, learn in (("categories", _learn_categories), ("bins", _learn_bins)):
-        waiting = [j for j, column in enumerate(form.columns) if what in column.missing]
-        if waiting:
-            learned = learn([form.columns[j] for j in waiting], source, total, mechanism)
-            columns = dict(enumerate(form.columns)) | dict(zip(waiting, learned, strict=True))
-            form = form.with_columns(columns.values())
-    return form
+    columns, counted = dict(enumerate(form.columns)), {}
+    waiting = {what: [j for j, of in columns.items() if what in of.missing] for what in ("categories", "bins")}
+    if waiting["categories"]:
+        learned = _learn_categories([columns[j] for j in waiting["categories"]], source, mechanism)
+        columns |= dict(zip(waiting["categories"], learned, strict=True))
+    if waiting["bins"]:
+        found = _count_bins([columns[j] for j in waiting["bins"]], source, total, mechanism)
+        counted = dict(zip(waiting["bins"], found, strict=True))
+        columns |= {j: _with_counted(columns[j], of) for j, of in counted.items()}
+    return LearnedForm(form.with_columns(columns.values()), counted)
 
 
-def _learn_categories(columns, source, total, mechanism):
+def learn_outside(form, source, total, mechanism):
+    """Share of the records outside of what is declared of each such column, where it stands out; else 0.
+
+    Returns
+    -------
+    dict of int to float
+    """
+    if not form.declared:
+        return {}
+    query = MarginalQuery([1] * len(form.declared))
+    outside = source.map(partial(_outside, [form.columns[j] for j in form.declared]))
+    counts = mechanism.release("outside", query, outside)[0] / max(total, 1.0)
+    noise = mechanism.noise_multiplier("outside") * query.sensitivity / max(total, 1.0)
+    shares = torch.where(counts > SURE * noise, counts.clamp_max(1.0), 0.0).tolist()
+    return dict(zip(form.declared, shares, strict=True))
+
+
+def _outside(columns, records):
+    codes = [-1 + column.outside(records.values.frame[column.name]) for column in columns]
+    return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=None)
+
+
+def _learn_categories(columns, source, mechanism):
     def cells(records):
         return [member_counts(records.values.frame[column.name]) for column in columns]
 
@@ -61,11 +100,10 @@ def _learn_categories(columns, source, total, mechanism):
     return [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
 
 
-def _learn_bins(columns, source, total, mechanism):
+def _count_bins(columns, source, total, mechanism):
     names = [column.name for column in columns]
     known = [Numbers.of(column.bounds, column.kind, column.step) for column in columns]
-    counted = count_numbers(known, source.map(partial(_numbers, names)), total, mechanism, "bins", STEPS["bins"])
-    return [_with_counted(column, found) for column, found in zip(columns, counted, strict=True)]
+    return count_numbers(known, source.map(partial(_numbers, names)), total, mechanism, "bins", STEPS["bins"])
 
 
 def _numbers(names, records):
@@ -90,15 +128,18 @@ def _with_counted(column, found):
     return dataclasses.replace(made, nullable=is_nullable)
 
 
-def _learn_bounds(form, source, total, mechanism):
-    """Of columns; or, where many share theirs, of their least and greatest numbers."""
+def _count_bounds(form, source, total, mechanism):
+    """Of columns; or, where many share theirs, of their least and greatest numbers: a pair for each."""
     kind = "float" if np.dtype(form.dtype).kind == "f" else "integer"
     ends = 1 if form.n_groups == form.n_encoded else 2
     known = [Numbers(None, 1.0 if kind == "integer" else None)] * form.n_groups * ends
     numbers = source.map(partial(_extremes, form.n_groups, ends))
     counted = count_numbers(known, numbers, total, mechanism, "bounds", STEPS["bounds"])
-    pairs = zip(counted[::ends], counted[ends - 1 :: ends], strict=True)
-    return [_bounds(least, greatest) for least, greatest in pairs]
+    return list(zip(counted[::ends], counted[ends - 1 :: ends], strict=True))
+
+
+def _worse(pair):
+    return min(pair, key=lambda counted: (counted.cells is not None, counted.is_resolved))
 
 
 def _extremes(n_groups, ends, records):

@@ -1,0 +1,191 @@
+"""How well a release knows its columns and classes, from released numbers alone: what is poor is said."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
+MOST_OTHER = 0.25
+MOST_ERROR = 0.06  # of a column of numbers, in its standard deviations
+TOLD = 10  # remarks of a warning
+FEW = 2.0  # times the noise of a state's count, that a class should have records
+
+
+@dataclass(frozen=True)
+class ColumnQuality:
+    """What is known of one column.
+
+    Attributes
+    ----------
+    name : str or int
+    learned : bool
+        Whether its bounds or values were not declared.
+    missing, other, clipped : float
+        Share of the records that are drawn missing, or as the category ``other``; and that lay outside of the declared
+        bounds or values, or of the cells that were found.
+    error : float
+        About how far its numbers are off, on average, in their standard deviations; 0 for categories.
+    remarks : tuple of str
+        What is poor, and what to do.
+    """
+
+    name: Any
+    learned: bool
+    missing: float = 0.0
+    other: float = 0.0
+    clipped: float = 0.0
+    error: float = 0.0
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClassQuality:
+    """What is known of one class.
+
+    Attributes
+    ----------
+    label : object
+    records : float
+        Noisy number.
+    noise : float
+        Standard deviation of the noise of the count of a state within the class; 0 where none is counted.
+    remarks : tuple of str
+    """
+
+    label: Any
+    records: float
+    noise: float
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FittedSchema:
+    """What was declared and learned of each column, and how well it is known; print it.
+
+    Attributes
+    ----------
+    columns : tuple of ColumnQuality
+        Of tables; of arrays only those columns of which something is poor.
+    classes : tuple of ClassQuality
+        Empty without labels.
+
+    Examples
+    --------
+    >>> column = ColumnQuality("age", True, remarks=("the numbers of 'age' do not stand out: declare its bounds",))
+    >>> FittedSchema((column,)).remarks
+    ("the numbers of 'age' do not stand out: declare its bounds",)
+    """
+
+    columns: tuple[ColumnQuality, ...] = ()
+    classes: tuple[ClassQuality, ...] = ()
+
+    def __getitem__(self, name: Any) -> ColumnQuality:
+        """The column of a name."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is poor, and what to do about it; one a column or class at most."""
+        of_columns = [remark for column in self.columns for remark in column.remarks]
+        return (*of_columns, *(remark for part in self.classes for remark in part.remarks))
+
+    def summary(self) -> str:
+        """The remarks in a line, the first few of them."""
+        told, more = "; ".join(self.remarks[:TOLD]), len(self.remarks) - TOLD
+        return told if more <= 0 else f"{told}; and {more} more: print schema_"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{column.name}: {'learned' if column.learned else 'declared'}"
+            + "".join(
+                f", {value:.0%} {what}"
+                for what, value in (("missing", column.missing), ("other", column.other), ("clipped", column.clipped))
+                if value >= 0.005
+            )
+            for column in self.columns
+        ]
+        lines += [f"class {part.label}: about {part.records:.0f} records" for part in self.classes]
+        return "\n".join([*lines, *(f"POOR: {remark}" for remark in self.remarks)])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What :meth:`from_dict` reads; JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, state: dict[str, Any]) -> "FittedSchema":
+        """The schema whose :meth:`to_dict` gave ``state``."""
+        parts = {name: [part | {"remarks": tuple(part["remarks"])} for part in state[name]] for name in state}
+        columns = tuple(ColumnQuality(**part) for part in parts["columns"])
+        return cls(columns, tuple(ClassQuality(**part) for part in parts["classes"]))
+
+
+def column_quality(column, found, outside, frequencies):
+    """What is known of a table's column.
+
+    Parameters
+    ----------
+    column : NumberColumn or CategoryColumn
+    found : Counted or None
+        What the counts of its numbers have shown, where its bins were learned.
+    outside : float
+        Share of the records outside of what was declared, as far as it stands out.
+    frequencies : Tensor of shape (n_states,)
+        Of its states, as they are drawn.
+    """
+    missing = float(frequencies[-1]) if column.nullable else 0.0
+    if hasattr(column, "values"):
+        other = float(frequencies[len(column.values)]) if column.other else 0.0
+        remarks = []
+        if other > MOST_OTHER:
+            remarks = [f"{other:.0%} of {column.name!r} are other: declare its values"]
+        elif outside > 1 - LIKE:
+            remarks = [f"no declared value of {column.name!r} occurs: declare those that do"]
+        elif outside > LIKE:
+            remarks = [f"about {outside:.0%} of {column.name!r} are none of its declared values"]
+        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, tuple(remarks))
+    if found is None:
+        remarks = [f"about {outside:.0%} of {column.name!r} lie outside of its bounds"] if outside > LIKE else []
+        return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, tuple(remarks))
+    return ColumnQuality(
+        column.name, not found.is_bounded, missing, 0.0, found.outside, found.error, number_remarks(column.name, found)
+    )
+
+
+def number_remarks(name, found):
+    """What is poor of counted numbers."""
+    remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
+    if found.cells is None:
+        return (f"the numbers of {name!r} do not stand out of the noise: declare its bounds",)
+    if found.outside > LIKE:
+        what = "its bounds" if found.is_bounded else "where its numbers seem to lie"
+        return (f"about {found.outside:.0%} of {name!r} lie outside of {what}: declare wider bounds",)
+    if not found.is_resolved:
+        return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
+    remark = f"the numbers of {name!r} are off by about {found.error:.0%} of their spread: {remedy}"
+    return (remark,) if found.error > MOST_ERROR else ()
+
+
+def class_quality(labels, counts, noise):
+    """What is known of each class: whether its records stand out of the noise of what is counted of them."""
+    if labels is None:
+        return ()
+    names = labels.decode(range(len(labels.classes))).tolist()
+    return tuple(_class(name, float(n), noise) for name, n in zip(names, counts, strict=True))
+
+
+def _class(label, records, noise):
+    is_poor = records < FEW * noise
+    remark = f"class {label}: about {max(records, 0):.0f} records, noise about {noise:.0f}: merge it, or raise epsilon"
+    return ClassQuality(label, records, noise, (remark,) if is_poor else ())
+
+
+def column_frequencies(generator):
+    """Frequencies of the states of each column of a table's generator; list of Tensor."""
+    if isinstance(generator.frequencies, torch.Tensor):
+        return list((generator.weights.sum(1) @ generator.frequencies).split(generator.widths.tolist()))
+    return generator.frequencies[:-1]

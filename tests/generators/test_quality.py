@@ -1,0 +1,72 @@
+"""What a release shows to be poor is said, by column and remedy; what is not, is not."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning
+from sinkgen.generators.quality import FittedSchema
+
+N = 2000
+
+
+def table():
+    random = np.random.default_rng(0)
+    return pd.DataFrame({
+        "age": random.integers(18, 90, N),
+        "sex": random.choice(["Female", "Male"], N, p=[0.9, 0.1]),
+        "id": [f"id{i}" for i in range(N)],
+        "code": random.choice([1, 2], N),
+    })  # fmt: skip
+
+
+def remarks(X, y=None, epsilon=3, **parameters):
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        gen = DPSinkhornGenerator(epsilon, **parameters).fit(X, y)
+    told = [str(warning.message) for warning in caught if warning.category is PoorFitWarning]
+    assert told == ([gen.schema_.summary()] if gen.schema_.remarks else [])
+    return gen.schema_
+
+
+@pytest.mark.parametrize(("name", "declared", "told"), [
+    ("sex", ["female", "male"], "no declared value of 'sex' occurs"),
+    ("sex", ["Male"], "of 'sex' are none of its declared values"),
+    ("code", ["1", "2"], "no declared value of 'code' occurs"),
+    ("age", (0, 1), "lie outside of its bounds"),
+    ("age", Column(edges=(0, 20, 50)), "lie outside of its bounds"),
+    ("id", Column(), "of 'id' are other: declare its values"),
+])  # fmt: skip
+def test_a_declaration_that_misses_the_data_is_told(name, declared, told):
+    X = table()[[name]]
+    schema = remarks(X.astype({name: object}) if name == "code" else X, schema={name: declared})
+    assert len(schema.remarks) == 1
+    assert told in schema.remarks[0]
+    assert schema[name].remarks == schema.remarks
+
+
+def test_what_is_well_known_is_not_remarked_on():
+    X = table()[["age", "sex"]]
+    assert remarks(X, schema={"age": (18, 90), "sex": ["Female", "Male"]}).remarks == ()
+    assert remarks(X, np.arange(N) % 2).remarks == ()
+
+
+def test_numbers_and_classes_that_do_not_stand_out_are_told():
+    random = np.random.default_rng(0)
+    few = remarks(pd.DataFrame(random.normal(size=(60, 3)), columns=list("abc")), epsilon=0.1)
+    assert [column.name for column in few.columns if "declare its bounds" in column.remarks[0]] == list("abc")
+    rare = remarks(table()[["age"]], np.arange(N) < 4, epsilon=1, classes=[False, True])
+    assert any(remark.startswith("class True: about") for remark in rare.remarks)
+    assert remarks(random.normal(size=(20, 2)), epsilon=0.1).remarks[0].startswith("the numbers of 0 do not stand out")
+
+
+def test_it_is_saved(tmp_path):
+    gen = DPSinkhornGenerator(3, schema={"sex": ["female"]}).fit(table()[["sex"]])
+    gen.save(tmp_path)
+    again = DPSinkhornGenerator.load(tmp_path).schema_
+    assert again == gen.schema_
+    assert "POOR: no declared value of 'sex' occurs" in str(again)
+    assert FittedSchema.from_dict(again.to_dict()) == again
+    with pytest.raises(KeyError):
+        again["age"]
