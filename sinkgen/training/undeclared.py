@@ -89,7 +89,8 @@ def learn_outside(form, source, total, mechanism):
 
 def _outside(columns, records):
     codes = [-1 + column.outside(records.values.frame[column.name]) for column in columns]
-    return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=None)
+    labels = torch.zeros(len(records), dtype=torch.long)
+    return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=labels)
 
 
 def _learn_categories(columns, source, mechanism):
