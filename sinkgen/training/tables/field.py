@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import torch
+
+from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.training.stage import Schedule, Stage, Trained
-from sinkgen.training.tables.ascent import fit_field
+from sinkgen.training.tables.ascent import fit_field, settle
 from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.structure import (
     MOST_CANDIDATES,
@@ -79,21 +82,27 @@ def train_field(stage: Stage) -> Trained:
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
             frequencies = frequencies_of(columns, ordered, optional)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
-    made = _fitted(asked, frequencies, places, stage)
+    doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
+    sweeps = settings.sweeps if asked.cliques else 0
+    made = fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, stage.random, progress)
     if "interactions" in settings.shares:
         more = learn_interactions(source, made, ordered, total, mechanism)
         if more.cliques:
-            made = _fitted(Asked(*(a + b for a, b in zip(asked, more, strict=True))), frequencies, places, stage)
+            made = _settled(made, Asked(*(a + b for a, b in zip(asked, more, strict=True))), stage)
         elif pairs is not None:  # and so does what interactions would have had
-            again = pairs.again(source, mechanism, "interactions")
-            made = _fitted(again.asked(frequencies, total), frequencies, places, stage)
+            made = _settled(made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), stage)
     return Trained(made, made.class_weights)
 
 
-def _fitted(asked, frequencies, places, stage):
+def _settled(field, asked, stage):
+    """The field after more sweeps, with other targets and perhaps more cliques."""
+    more = [torch.zeros_like(target) for target in asked.targets[len(field.cliques) :]]
+    start = Field(
+        asked.cliques, [*field.potentials, *more], asked.targets, field.heights, field.frequencies, field.population,
+        field.places,
+    )  # fmt: skip
     doubts = [stage.settings.hold * noise for noise in asked.noises]
-    sweeps, progress = stage.settings.sweeps if asked.cliques else 0, stage.progress("public fits")
-    return fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, stage.random, progress)
+    return settle(start, doubts, stage.settings.sweeps // 2, stage.random)
 
 
 def _as_states(form, records):
