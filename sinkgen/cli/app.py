@@ -119,6 +119,7 @@ def _tell_what_was_read(draft):
         "sinkgen fit photos/ --epsilon 10 --classes cat,dog -o model        (photos/cat/*.png, photos/dog/*.png)",
         "sinkgen fit mnist.npz --epsilon 10 --classes 0,1,2,3,4,5,6,7,8,9 -o model",
         "sinkgen fit data.csv --epsilon 1 --ledger spent.jsonl --budget 3 -o model",
+        "sinkgen fit visits.csv --epsilon 1 --group patient -o model        (a patient has several rows)",
     )
 )
 def fit(
@@ -144,6 +145,14 @@ def fit(
     ] = None,
     classes: Annotated[
         str | None, typer.Option("--classes", help="Public set of labels, by commas, where no schema declares it.")
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="COLUMN", help="Whose each row is: persons are protected then, not rows."),
+    ] = None,
+    max_rows: Annotated[
+        int | None,
+        typer.Option("--max-rows", min=1, help="With --group: rows of a person that count; else all, in shares of 1."),
     ] = None,
     image_shape: Annotated[
         str | None, typer.Option("--image-shape", metavar="HxW", help="Of images that are rows of an array: 28x28.")
@@ -182,20 +191,23 @@ def fit(
         raise Refused("--budget needs --ledger")
     book = None if ledger is None else PrivacyLedger(ledger, budget, None if budget is None else delta)
     shape = _shape(image_shape)
-    private = models.read_private(data, schema, target, classes, shape)
+    if max_rows is not None and group is None:
+        raise Refused("--max-rows needs --group")
+    private = models.read_private(data, schema, target, classes, shape, group)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
     with progress_bar(epsilon, quiet) as callback:
         estimator = DPSinkhornGenerator(
             epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
             image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
-            secure_noise=secure_noise, random_state=seed, callback=callback,
-        ).fit(ReadOff(private.X, private.observed), private.y)  # fmt: skip
+            max_rows_per_group=max_rows, secure_noise=secure_noise, random_state=seed, callback=callback,
+        ).fit(ReadOff(private.X, private.observed), private.y, private.groups)  # fmt: skip
     estimator.save(output)
     models.write_layout(output, private.layout)
     if private.observed:
         say(f"Read off the records, and public with the model: {', '.join(private.observed)}")
     spent = estimator.privacy_spent()
-    say(f"{str(spent).splitlines()[0]} Whole statement: sinkgen privacy {output}")
+    protected = "" if group is None else f" Protected are persons, with all rows of the same {group}."
+    say(f"{str(spent).splitlines()[0]}{protected} Whole statement: sinkgen privacy {output}")
     say(f"Draw records: sinkgen sample {output} -n 1000 -o {models.example_output(data)}")
 
 

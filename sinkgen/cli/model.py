@@ -31,6 +31,9 @@ class SampleColumns(NamedTuple):
     position: int
 
 
+NO_IDS = Schema({})  # of a table whose rows belong to nobody
+
+
 class Private(NamedTuple):
     """Private records, and what is declared of them; ``observed`` says what was read off them all the same."""
 
@@ -40,9 +43,10 @@ class Private(NamedTuple):
     classes: tuple | None
     layout: SampleColumns | None
     observed: tuple = ()
+    groups: str | None = None
 
 
-def read_private(path, schema_path, target, classes, shape=None):
+def read_private(path, schema_path, target, classes, shape=None, group=None):
     """Read what a fit needs.
 
     Parameters
@@ -55,6 +59,8 @@ def read_private(path, schema_path, target, classes, shape=None):
         Labels, separated by commas.
     shape : tuple or None
         Of images.
+    group : str or None
+        Column that says whose each row is, of a table.
 
     Raises
     ------
@@ -66,7 +72,11 @@ def read_private(path, schema_path, target, classes, shape=None):
     if tables.is_table(path):
         if declared is not None and not isinstance(declared, Schema):
             raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
+        if group is not None:
+            return _private_persons(path, declared or Schema({}), target, texts, group)
         return _private_table(path, declared or Schema({}), target, texts)
+    if group is not None:
+        raise Refused("--group is for tables; for arrays and images use Python: fit(X, y, groups=...)")
     if target is not None:
         raise Refused("--target is for tables; images have their labels in subfolders, arrays in y")
     if isinstance(declared, Schema):
@@ -81,18 +91,31 @@ def read_private(path, schema_path, target, classes, shape=None):
     return Private(X, images.labels_as(y, labels) if path.is_dir() else y, declared, labels, None, observed)
 
 
-def _private_table(path, schema, target, texts):
+def _private_persons(path, schema, target, texts, group):
+    if group == target:
+        raise Refused("--group and --target name the same column")
+    # Ids are told apart as they stand in the file, whatever the schema says of them; nothing is released of them.
+    private = _private_table(path, schema, target, texts, Schema({group: Column(kind="category", nullable=True)}))
+    if group not in private.X.columns:
+        raise Refused(f"--group {group!r} is no column; there are: {', '.join(map(str, private.X.columns))}")
+    layout, rest = private.layout, {name: column for name, column in private.schema.items() if name != group}
+    if layout is not None and list(private.X.columns).index(group) < layout.position:
+        layout = layout._replace(position=layout.position - 1)
+    return private._replace(schema=Schema(rest), layout=layout, groups=group)
+
+
+def _private_table(path, schema, target, texts, ids=NO_IDS):
     if target is None:
         if texts is not None:
             raise Refused("--classes needs --target")
-        frame = tables.read_table(path, schema)
-        return Private(frame, None, schema, None, None, _observed(path, frame, schema))
+        frame = tables.read_table(path, Schema({**schema, **ids}))
+        return Private(frame, None, schema, None, None, _observed(path, frame, schema, ids))
     labels = None if texts is None else _declared_labels(texts)
     declared = {**schema, target: tables.target_column(target, schema, labels)}
-    frame = tables.read_table(path, declared)
+    frame = tables.read_table(path, {**declared, **ids})
     if target not in frame.columns:
         raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
-    observed = _observed(path, frame, declared)
+    observed = _observed(path, frame, declared, ids)
     if kind_of(frame.dtypes[target], Column()) != "category" and texts is not None:
         labels = _as_labels(texts, np.empty(0, frame.dtypes[target].name.lower().replace("boolean", "bool")))
     labels = labels if labels is not None else declared[target].values
@@ -101,12 +124,12 @@ def _private_table(path, schema, target, texts):
     return Private(X, y, Schema(rest), labels, SampleColumns(target, list(frame.columns).index(target)), observed)
 
 
-def _observed(path, frame, schema):
+def _observed(path, frame, schema, ids=NO_IDS):
     """What was read off the cells; an error where the schema names columns that the table lacks."""
     unknown = [name for name in schema if name not in frame.columns]
     if unknown:
         raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
-    names = tables.observed_kinds(path, frame.columns, schema)
+    names = tables.observed_kinds(path, frame.columns, {**schema, **ids})
     return (f"the kinds of the columns {', '.join(map(str, names))}",) if names else ()
 
 

@@ -26,8 +26,8 @@ class Layout:
         Whether a data frame is to be taken as an array whose columns have names.
     group : str or None
         Name of the column that says whose each row is; for data frames alone.
-    has_groups : bool
-        Whether it is known whose each row is.
+    groups : ndarray of shape (0,) or None
+        Ids of no record, where it is known whose each row is.
     frame_kind : FrameKind or None
         What the data frame was, if it was of another library than pandas.
     read_off : tuple of str
@@ -39,9 +39,14 @@ class Layout:
     labels: np.ndarray | None
     as_array: bool
     group: str | None = None
-    has_groups: bool = False
+    groups: np.ndarray | None = None
     frame_kind: FrameKind | None = None
     read_off: tuple = ()
+
+    @property
+    def has_groups(self):
+        """Whether it is known whose each row is."""
+        return self.groups is not None
 
     @property
     def names(self):
@@ -60,7 +65,7 @@ class Layout:
         name = "groups" if self.group is None else f"column {self.group!r}, the groups,"
         return Records(self._values(chunk), check_labels(labels, len(chunk)), check_groups(groups, len(chunk), name))
 
-    def checked(self, where, chunk, labels=None):
+    def checked(self, where, chunk, labels=None, groups=None):
         """The same, after a look at the chunk's columns and dtypes.
 
         Parameters
@@ -77,9 +82,13 @@ class Layout:
         difference = differs(chunk, self.template)
         if not difference and (labels is None) != (self.labels is None or self.label is not None):
             difference = "labels come with some chunks and not with others"
+        if not difference and (groups is None) != (self.groups is None or self.group is not None):
+            difference = "groups come with some chunks and not with others"
         if difference:
             raise ValueError(f"{where} is not like the first: {difference}")
-        records = self.records(chunk, labels)
+        records = self.records(chunk, labels, groups)
+        if self.groups is not None and records.groups.dtype != self.groups.dtype:
+            raise ValueError(f"{where} is not like the first: groups are numbers in one, and texts in the other")
         if self.labels is not None and not _same_kind(records.labels.dtype, self.labels.dtype):
             raise ValueError(
                 f"{where} is not like the first: labels have dtype {records.labels.dtype}, not {self.labels.dtype}"
@@ -106,8 +115,8 @@ def make_layout(template, y=None, groups=None, *, as_array=False):
         A chunk without records.
     y : str, ndarray of shape (0,), or None
         Name of the column that holds the labels, labels of no record, or no labels.
-    groups : str, array, or None
-        Name of the column that says whose each row is, or who says it elsewhere, or nobody.
+    groups : str, ndarray of shape (0,), or None
+        Name of the column that says whose each row is, ids of no record, or no groups.
     as_array : bool
 
     Raises
@@ -115,11 +124,10 @@ def make_layout(template, y=None, groups=None, *, as_array=False):
     TypeError, ValueError
         If ``y`` or ``groups`` is no column of the table, or the columns are none that a table can have.
     """
-    has_groups = groups is not None
     if not is_table(template):
         if isinstance(groups, str):
             raise TypeError("groups names a column, but X is an array: give groups as an array, one entry a row")
-        return Layout(as_records(template), None, y, as_array, None, has_groups)
+        return Layout(as_records(template), None, y, as_array, None, groups)
     check_columns(template)
     for what, name in (("y", y), ("groups", groups)):
         if isinstance(name, str) and name not in template.columns:
@@ -128,7 +136,8 @@ def make_layout(template, y=None, groups=None, *, as_array=False):
         raise ValueError("y and groups name the same column")
     label, group = (name if isinstance(name, str) else None for name in (y, groups))
     labels = y if label is None else np.asarray(template[label])
-    layout = Layout(template, label, labels, as_array, group, has_groups)
+    ids = groups if group is None else check_groups(template[group], 0)
+    layout = Layout(template, label, labels, as_array, group, ids)
     check_columns(layout._features(template))
     return layout
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from sinkgen.data.check import as_records, check_labels
+from sinkgen.data.check import as_records, check_groups, check_labels
 from sinkgen.data.layout import make_layout
 from sinkgen.data.table import is_table
 
@@ -16,8 +16,8 @@ def chunks(make: Callable[[], Iterator[Any]] | Iterable[Any]) -> "Chunks":
     ----------
     make : callable or iterable
         Returns an iterator over the chunks each time it is called; or a list of them. A chunk is an array, a pair
-        ``(X, y)`` of arrays, or a pandas data frame; all have the same columns and dtypes, and every pass gives the
-        same records in the same order.
+        ``(X, y)`` or triple ``(X, y, groups)`` of arrays (y may be None in it), or a pandas data frame; all have the
+        same columns and dtypes, and every pass gives the same records in the same order.
 
     Returns
     -------
@@ -57,19 +57,22 @@ class Chunks:
     def __init__(self, make):
         self._make = make
 
-    def layout(self, y, as_array):
+    def layout(self, y, groups, as_array):
         """Public facts, of the first chunk."""
         if y is not None and not isinstance(y, str):
             raise TypeError("y must be the name of a column, or None where chunks are pairs (X, y)")
+        if groups is not None and not isinstance(groups, str):
+            raise TypeError("groups must be the name of a column, or None where chunks are triples (X, y, groups)")
         first = next(iter(self._make()), None)
         if first is None:
             raise ValueError("X has 0 records; at least 1 is needed")
-        values, labels = _pair(first)
+        values, labels, ids = _parts(first)
         if y is not None and not is_table(values):
             raise TypeError("y names a column, but the chunks are arrays: give pairs (X, y)")
         values = values if is_table(values) else as_records(values)
         y = y if labels is None else check_labels(labels, len(values))
-        return make_layout(values[:0], none_of(y), as_array=as_array)
+        groups = groups if ids is None else check_groups(ids, len(values))
+        return make_layout(values[:0], none_of(y), none_of(groups), as_array=as_array)
 
     def parts(self, layout):
         """One part, for the number of chunks may tell that of the records: what reads it once, checked."""
@@ -77,13 +80,15 @@ class Chunks:
 
     def _read(self, layout):
         for i, chunk in enumerate(self._make()):
-            values, labels = _pair(chunk)
+            values, labels, groups = _parts(chunk)
             if len(values):
-                yield layout.checked(f"chunk {i}", values, labels)
+                yield layout.checked(f"chunk {i}", values, labels, groups)
 
 
-def _pair(chunk):
-    return chunk if isinstance(chunk, tuple) and len(chunk) == 2 else (chunk, None)
+def _parts(chunk):
+    """Values, labels and groups."""
+    parts = chunk if isinstance(chunk, tuple) and len(chunk) in (2, 3) else (chunk,)
+    return (*parts, None, None)[:3]
 
 
 def none_of(y):

@@ -13,7 +13,7 @@ import dask
 import numpy as np
 from dask import delayed
 
-from sinkgen.data.check import check_labels
+from sinkgen.data.check import check_groups, check_labels
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.records import CHUNK, SPAN, ChunkedSource, joined
 from sinkgen.sources.cluster import compute, current_client, futures, held_to, on_cluster, persist
@@ -150,13 +150,13 @@ def _delayed_partitions(collection):
     return parts.ravel().tolist() if hasattr(parts, "ravel") else parts
 
 
-def open_dask(X, y, as_array, watch=iter):
+def open_dask(X, y, groups, as_array, watch=iter):
     """The source, and the layout, of a Dask collection; nothing is computed.
 
     Parameters
     ----------
     X : dask.dataframe.DataFrame, or dask.array.Array of 2 to 4 dimensions
-    y : str, array, dask.array.Array, dask.dataframe.Series, or None
+    y, groups : str, array, dask.array.Array, dask.dataframe.Series, or None
     as_array : bool
     watch : callable
         See :func:`sinkgen.sources.open.open_records`.
@@ -166,7 +166,7 @@ def open_dask(X, y, as_array, watch=iter):
     TypeError
         If ``X`` is another collection.
     ValueError
-        If ``y`` has not the partitions of ``X``.
+        If ``y`` or ``groups`` has not the partitions of ``X``.
     """
     if hasattr(type(X), "columns"):
         template, chunks, sizes = X._meta.iloc[:0], _delayed_partitions(X), None
@@ -176,26 +176,28 @@ def open_dask(X, y, as_array, watch=iter):
         sizes = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
     else:
         raise TypeError(f"X must be a dask.array or a dask.dataframe, got {type(X).__name__}")
+    labels, y = _partitions_of("y", check_labels, X, y, len(chunks))
+    ids, groups = _partitions_of("groups", check_groups, X, groups, len(chunks))
+    groups = groups if groups is None or isinstance(groups, str) else check_groups(groups, 0)
+    layout = make_layout(template, y, groups, as_array=as_array)
+    return DaskSource(Partitions(chunks, labels, layout, sizes, watch, ids), client=current_client()), layout
+
+
+def _partitions_of(what, check, X, y, n):
+    """Partitions of labels or ids, and those of no record; where they are a column, None and its name."""
     if y is None or isinstance(y, str):
-        layout, labels = make_layout(template, y, as_array=as_array), None
-    else:
-        labels, empty = _label_partitions(X, y, len(chunks))
-        layout = make_layout(template, empty, as_array=as_array)
-    return DaskSource(Partitions(chunks, labels, layout, sizes, watch), client=current_client()), layout
-
-
-def _label_partitions(X, y, n):
+        return None, y
     if not dask.is_dask_collection(y):
         if not hasattr(X, "rechunk"):
-            raise TypeError("y must be the name of a column, or a Dask collection with the partitions of X")
+            raise TypeError(f"{what} must be the name of a column, or a Dask collection with the partitions of X")
         import dask.array as da
 
-        y = da.from_array(check_labels(y, len(X)), chunks=(X.chunks[0],))
+        y = da.from_array(check(y, len(X)), chunks=(X.chunks[0],))
     if hasattr(y, "rechunk") and hasattr(X, "rechunk") and not np.isnan([*y.chunks[0], *X.chunks[0]]).any():
         if len(y) != len(X):
-            raise ValueError("y must hold one label for each record of X")
+            raise ValueError(f"{what} must hold one entry for each record of X")
         y = y.rechunk((X.chunks[0],))
     parts = _delayed_partitions(y)
     if len(parts) != n:
-        raise ValueError(f"y must have the partitions of X: it has {len(parts)}, X has {n}")
+        raise ValueError(f"{what} must have the partitions of X: it has {len(parts)}, X has {n}")
     return parts, np.asarray(y._meta)[:0]

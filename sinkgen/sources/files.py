@@ -22,7 +22,7 @@ def parquet(path: Path | Sequence[Path], columns: Sequence[str] | None = None) -
     Returns
     -------
     ParquetFiles
-        For ``fit``, with the name of the label's column for ``y``.
+        For ``fit``, with the names of columns for ``y`` and ``groups``.
 
     Raises
     ------
@@ -73,19 +73,21 @@ class ParquetFiles:
         form = arrow.ParquetFileFormat(dictionary_columns=texts, pre_buffer=False)
         self._dataset = arrow.dataset(path, format=form, partitioning="hive")
 
-    def layout(self, y, as_array):
+    def layout(self, y, groups, as_array):
         """Public facts, of the files' schema."""
-        if y is not None and not isinstance(y, str):
-            raise TypeError("y must be the name of a column of the Parquet files, or None")
+        for what, name in (("y", y), ("groups", groups)):
+            if name is not None and not isinstance(name, str):
+                raise TypeError(f"{what} must be the name of a column of the Parquet files, or None")
+        named = [name for name in (y, groups) if name is not None]
         index = index_columns(self._schema)
         every = [name for name in self._schema.names if name not in index]
-        wanted = every if self._columns is None else [*self._columns, *([] if y in (None, *self._columns) else [y])]
-        unknown = [name for name in wanted if name not in every]
-        if unknown or y not in (None, *wanted):
-            raise ValueError(f"the Parquet files lack columns {unknown or [y]}; they have {every}")
+        wanted = every if self._columns is None else list(dict.fromkeys([*self._columns, *named]))
+        unknown = [name for name in dict.fromkeys([*wanted, *named]) if name not in every]
+        if unknown:
+            raise ValueError(f"the Parquet files lack columns {unknown}; they have {every}")
         self._check_files(wanted)
         template = frame_of(self._schema.empty_table().select(wanted), self._schema)
-        return make_layout(template, y, as_array=as_array)
+        return make_layout(template, y, groups, as_array=as_array)
 
     def parts(self, layout):
         """The files, whose number is public: what reads each once."""

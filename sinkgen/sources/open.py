@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sinkgen.data.check import as_doubles, as_records, check_labels
+from sinkgen.data.check import as_doubles, as_records, check_groups, check_labels
 from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.data.table import Rows, check_columns, is_table
@@ -71,19 +71,18 @@ def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
         return data._replace(layout=dataclasses.replace(data.layout, read_off=X.facts))
     if isinstance(X, (str, os.PathLike)):
         X = parquet(X)
-    if groups is not None and (hasattr(X, "__dask_graph__") or isinstance(X, (Chunks, ParquetFiles, np.memmap))):
-        raise TypeError("groups are for records in memory")
     if hasattr(X, "__dask_graph__"):
         from sinkgen.sources.distributed import open_dask
 
-        return Data(*open_dask(X, y, as_array, watch))
+        return Data(*open_dask(X, y, groups, as_array, watch))
     if isinstance(X, (Chunks, ParquetFiles)):
-        layout = X.layout(y, as_array)
+        layout = X.layout(y, groups, as_array)
         return Data(ChunkedSource(_EqualPasses(X.parts(layout), watch)), layout)
     if isinstance(X, np.memmap):
         labels = check_labels(y, len(X))
-        layout = make_layout(X[:0], none_of(labels))
-        return Data(ChunkedSource(_EqualPasses([partial(_slices, X, labels, layout)], watch)), layout)
+        groups = groups if isinstance(groups, str) else check_groups(groups, len(X))
+        layout = make_layout(X[:0], none_of(labels), none_of(groups))
+        return Data(ChunkedSource(_EqualPasses([partial(_slices, X, labels, groups, layout)], watch)), layout)
     return _open_in_memory(X, y, groups, as_array)
 
 
@@ -98,15 +97,16 @@ def _open_in_memory(X, y, groups, as_array):
     else:
         X = as_records(X)
     y = y if isinstance(y, str) and is_table(X) else check_labels(y, len(X))
-    layout = make_layout(X[:0], none_of(y), groups, as_array=as_array)
-    records = layout.records(X, y, None if isinstance(groups, str) else groups).numbered(0)
+    groups = groups if isinstance(groups, str) else check_groups(groups, len(X))
+    layout = make_layout(X[:0], none_of(y), none_of(groups), as_array=as_array)
+    records = layout.records(X, y, groups).numbered(0)
     return Data(ArraySource(*records), dataclasses.replace(layout, frame_kind=kind))
 
 
-def _slices(X, labels, layout):
+def _slices(X, labels, groups, layout):
     for start in range(0, len(X), PIECE):
         part = slice(start, start + PIECE)
-        yield layout.records(X[part], None if labels is None else labels[part])
+        yield layout.records(X[part], *(None if own is None else own[part] for own in (labels, groups)))
 
 
 class _EqualPasses:

@@ -21,8 +21,8 @@ class Shard(NamedTuple):
     home : int
         Number of the partition that holds most of it.
     pieces : list
-        For each partition with a part of it: number, first row, one after the last, and a pair of a chunk and its
-        labels, whatever Dask makes of them.
+        For each partition with a part of it: number, first row, one after the last, and a list of a chunk and its
+        labels and groups, whatever Dask makes of them.
     """
 
     start: int
@@ -39,6 +39,8 @@ class Partitions:
         Data frames or arrays.
     labels : list of Delayed, or None
         An array or series of labels each, where they do not lie in the frames.
+    groups : list of Delayed, or None
+        The same of the ids of groups.
     layout : Layout
     sizes : list of int, or None
         Records of each, if that is known.
@@ -46,8 +48,9 @@ class Partitions:
         Wraps the partitions' numbers, once a pass, as far as they are done.
     """
 
-    def __init__(self, chunks, labels, layout, sizes=None, watch=iter):
-        self.chunks, self.labels, self.layout, self._sizes, self._watch = chunks, labels, layout, sizes, watch
+    def __init__(self, chunks, labels, layout, sizes=None, watch=iter, groups=None):
+        self.chunks, self.labels, self.groups, self.layout = chunks, labels, groups, layout
+        self._sizes, self._watch = sizes, watch
         self._shards: dict = {}
         self._futures = [futures(list(chunk.__dask_optimize__(chunk.dask, [chunk.key]).values())) for chunk in chunks]
 
@@ -99,10 +102,11 @@ class Partitions:
             return self._sizes
         counts = [delayed(_lengths)(*self._pair(i)) for i in range(len(self))]
         sizes = compute(delayed(counts), counts, self.told(len(counts)))
-        for i, (n, n_labels) in enumerate(sizes):
-            if n_labels not in (None, n):
-                raise ValueError(f"y must hold one label for each record of X; in partition {i} it does not")
-        return [n for n, _ in sizes]
+        for i, (n, *others) in enumerate(sizes):
+            for what, length in zip(("y", "groups"), others, strict=True):
+                if length not in (None, n):
+                    raise ValueError(f"{what} must hold one entry for each record of X; in partition {i} it does not")
+        return [n for n, *_ in sizes]
 
     def _moved(self, pieces):
         """Rows that go to where most of their shard is; they alone travel, and but once where they are in memory."""
@@ -121,7 +125,7 @@ class Partitions:
         return _Told(self._watch, len(self), n_parts)
 
     def _pair(self, i):
-        return [self.chunks[i], None if self.labels is None else self.labels[i]]
+        return [self.chunks[i], *(None if own is None else own[i] for own in (self.labels, self.groups))]
 
 
 class _Told:
@@ -141,8 +145,8 @@ def _as_is(value):
     return value
 
 
-def _lengths(chunk, labels):
-    return len(chunk), None if labels is None else len(labels)
+def _lengths(*parts):
+    return [None if part is None else len(part) for part in parts]
 
 
 def rows_of(pair, low, high):

@@ -456,3 +456,25 @@ def test_without_typer_one_line_says_what_to_install(tmp_path):
 def test_import_of_the_package_does_not_load_the_command_line():
     code = "import sys, sinkgen; sys.exit('typer' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_persons_are_protected_where_a_column_says_whose_rows_are(people, tmp_path):
+    ids = np.random.default_rng(1).integers(0, 90, len(people))
+    visits = people[["age", "earns"]].assign(patient=[f"{SECRET}-{i}" for i in ids])[["patient", "age", "earns"]]
+    visits.to_csv(tmp_path / "visits.csv", index=False)
+    schema = '{"age": {"bounds": [18, 90]}, "earns": {"values": ["no", "yes"]}}'
+    (tmp_path / "schema.json").write_text(schema)
+    given = [tmp_path / "visits.csv", "--schema", tmp_path / "schema.json", "--epsilon", 20, "--target", "earns", "-q"]
+    told = run("fit", *given, "--group", "patient", "--max-rows", 3, "-o", tmp_path / "model").stderr
+    assert "Protected are persons" in told
+    statement = run("privacy", tmp_path / "model").stdout
+    assert "add or remove one person with all rows" in statement
+    assert "count as 3 rows at most" in statement
+    run("sample", tmp_path / "model", "-n", 20, "-o", tmp_path / "synth.csv")
+    assert pd.read_csv(tmp_path / "synth.csv").columns.tolist() == ["age", "earns"]
+    other = ["-o", tmp_path / "other"]
+    assert "--max-rows needs --group" in run("fit", *given, "--max-rows", 3, *other, code=1).stderr
+    assert "--group 'nobody' is no column" in run("fit", *given, "--group", "nobody", *other, code=1).stderr
+    assert "name the same column" in run("fit", *given, "--group", "earns", *other, code=1).stderr
+    visits.assign(patient=visits["patient"].where(visits.index > 0)).to_csv(tmp_path / "visits.csv", index=False)
+    assert "holds missing values" in run("fit", *given, "--group", "patient", *other, code=1).stderr
