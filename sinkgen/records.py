@@ -139,9 +139,13 @@ class ArraySource:
         """Every record once, in chunks; or those of a batch."""
         n, size = len(self._records), self._chunk_size
         chunks = (self._records.take(slice(start, start + size)) for start in range(0, n, size))
-        if draw is not None and draw.n_persons is not None:
+        if draw is None:
+            return chunks
+        if draw.n_persons is not None:
             return _drawn_by_person(chunks, draw, size)
-        return chunks if draw is None else rechunked(_drawn(chunks, draw, 0), _sizes(draw, 0, size))
+        # Which they are is known without a walk through the others.
+        spans = (first + draw.rows(first, min(SPAN * size, n - first)) for first in range(0, n, SPAN * size))
+        return (self._records.take(rows[i : i + size]) for rows in spans for i in range(0, len(rows), size))
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""

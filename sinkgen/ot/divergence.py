@@ -39,8 +39,9 @@ def sinkhorn(
     a, b : Tensor of shape (n,) and (m,), optional
         Weights, non-negative, of sum one; with B in front, or shared by the batch. Uniform if not given. A weight of
         zero takes the point out, so that problems of different sizes can be padded to one.
-    tol : float, default=1e-3
-        L1 error of the marginals at which to stop.
+    tol : float or None, default=1e-3
+        L1 error of the marginals at which to stop. None: all of ``max_iter`` iterations at ``reg``, for small problems
+        where a look at the error takes as long as an iteration.
     max_iter : int, default=2000
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
@@ -90,8 +91,9 @@ def sinkhorn_symmetric(
         Regularisation, in units of C.
     a : Tensor of shape (n,), optional
         Weights, as in :func:`sinkhorn`.
-    tol : float, default=1e-3
-        L1 error of the marginals at which to stop.
+    tol : float or None, default=1e-3
+        L1 error of the marginals at which to stop. None: all of ``max_iter`` iterations at ``reg``, for small problems
+        where a look at the error takes as long as an iteration.
     max_iter : int, default=2000
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
@@ -155,8 +157,9 @@ def entropic_cost(
         Weights, non-negative, of sum one; uniform if not given. Constants: no gradient flows to them.
     cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost, default="sqeuclidean"
         See :func:`resolve_cost`.
-    tol : float, default=1e-3
-        L1 error of the marginals at which to stop.
+    tol : float or None, default=1e-3
+        L1 error of the marginals at which to stop. None: all of ``max_iter`` iterations at ``reg``, for small problems
+        where a look at the error takes as long as an iteration.
     max_iter : int, default=2000
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
@@ -232,8 +235,9 @@ def sinkhorn_divergence(
         See :func:`resolve_cost`.
     debias : float or None, default=0.0
         The fraction p, from 0 to 1. None leaves both self terms out: W_reg(X, Y) alone.
-    tol : float, default=1e-3
-        L1 error of the marginals at which to stop.
+    tol : float or None, default=1e-3
+        L1 error of the marginals at which to stop. None: all of ``max_iter`` iterations at ``reg``, for small problems
+        where a look at the error takes as long as an iteration.
     max_iter : int, default=2000
         Iterations at most.
     backend : {"torch", "pot"}, default="torch"
@@ -444,7 +448,7 @@ def _check_reg(reg):
 
 
 def _check_tol(tol):
-    return check_real("tol", tol, low=0.0, include_low=False)
+    return None if tol is None else check_real("tol", tol, low=0.0, include_low=False)
 
 
 def _check_max_iter(max_iter):

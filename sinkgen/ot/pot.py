@@ -26,6 +26,7 @@ def solve_symmetric(C, reg, a, tol, max_iter):
 def _solve_one(C, a, b, reg, tol, max_iter):
     import ot  # here, since POT takes a second to import
 
+    tol = tol or 0.0
     rows, columns = a > 0, b > 0  # POT divides by the weights
     a_used, b_used, C_used = a[rows], b[columns], C[rows][:, columns]
     plan, log = ot.sinkhorn(

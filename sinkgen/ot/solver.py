@@ -44,8 +44,9 @@ def solve(C, reg, a, b, tol, max_iter):
     a, b : Tensor of shape (n,) and (m,), or (B, n) and (B, m)
         Weights that sum to one. A weight of zero is padding: it changes nothing, and its potential is the
         c-transform of the others.
-    tol : float
-        L1 error of the marginals to reach; raised to what the precision allows.
+    tol : float or None
+        L1 error of the marginals to reach; raised to what the precision allows. None: ``max_iter`` iterations at
+        ``reg``, and not a look at the error between them.
     max_iter : int
         Iterations, those of annealing included.
 
@@ -54,6 +55,11 @@ def solve(C, reg, a, b, tol, max_iter):
     SinkhornResult
     """
     scalings = _Scalings.start(C, a, b)
+    if tol is None:
+        scalings.take_kernel(reg)
+        error = scalings.iterate(1.0, max_iter)
+        scalings.finish()
+        return scalings.result(max_iter, error, "max_iter")
     return scalings.result(*descend(scalings, C.dtype, _mean_cost(C, a, b), reg, tol, max_iter))
 
 
@@ -89,6 +95,13 @@ def solve_symmetric(C, reg, a, tol, max_iter):
     SinkhornResult
     """
     scalings = _Scalings.start_symmetric(C, a)
+    if tol is None:
+        scalings.take_kernel(reg)
+        for _ in range(max_iter):
+            scalings.average_once()
+        error = scalings.symmetric_error()
+        scalings.finish()
+        return scalings.result(max_iter, error, "max_iter")
     return scalings.result(*average_down(scalings, C.dtype, _mean_cost(C, a, a), reg, tol, max_iter))
 
 
@@ -175,8 +188,16 @@ class _Scalings:
 
     def average(self):
         """Take a step of the symmetric problem; return a bound of the columns' error were the rows exact."""
+        self.average_once()
+        return self.symmetric_error()
+
+    def average_once(self):
+        """Take a step of the symmetric problem."""
         self.right = (self.right * self.a).div_(self.row_sums).sqrt_()
         self.row_sums = _product(self.kernel, self.right)
+
+    def symmetric_error(self):
+        """Return a bound of the columns' error were the rows exact."""
         return 2.0 * float(marginal_error(self.a, self.right, self.row_sums))
 
     def retreat(self):

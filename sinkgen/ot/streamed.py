@@ -73,12 +73,14 @@ def solve(cloud, reg, a, b, tol, max_iter):
     Solved
     """
     sweeps = _Sweeps.start(cloud, a, b)
+    tol = tol or 0.0  # checks cost nothing here: no reason to go on beyond what the precision allows
     return sweeps.result(*descend(sweeps, a.dtype, cloud.mean_cost(), reg, tol, max_iter))
 
 
 def solve_symmetric(cloud, reg, a, tol, max_iter):
     """Solve the problem of points against themselves as :func:`sinkgen.ot.solver.solve_symmetric` does."""
     sweeps = _Sweeps(cloud, a, a, torch.zeros_like(a))
+    tol = tol or 0.0
     return sweeps.result(*average_down(sweeps, a.dtype, cloud.mean_cost(), reg, tol, max_iter))
 
 

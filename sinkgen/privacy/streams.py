@@ -5,16 +5,26 @@ crash draws the noise that it drew before, and whether a record is in a sample d
 cut into chunks, or on who read them.
 """
 
+import bisect
+import functools
 import hashlib
 import json
 import math
 import secrets
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 KEY_BYTES = 32
 _PIECE = 2**18  # words made at a time: bounds the memory, changes nothing
+
+# A sample is drawn block by block of positions. None of a block is drawn with probability exp(-16) or more, so that 128
+# bits say with what probability the next one is; of few blocks more than 32 are.
+_RARELY_NONE, _JUMPS = 16.0, 32
+_LARGEST_BLOCK = 2**16
+# Where, in a stream, the words lie that few blocks need.
+_MORE_JUMPS, _LOW_WORDS = 2**64, 2**96
 
 
 def new_key(seed=None):
@@ -86,12 +96,19 @@ class Streams:
 
 
 class Coins:
-    """One coin for each record of a source, by its position there.
+    """Who is in a sample: each record of a source with the same probability, independently of the others.
+
+    Positions are cut into blocks, each with words of its own in the stream, and in a block the sample jumps from one
+    record that is drawn to the next [1]_: what is not drawn costs nothing.
 
     Parameters
     ----------
     words : callable
         ``words(start, n)`` gives words start, ..., start + n - 1 of a stream, uint64.
+
+    References
+    ----------
+    .. [1] Devroye, "Non-Uniform Random Variate Generation", 1986, chapter XV (the gaps of a Bernoulli sample).
     """
 
     def __init__(self, words):
@@ -106,19 +123,83 @@ class Coins:
             Position of the first among all records.
         n : int
         rate : float
-            In [0, 1). Rounded down to a multiple of 2^-64: never more likely than what is charged.
+            In [0, 1). A record is never more likely than that, given whatever became of the others, and less likely by
+            2^-64 at most.
 
         Returns
         -------
         ndarray of int
             Rising, from 0 to n - 1.
         """
-        threshold = np.uint64(int(rate * 2.0**64))
-        firsts = range(0, n, _PIECE)
-        drawn = [
-            first + np.flatnonzero(self._words(start + first, min(_PIECE, n - first)) < threshold) for first in firsts
-        ]
-        return np.concatenate(drawn) if drawn else np.zeros(0, dtype=np.intp)
+        threshold = int(rate * 2.0**64)
+        if not threshold or not n:
+            return np.zeros(0, dtype=np.intp)
+        gaps = _gaps(threshold)
+        blocks = range(start // gaps.block, (start + n - 1) // gaps.block + 1)
+        at_once = _PIECE // gaps.jumps
+        drawn = [self._drawn(blocks[i : i + at_once], gaps) for i in range(0, len(blocks), at_once)]
+        rows = np.concatenate(drawn) - start
+        return rows[np.searchsorted(rows, 0) : np.searchsorted(rows, n)]
+
+    def _drawn(self, blocks, gaps):
+        """Positions of the sample in some blocks that follow each other, rising."""
+        ends = np.cumsum(self._jumps(gaps.jumps * blocks[0], len(blocks), gaps), axis=1)
+        inside = ends <= gaps.block
+        rows = ends + (gaps.block * np.arange(blocks[0], blocks[-1] + 1))[:, None] - 1
+        unfinished = np.flatnonzero(inside[:, -1])
+        if not len(unfinished):
+            return rows[inside]
+        parts = [row[within] for row, within in zip(rows, inside, strict=True)]
+        for i in unfinished.tolist():
+            parts[i] = np.concatenate([parts[i], self._rest(blocks[i], ends[i, -1], gaps)])
+        return np.concatenate(parts)
+
+    def _rest(self, block, end, gaps):
+        """Positions of a block of which there are more than jumps at hand."""
+        parts, start = [], gaps.jumps * block
+        while end < gaps.block:
+            start += _MORE_JUMPS
+            ends = end + np.cumsum(self._jumps(start, 1, gaps)[0])
+            parts.append(gaps.block * block + ends[ends <= gaps.block] - 1)
+            end = ends[-1]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
+
+    def _jumps(self, start, n_blocks, gaps):
+        """How far it is from each record of the sample to the next, (n_blocks, jumps)."""
+        high = self._words(start, n_blocks * gaps.jumps)
+        beyond = np.searchsorted(gaps.high, high, side="right")
+        jumps = gaps.block + 1 - beyond
+        for i in np.flatnonzero(np.searchsorted(gaps.high, high, side="left") != beyond).tolist():
+            low = int(self._words(_LOW_WORDS + start + i, 1)[0])
+            jumps[i] = gaps.block + 1 - bisect.bisect_right(gaps.exact, int(high[i]) << 64 | low)
+        return jumps.reshape(n_blocks, gaps.jumps)
+
+
+class _Gaps(NamedTuple):
+    """How long the gaps of a sample are, exactly, in units of 2^-128.
+
+    ``exact[block - k]`` is the probability that no record among k in a row is drawn, k = 1, ..., block; ``high`` holds
+    the upper 64 of its 128 bits, by which a comparison with a random number is settled but for a chance of 2^-64.
+    ``jumps`` words are at hand for each block.
+    """
+
+    block: int
+    jumps: int
+    exact: list
+    high: np.ndarray
+
+
+@functools.lru_cache(maxsize=8)
+def _gaps(threshold):
+    """The gaps where each record is drawn with probability ``threshold / 2^64``, in blocks of a size that suits it."""
+    longest = _RARELY_NONE / -math.log1p(-threshold / 2**64)
+    block = 2 ** math.floor(math.log2(min(max(1.0, longest), _LARGEST_BLOCK)))
+    free, exact = 2**128, []
+    for _ in range(block):
+        free -= free * threshold >> 64  # rounded so that the next record is not drawn too often
+        exact.append(free)
+    exact.reverse()
+    return _Gaps(block, min(_JUMPS, block + 1), exact, np.array([free >> 64 for free in exact], dtype=np.uint64))
 
 
 class _PhiloxWords:

@@ -1,7 +1,10 @@
 """Keys, noise and coins: what every guarantee is drawn from."""
 
 import builtins
-from itertools import product
+import hashlib
+import itertools
+from fractions import Fraction
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from scipy import stats
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.accounting import GaussianRelease, PrivacySpent
-from sinkgen.privacy.streams import KEY_BYTES, Streams, new_key
+from sinkgen.privacy.streams import KEY_BYTES, Coins, Streams, _gaps, new_key
 
 SECURE = pytest.mark.parametrize("secure", [False, True], ids=["philox", "cipher"])
 
@@ -61,12 +64,70 @@ def test_a_step_that_is_repeated_draws_what_it_drew(secure):
 @given(
     start=st.integers(0, 2**40), n=st.integers(0, 50), rate=st.floats(0, 1, exclude_max=True), cut=st.integers(0, 50)
 )
-def test_a_coin_belongs_to_a_position(secure, start, n, rate, cut):
+def test_whether_a_record_is_drawn_belongs_to_its_position(secure, start, n, rate, cut):
     coins, cut = Streams(new_key(2), secure=secure).sampling("points", 0), min(cut, n)
     whole = coins.rows(start, n, rate).tolist()
-    parts = [*coins.rows(start, cut, rate), *(cut + coins.rows(start + cut, n - cut, rate))]
-    assert whole == parts
-    assert set(coins.rows(start, n, rate / 2)) <= set(whole)
+    assert whole == sorted(set(whole))
+    assert whole == [*coins.rows(start, cut, rate), *(cut + coins.rows(start + cut, n - cut, rate))]
+
+
+@pytest.mark.parametrize("rate", [1e-4, 50 / 60_000, 0.07, 0.5, 0.99, 1 - 2.0**-53])
+def test_each_record_is_drawn_with_its_rate_and_never_more_often(rate):
+    """The gaps in rational numbers: given that none was drawn since the last, the next is, with the rate."""
+    threshold = int(rate * 2.0**64)
+    gaps = _gaps(threshold)
+    free = [Fraction(1), *(Fraction(part, 2**128) for part in reversed(gaps.exact))]
+    hazards = [1 - after / before for before, after in pairwise(free[:2000])]
+    assert max(hazards) <= Fraction(threshold, 2**64) <= rate
+    assert min(hazards) > Fraction(threshold, 2**64) - Fraction(1, 2**96)
+    assert len(gaps.exact) == gaps.block
+    assert gaps.high.tolist() == [part >> 64 for part in gaps.exact]
+
+
+@given(rate=st.floats(1e-3, 0.99), start=st.integers(0, 2**33), n=st.integers(1, 300))
+def test_a_sample_is_what_its_gaps_say(rate, start, n):
+    """Against one jump after the other, compared in whole numbers of 128 bits; every second word is a tie of the upper."""
+    gaps = _gaps(int(rate * 2.0**64))
+
+    def word(i):
+        drawn = int.from_bytes(hashlib.blake2b(f"{i}".encode(), digest_size=8).digest(), "little")
+        return int(gaps.high[drawn % gaps.block]) if i % 2 and i < 2**96 else drawn
+
+    def reference(block):
+        end = -1
+        for i in itertools.count():
+            chunk, jump = divmod(i, gaps.jumps)
+            at = gaps.jumps * block + jump + 2**64 * chunk
+            uniform = word(at) << 64 | word(2**96 + at)
+            end += 1 + sum(uniform < free for free in gaps.exact)
+            if end >= gaps.block:
+                return
+            yield gaps.block * block + end
+
+    coins = Coins(lambda first, m: np.array([word(i) for i in range(first, first + m)], dtype=np.uint64))
+    blocks = range(start // gaps.block, (start + n - 1) // gaps.block + 1)
+    expected = [row - start for block in blocks for row in reference(block) if start <= row < start + n]
+    assert coins.rows(start, n, rate).tolist() == expected
+
+
+@pytest.mark.parametrize(("word", "drawn"), [(0, 0), (2**64 - 1, 50_000)])
+def test_all_records_can_be_drawn_and_none(word, drawn):
+    coins = Coins(lambda start, n: np.full(n, word, dtype=np.uint64))
+    assert len(coins.rows(7, 50_000, 1e-3)) == drawn
+
+
+@SECURE
+def test_a_small_sample_of_many_records_reads_few_words(secure):
+    """Sixty records of sixty thousand are found without a word for each."""
+    words = Streams(new_key(6), secure=secure).sampling("points", 0)._words
+    read = []
+
+    def counted(start, n):
+        read.append(n)
+        return words(start, n)
+
+    assert 20 < len(Coins(counted).rows(0, 60_000, 1e-3)) < 120
+    assert sum(read) < 300
 
 
 @SECURE
