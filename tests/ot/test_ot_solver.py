@@ -47,6 +47,24 @@ class TestEveryBackend:
         assert result.n_iter > 0
         assert_solves(result, C, reg, a, b, 1e-9)
 
+    @pytest.mark.parametrize("solve", [sinkhorn, lambda C, *args, **options: sinkhorn_symmetric(C, *args, **options)])
+    def test_without_a_tolerance_it_takes_all_iterations_and_tells_the_error(self, backend, solve):
+        C = costs(0, 9, 9)
+        if solve is not sinkhorn:
+            C = resolve_cost("sqeuclidean").matrix(points(0, 9, 3), points(0, 9, 3))
+        few, many = (solve(C, 3.0, tol=None, max_iter=n, backend=backend) for n in (3, 1000))
+        assert few.n_iter == 3
+        assert few.error > 1e-8 > many.error
+        for result in (few, many):
+            left = float((result.plan.sum(-2) - 1 / 9).abs().sum())
+            assert left <= result.error * (1 + 1e-6) + 1e-12
+        torch.testing.assert_close(many.plan, sinkhorn(C, 3.0, tol=1e-10, max_iter=20000).plan, rtol=1e-5, atol=1e-9)
+
+    def test_without_a_tolerance_small_regularisation_stays_finite(self, backend):
+        result = sinkhorn(100 * costs(0, 12, 7, dtype=torch.float32), 1e-3, tol=None, max_iter=50, backend=backend)
+        assert torch.isfinite(result.plan).all()
+        assert torch.isfinite(result.value)
+
     def test_value_is_that_of_the_primal_problem(self, backend):
         C, a, b = costs(0, 9, 14), weights(2, 9), weights(3, 14)
         result = sinkhorn(C, 0.5, a, b, tol=1e-12, max_iter=20000, backend=backend)

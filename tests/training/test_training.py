@@ -202,6 +202,26 @@ def test_networks_start_from_their_own_stream():
     assert drawn[0].shape == (2, 30)
 
 
+@pytest.mark.parametrize("name", ["dcgan", "biggan"])
+@pytest.mark.parametrize("shape", [(8, 8), (7, 5, 3)])
+def test_the_papers_networks_make_images_of_any_size(name, shape):
+    network = make_network(name, shape, 2, torch.Generator().manual_seed(4))
+    random = torch.Generator().manual_seed(0)
+    latents = network.latents(6, random)
+    assert latents.shape[1] == {"dcgan": 16, "biggan": 32}[name]
+    images = network(latents, torch.tensor([0, 1] * 3)).view(6, *shape)
+    assert 0 <= float(images.detach().min()) < float(images.detach().max()) <= 1
+    images.sum().backward()
+    assert all(part.grad is not None for part in network.parameters())
+    labels = torch.tensor([0, 0, 1])
+    drawn = network.draw(labels, torch.Generator().manual_seed(1))
+    again = network.draw(torch.tensor([0, 0, 0]), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(drawn[:2], again[:2])  # a draw neither moves a norm's mean nor depends on other draws
+    assert not torch.allclose(drawn[2], again[2])
+    with pytest.raises(ValueError, match=f"generator='{name}' makes images"):
+        make_network(name, (9,), 2, random)
+
+
 def test_networks_use_latents_and_classes():
     network = make_network(MLP, (3,), 2, torch.Generator().manual_seed(0))
     latents = network.latents(4, torch.Generator().manual_seed(0))
