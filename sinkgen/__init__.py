@@ -12,20 +12,24 @@ from sinkgen.progress import FitProgress
 from sinkgen.report.display import FidelityDisplay
 from sinkgen.report.page import html_report
 from sinkgen.report.scores import score_report
+from sinkgen.settings import Batch, Marginals, Semidual
 from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
 
 __all__ = [
+    "Batch",
     "BudgetExceededError",
     "Column",
     "DPSinkhornGenerator",
     "FidelityDisplay",
     "FitProgress",
+    "Marginals",
     "PoorFitWarning",
     "PrivacyLeakWarning",
     "PrivacyLedger",
     "PrivacySpent",
     "Release",
     "Schema",
+    "Semidual",
     "SyntheticResampler",
     "TSTRClassifier",
     "TSTRRegressor",

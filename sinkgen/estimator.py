@@ -27,6 +27,7 @@ from sinkgen.ot.costs import CostLike
 from sinkgen.parameters import check_parameters, is_auto, torch_device, torch_stream
 from sinkgen.privacy.ledger import PrivacyLedger
 from sinkgen.progress import FitProgress, Progress
+from sinkgen.settings import Settings, changed, from_json, to_json
 from sinkgen.sources.open import open_records
 from sinkgen.storage import PARAMETERS, load_model, save_model
 
@@ -43,12 +44,15 @@ class DPSinkhornGenerator(BaseEstimator):
         Privacy loss of a fit; the smaller the safer. ``inf`` trains without noise, as a ceiling to compare with.
     delta : float, default=1e-5
         Probability with which the bound may fail; well below one over the number of records.
-    mechanism : {"auto", "semidual", "batch", "marginals"}, default="auto"
+    mechanism : {"auto", "semidual", "batch", "marginals"}, Semidual, Batch or Marginals, default="auto"
         "semidual" moves points by transport, with a bound on what each record contributes; "batch" is the paper's,
         which clips a batch's gradient; "marginals" counts the states of a table's columns and their pairs. "auto" is
-        "marginals" for tables, and "semidual" for arrays and images.
-    generator : {"auto", "particles", "mlp", "conv"} or callable, default="auto"
-        What draws the records: released points with variation, or a network. A callable
+        "marginals" for tables, and "semidual" for arrays and images. Or one of them with its settings:
+        :class:`~sinkgen.Semidual`, :class:`~sinkgen.Batch`, :class:`~sinkgen.Marginals`; then ``reg``, ``debias``,
+        ``steps``, ``sampling_rate`` and ``clip`` are settings there, and stay "auto" here.
+    generator : {"auto", "particles", "mlp", "conv", "dcgan", "biggan"} or callable, default="auto"
+        What draws the records: released points with variation, or a network; "dcgan" and "biggan" are the paper's. A
+        callable
         ``(latent_dim, output_shape, n_classes) -> torch.nn.Module`` maps latents (m, latent_dim) and integer classes
         (m,) to records ``(m, *output_shape)`` in [0, 1]. "auto": particles for "semidual"; for "batch" a convolutional
         network where the data are images, else a perceptron.
@@ -152,7 +156,7 @@ class DPSinkhornGenerator(BaseEstimator):
         epsilon: float = 1.0,
         delta: float = 1e-5,
         *,
-        mechanism: str = "auto",
+        mechanism: str | Settings = "auto",
         generator: str | Callable[..., Any] = "auto",
         backend: str = "torch",
         cost: CostLike = "sqeuclidean",
@@ -486,7 +490,7 @@ class DPSinkhornGenerator(BaseEstimator):
         ----------
         release : Release
             ``release_`` of a fitted estimator.
-        generator : {"auto", "particles", "mlp", "conv"} or callable
+        generator : {"auto", "particles", "mlp", "conv", "dcgan", "biggan"} or callable
             A network is trained on the release by the Sinkhorn divergence; "auto" and "particles" draw from the
             release itself.
         backend, augment, random_state, verbose
@@ -548,7 +552,8 @@ class DPSinkhornGenerator(BaseEstimator):
         if name == "auto" and isinstance(self.generator_, Network):
             name = network_name("auto", self.release_.form)
         parameters = {key: getattr(self, key) for key in PARAMETERS}
-        parameters["mechanism"] = fitting.mechanism_name(self.mechanism, self.release_.form)
+        name_alone = fitting.mechanism_name("auto", self.release_.form)
+        parameters["mechanism"] = name_alone if is_auto(self.mechanism) else to_json(self.mechanism)
         if callable(self.augment):  # code is not saved
             parameters["augment"] = "custom"
         save_model(path, self.release_, self.generator_, name, parameters)
@@ -592,8 +597,9 @@ class DPSinkhornGenerator(BaseEstimator):
             if not callable(augment):
                 raise ValueError("the model was saved with an augment of your own: give it to load as augment=")
             loaded.parameters["augment"] = augment
-        made = cls(**loaded.parameters, generator="auto" if name == "custom" else name)
         try:
+            loaded.parameters["mechanism"] = from_json(loaded.parameters.get("mechanism", "auto"))
+            made = cls(**loaded.parameters, generator="auto" if name == "custom" else name)
             check_parameters(made)
         except TypeError as error:
             raise ValueError(f"{path} holds no readable model: {error}") from error
@@ -601,6 +607,35 @@ class DPSinkhornGenerator(BaseEstimator):
         made._adopt(loaded.release)
         made.generator_ = loaded.generator
         return made
+
+    def set_params(self, **params: Any) -> "DPSinkhornGenerator":
+        """Set parameters, as scikit-learn does; ``mechanism__steps=`` and the like set those of the mechanism.
+
+        Parameters
+        ----------
+        **params
+            By name.
+
+        Returns
+        -------
+        self : DPSinkhornGenerator
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a name is unknown, or a setting of the mechanism is wrong.
+
+        Examples
+        --------
+        >>> DPSinkhornGenerator(mechanism="batch").set_params(mechanism__points=50).mechanism.points
+        50
+        """
+        prefix = "mechanism__"
+        nested = {name.removeprefix(prefix): params.pop(name) for name in [*params] if name.startswith(prefix)}
+        super().set_params(**params)
+        if nested:  # settings are frozen: those of before may be another estimator's, too
+            self.mechanism = changed(self.mechanism, nested)
+        return self
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -38,6 +38,7 @@ from sinkgen.privacy.sealed import SealedSource, seal
 from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
 from sinkgen.records import Records
+from sinkgen.settings import Settings, mechanism_of
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
 from sinkgen.training.numbers import Counted
@@ -113,8 +114,9 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)  # the caller of the estimator's fit
     is_reproducible, is_secure = estimator.noise_seed is not None, estimator.secure_noise
     spent = PrivacySpent.of(
-        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit
-    )
+        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit,
+        repr(plan.settings),
+    )  # fmt: skip
     with open_journal(estimator, facts, plan, unit, data) as journal:
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
@@ -160,10 +162,11 @@ def unit_of(estimator: Parameters, data: Data) -> Unit:
     return RECORD
 
 
-def mechanism_name(mechanism: str, form: NumericFormat | TableFormat) -> str:
+def mechanism_name(mechanism: str | Settings, form: NumericFormat | TableFormat) -> str:
     """What ``mechanism`` stands for: "auto" is "marginals" for tables, and "semidual" for the rest."""
-    if mechanism != "auto":
-        return mechanism
+    name = mechanism_of(mechanism)
+    if name != "auto":
+        return name
     return "marginals" if isinstance(form, TableFormat) else "semidual"
 
 

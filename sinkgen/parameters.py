@@ -15,12 +15,13 @@ import torch
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.data.facts import POLICIES
-from sinkgen.generators.networks import FACTORIES, make_network
+from sinkgen.generators.networks import FACTORIES, OF_IMAGES, make_network
 from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.privacy.streams import require_secure
+from sinkgen.settings import SETTINGS, Settings, mechanism_of
 
-MECHANISMS = ("auto", "semidual", "batch", "marginals")
+MECHANISMS = ("auto", *SETTINGS)
 
 
 class Parameters(Protocol):
@@ -28,7 +29,7 @@ class Parameters(Protocol):
 
     epsilon: float
     delta: float
-    mechanism: str
+    mechanism: str | Settings
     generator: str | Callable
     backend: str
     cost: Any
@@ -74,13 +75,14 @@ def check_parameters(estimator):
     """
     check_real("epsilon", estimator.epsilon, low=0, include_low=False)
     check_real("delta", estimator.delta, low=0, high=1, include_low=False, include_high=False)
-    check_choice("mechanism", estimator.mechanism, MECHANISMS)
+    if not isinstance(estimator.mechanism, Settings):
+        check_choice("mechanism", estimator.mechanism, MECHANISMS)
     check_choice("backend", estimator.backend, BACKENDS)
     check_choice("metadata", estimator.metadata, POLICIES)
     check_choice("accountant", estimator.accountant, ACCOUNTANTS)
     if not callable(estimator.generator):
         check_choice("generator", estimator.generator, ["auto", "particles", *FACTORIES])
-    if estimator.mechanism == "batch" and estimator.generator == "particles":
+    if mechanism_of(estimator.mechanism) == "batch" and estimator.generator == "particles":
         raise ValueError("generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own")
     _check_optional("callback", estimator.callback, "callable", callable)
     if not (estimator.augment is None or callable(estimator.augment)):
@@ -107,6 +109,25 @@ def _check_optional(name, value, what, is_one):
 
 
 def _check_settings(estimator):
+    given = _settings_of_object(estimator) if isinstance(estimator.mechanism, Settings) else _flat_settings(estimator)
+    if estimator.augment is None and mechanism_of(estimator.mechanism) in ("auto", "semidual"):
+        given["deform"] = False
+    return given
+
+
+def _settings_of_object(estimator):
+    mechanism, flat = estimator.mechanism, ("steps", "sampling_rate", "clip", "debias", "reg")
+    twice = ", ".join(name for name in flat if not is_auto(getattr(estimator, name)))
+    if twice:
+        name = type(mechanism).__name__
+        raise ValueError(f"mechanism={name}(...) holds all settings: give {twice} in it, not beside")
+    given = mechanism.given()
+    if given.get("directions") and estimator.cost != "sqeuclidean":
+        raise ValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
+    return given
+
+
+def _flat_settings(estimator):
     given = {}
     if not is_auto(estimator.steps):
         given["steps"] = check_integer("steps", estimator.steps, low=1)
@@ -119,8 +140,6 @@ def _check_settings(estimator):
         given["debias"] = _check_debias(estimator.debias, estimator.mechanism)
     if not is_auto(estimator.reg):
         given["reg"] = _check_reg(estimator.reg, estimator.mechanism)
-    if estimator.augment is None and estimator.mechanism in ("auto", "semidual"):
-        given["deform"] = False
     return given
 
 
@@ -149,11 +168,12 @@ def _positive(name, value):
 
 def check_table_parameters(estimator, given):
     """Raise ValueError if a parameter, or one of the settings that :func:`check_parameters` gave, is not for tables."""
-    if estimator.mechanism not in ("auto", "marginals") or estimator.generator not in ("auto", "particles"):
+    mechanism = mechanism_of(estimator.mechanism)
+    if mechanism not in ("auto", "marginals") or estimator.generator not in ("auto", "particles"):
         raise ValueError("tables need mechanism='marginals' (or 'auto') and generator='auto' or 'particles'")
     is_plain = estimator.augment is None or is_auto(estimator.augment)
     if (
-        given.keys() - {"deform"}
+        (given.keys() - {"deform"} and not isinstance(estimator.mechanism, Settings))
         or not is_plain
         or estimator.image_shape is not None
         or estimator.cost != "sqeuclidean"
@@ -165,13 +185,15 @@ def check_table_parameters(estimator, given):
 
 def check_array_parameters(estimator, form):
     """Raise an error if a parameter does not go with arrays of this format, or is a factory that does not work."""
-    if estimator.mechanism == "marginals":
+    if mechanism_of(estimator.mechanism) == "marginals":
         raise ValueError("mechanism='marginals' is for tables: give a data frame, or leave mechanism at 'auto'")
     is_image = len(form.network_shape) > 1
     if not (is_image or estimator.augment is None or is_auto(estimator.augment)):
         raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")
-    if not is_image and estimator.generator == "conv":
-        raise ValueError("generator='conv' makes images; give image_shape, or use 'mlp' or 'particles'")
+    if not is_image and estimator.generator in OF_IMAGES:
+        raise ValueError(
+            f"generator={estimator.generator!r} makes images; give image_shape, or use 'mlp' or 'particles'"
+        )
     if callable(estimator.generator):
         make_network(estimator.generator, form.network_shape, 2, torch_stream(0))
 

@@ -145,7 +145,7 @@ def load_model(path, factory=None):
         raise ValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
     release = Release(released, weights, form, labels, spent, schema)
     parameters = dict(content["parameters"])
-    if isinstance(form, TableFormat):  # before version 0.2 this was called "semidual" of tables too
+    if isinstance(form, TableFormat) and parameters.get("mechanism") == "semidual":  # as version 0.1 called it
         parameters["mechanism"] = "marginals"
     return Loaded(release, generator, content["generator"], parameters)
 

@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms (folders) and the modules beside them, from the bottom: a room imports from those below and from itself.
 LEVELS = [
     {"_types", "_version", "_validation", "_durable", "_groups", "exceptions", "progress"},
-    {"accounting", "denoise", "ot", "records"},
+    {"accounting", "denoise", "ot", "records", "settings"},
     {"images", "privacy", "report"},
     {"data"},
     {"generators", "sources"},

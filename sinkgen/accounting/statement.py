@@ -46,6 +46,8 @@ class PrivacySpent:
         Whether all noise came from a cipher, in sums of four normals.
     max_rows : int
         As how many rows a person counts at most; of fits that share a ledger, the most.
+    settings : str
+        The mechanism of the fit, with its settings; "" where several fits are told together.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class PrivacySpent:
     reproducible_noise: bool = False
     secure_noise: bool = False
     max_rows: int = 1
+    settings: str = ""
 
     @classmethod
     def of(
@@ -83,6 +86,7 @@ class PrivacySpent:
         reproducible_noise: bool = False,
         secure_noise: bool = False,
         unit: Unit = RECORD,
+        settings: str = "",
     ) -> "PrivacySpent":
         """Return the statement of ``releases``, priced by :func:`compose`.
 
@@ -101,6 +105,8 @@ class PrivacySpent:
             Whether the noise came from a cipher.
         unit : Unit
             Whom the releases protect: a record, or a person.
+        settings : str
+            The mechanism, with its settings: one printable line.
 
         Returns
         -------
@@ -128,6 +134,7 @@ class PrivacySpent:
             assumptions=check_assumptions(assumptions),
             reproducible_noise=bool(reproducible_noise),
             secure_noise=bool(secure_noise),
+            settings=_check_line(settings),
         )
 
     @cached_property
@@ -307,7 +314,7 @@ class PrivacySpent:
         True
         """
         if isinstance(content, dict):
-            content = {"secure_noise": False, "max_rows": 1, **content}  # unknown to the first versions
+            content = {"secure_noise": False, "max_rows": 1, "settings": "", **content}  # unknown to the first versions
         check_fields(cls, content)
         for flag in ("reproducible_noise", "secure_noise"):
             check_boolean(flag, content[flag])
@@ -321,6 +328,7 @@ class PrivacySpent:
         made = cls.of(
             [GaussianRelease.from_dict(row) for row in rows], content["delta"], _ASKED[content["accountant"]],
             content["assumptions"], content["reproducible_noise"], content["secure_noise"], unit,
+            content["settings"],
         )  # fmt: skip
         stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
         if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):
@@ -360,6 +368,8 @@ class PrivacySpent:
             yield "Noise: fresh, of a cipher keyed by the operating system, in sums of four normals."
         else:
             yield "Noise: fresh, keyed by the operating system."
+        if self.settings:
+            yield f"Mechanism: {self.settings}."
 
 
 def _cells(release, share):
@@ -379,6 +389,14 @@ def round_up(epsilon):
     if not 0 < epsilon < math.inf:
         return f"{epsilon:g}"
     return f"{Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(epsilon).normalize():f}"
+
+
+def _check_line(text):
+    if not isinstance(text, str):
+        raise TypeError(f"settings must be a string, got {type(text).__name__}")
+    if not text.isprintable():
+        raise ValueError("settings must be one line of printable characters")
+    return text
 
 
 def check_assumptions(assumptions):

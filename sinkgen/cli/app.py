@@ -48,6 +48,8 @@ class Generator(str, Enum):
     particles = "particles"
     mlp = "mlp"
     conv = "conv"
+    dcgan = "dcgan"
+    biggan = "biggan"
 
 
 # Options that several commands have.

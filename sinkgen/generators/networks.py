@@ -119,8 +119,8 @@ class DCGAN(nn.Module):
     """The deconvolutional network of the paper's runs on MNIST and Fashion-MNIST [1]_, for images of any size.
 
     A transposed convolution makes a quarter of the height and width, two more double them, a convolution makes the
-    pixels; classes enter by an embedding of 8 numbers. Batch norm, as there: what it ties together are generated points,
-    which are public.
+    pixels; classes enter by an embedding of 8 numbers. Batch norm, as there: what it ties together are generated
+    points, which are public.
 
     Parameters
     ----------

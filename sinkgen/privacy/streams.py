@@ -68,7 +68,7 @@ class Streams:
     --------
     >>> streams = Streams(new_key(0))
     >>> streams.sampling("points", 0).rows(0, 20, 0.1)
-    array([ 4,  9, 11, 17])
+    array([ 1, 11])
     >>> bool(streams.normal("points", 0, (2,)).equal(streams.normal("points", 1, (2,))))
     False
     """

@@ -79,7 +79,7 @@ def audit_sensitivity():
     queries = [
         MeanQuery(torch.zeros(2), 0.5),
         TransportQuery(points, labels, torch.zeros(3), 0.01, resolve_cost("sqeuclidean"), clip=0.3, mass_clip=0.1),
-        CrossGradientQuery(torch.cat([points, torch.ones(3, 1)], 1), 1, 0.0, transport, 0.2),
+        CrossGradientQuery(points, labels, 1, 0.0, transport, 0.2),
     ]
     base = [Records(torch.tensor([[-9.0, 3.0]]), labels[:1])]
     for query in queries:

@@ -45,10 +45,12 @@ def transport(cost, reg, spread=1.0):
     )
 
 
-def cross_gradient(cost):
-    points = torch.cat([torch.randn(4, D, generator=torch.Generator().manual_seed(1)), torch.eye(2)[[0, 0, 1, 1]]], 1)
-    settings_ = {"reg": 0.5, "cost": LabelledCost(resolve_cost(cost), N_CLASSES), "backend": "torch"}
-    return CrossGradientQuery(points, N_CLASSES, 1.0, settings_, 0.3)
+def cross_gradient(cost, balanced=False, basis=None, **options):
+    points = torch.randn(4, D, generator=torch.Generator().manual_seed(1))
+    settings_ = {"reg": 0.5, "cost": LabelledCost(resolve_cost(cost), N_CLASSES), "backend": "torch"} | options
+    return CrossGradientQuery(
+        points, torch.tensor([0, 0, 1, 1]), N_CLASSES, 1.0, settings_, 0.3, balanced=balanced, basis=basis
+    )
 
 
 SUMS = {
@@ -69,6 +71,9 @@ SUMS = {
 QUERIES = SUMS | {
     "cross gradient": lambda: cross_gradient("sqeuclidean"),
     "cross gradient, L1": lambda: cross_gradient("l1"),
+    "cross gradient, balanced": lambda: cross_gradient("sqeuclidean", balanced=True),
+    "cross gradient, few iterations": lambda: cross_gradient("sqeuclidean", balanced=True, tol=None, max_iter=3),
+    "cross gradient, in directions": lambda: cross_gradient("sqeuclidean", basis=torch.eye(D)[:, :2]),
 }
 
 

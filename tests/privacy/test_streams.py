@@ -86,7 +86,7 @@ def test_each_record_is_drawn_with_its_rate_and_never_more_often(rate):
 
 @given(rate=st.floats(1e-3, 0.99), start=st.integers(0, 2**33), n=st.integers(1, 300))
 def test_a_sample_is_what_its_gaps_say(rate, start, n):
-    """Against one jump after the other, compared in whole numbers of 128 bits; every second word is a tie of the upper."""
+    """Against one jump after the other, compared in whole numbers of 128 bits; half of the upper words are ties."""
     gaps = _gaps(int(rate * 2.0**64))
 
     def word(i):

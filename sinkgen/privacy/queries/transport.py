@@ -147,27 +147,35 @@ class CrossGradientQuery:
     """Gradient of the entropic cost between generated points and a batch, clipped as a whole: the paper's release.
 
     The points' number n is public and fixed; an empty batch gives the zero gradient. A record can turn the whole
-    clipped matrix round, hence the sensitivity ``2 * clip``.
+    clipped matrix round, hence the sensitivity ``2 * clip``, whatever the batch is transported by.
 
     Parameters
     ----------
-    points : Tensor of shape (n, d + n_classes)
-        Generated points with their labels, see :func:`sinkgen.ot.with_labels`.
+    points : Tensor of shape (n, d)
+        Generated points.
+    classes : LongTensor of shape (n,)
     n_classes : int
     label_weight : float
+        See :func:`sinkgen.ot.with_labels`.
     transport : dict
-        Keyword arguments of :func:`sinkgen.ot.entropic_cost`: reg, cost, backend.
+        Keyword arguments of :func:`sinkgen.ot.entropic_cost`: reg, cost, backend, tol, max_iter.
     clip : float
+    balanced : bool
+        Whether the records of a class have the mass together that its points have; points of a class of which the batch
+        holds no record then have no gradient. Else all records weigh alike, and those that a class has too many of are
+        brought to points of others.
+    basis : Tensor of shape (d, k), optional
+        Orthonormal columns: the gradient is that of the coordinates in these directions, (n, k).
 
     References
     ----------
     .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, section 3.2 and algorithm 1.
     """
 
-    def __init__(self, points, n_classes, label_weight, transport, clip):
-        self.points, self.n_classes, self.label_weight = points, n_classes, label_weight
-        self.transport, self.clip = transport, clip
-        self.shape = (len(points), points.shape[1] - n_classes)
+    def __init__(self, points, classes, n_classes, label_weight, transport, clip, balanced=False, basis=None):
+        self.points, self.classes, self.n_classes, self.label_weight = points, classes, n_classes, label_weight
+        self.transport, self.clip, self.balanced, self.basis = transport, clip, balanced, basis
+        self.shape = (len(points), points.shape[1] if basis is None else basis.shape[1])
         self.size = math.prod(self.shape)
         self.sensitivity = 2 * clip
 
@@ -178,21 +186,40 @@ class CrossGradientQuery:
     def evaluate(self, chunks):
         """Clipped gradient in the points' values, flat, on one batch."""
         batch = [chunk.take(_takes_part(chunk)) for chunk in chunks]
-        if not sum(map(len, batch)):
-            return torch.zeros(self.size, dtype=torch.float64)
-        values, labels = torch.cat([part.values for part in batch]), torch.cat([part.labels for part in batch])
-        values = values.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
-        y = with_labels(values, labels, self.n_classes, self.label_weight)
-        x = self.points.to(y).detach().requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(entropic_cost(x, y, b=_shares(batch, y), **self.transport), x)
-        gradient = gradient[:, : self.shape[1]].double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
+        gradient = torch.zeros_like(self.points)
+        if sum(map(len, batch)):
+            values, labels = torch.cat([part.values for part in batch]), torch.cat([part.labels for part in batch])
+            weights, share, rows, columns = self._masses(labels, _shares(batch, gradient))
+            if share:
+                y = values[columns].nan_to_num(0.0).clamp(-LARGEST, LARGEST).to(gradient)
+                gradient[rows] = share * self._cross_gradient(rows, y, labels[columns], weights)
+        if self.basis is not None:
+            gradient = gradient @ self.basis.to(gradient)
+        gradient = gradient.double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
         return gradient * clip_factors(gradient.norm()[None], self.clip)
+
+    def _masses(self, labels, shares):
+        """The records' weights, the points' share of the mass, and who takes part."""
+        if not self.balanced:
+            return shares, 1.0, slice(None), slice(None)
+        shares = torch.ones(len(labels), device=labels.device) if shares is None else shares
+        points = torch.bincount(self.classes, minlength=self.n_classes)
+        records = torch.bincount(labels, shares, minlength=self.n_classes)
+        rows, columns = records[self.classes] > 0, points[labels] > 0
+        weights = (shares * (points / records)[labels])[columns].to(self.points)
+        return weights / weights.sum(), float(rows.sum()) / len(rows), rows, columns
+
+    def _cross_gradient(self, rows, y, labels, weights):
+        y = with_labels(y, labels, self.n_classes, self.label_weight)
+        x = with_labels(self.points[rows].detach(), self.classes[rows], self.n_classes, self.label_weight)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(entropic_cost(x.requires_grad_(), y, b=weights, **self.transport), x)
+        return gradient[:, : self.points.shape[1]]
 
     def over(self, source, draw):
         """No sum over records: the batch itself is brought together."""
         return self.evaluate(source.gather(draw))
 
     def read(self, value):
-        """The gradient, (n, d)."""
+        """The gradient, (n, d) or (n, k)."""
         return value.view(self.shape).to(self.points)

@@ -4,7 +4,7 @@ Read :func:`train_semidual` first: it is the whole private stage, in order.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -18,6 +18,8 @@ from sinkgen.images.texture import texture_deviation
 from sinkgen.ot import sinkhorn_symmetric
 from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
 from sinkgen.privacy.queries.transport import TransportQuery
+from sinkgen.settings import Semidual
+from sinkgen.settings.semidual import regs_of
 from sinkgen.training.points.corrections import with_tilts, with_tones
 from sinkgen.training.points.variation import (
     Offsets,
@@ -45,66 +47,20 @@ EDGE_SHARE = 0.5
 TEXTURE_FROM = 0.7  # share of the variance that the directions must hold: what is left is then texture, not shape
 
 
-@dataclass(frozen=True)
-class SemidualSettings:
-    """Public settings of the private stage.
+def reg_at(settings, step):
+    """Regularisation of a step, as a share of the mean cost."""
+    start, end = regs_of(settings)
+    return start * (end / start) ** min(1.0, step / max(settings.settle * settings.steps, 1e-9))
 
-    Attributes
-    ----------
-    steps : int
-        Releases of the points, T.
-    sampling_rate : float
-        Probability with which a record takes part in such a release.
-    clip : float
-        Bound of one record's displacement, as a share of the typical distance between records.
-    mass_share : float
-        Bound of one record's mass, as a share of ``clip``.
-    reg : tuple of (float, float)
-        Entropic regularisation as a share of the mean cost between typical records: at the start and, from
-        ``settle * steps`` on, at the end; geometric in between.
-    debias : bool
-        Whether the exact self term is taken off. Its points are the points themselves (p = 0): free points have no
-        others to draw.
-    settle : float
-        Share of the steps that anneal; the others average.
-    relaxation : float
-        Share of a half-iteration of Sinkhorn's that a step moves the potentials.
-    floor : float
-        Least mass, as a share of the mean, that a point's displacement is divided by.
-    deform : bool
-        Whether deformations of images are learned.
-    moments : float
-        Share of the budget of the second moments that show the directions.
-    features : float
-        Share of the budget, beside the others', of the mean features that tilt the mixture; 0 for none.
-    """
 
-    steps: int
-    sampling_rate: float = 1.0
-    clip: float = 0.5
-    mass_share: float = 0.2
-    reg: tuple = (0.1, 0.01)
-    debias: bool = False
-    settle: float = 0.6
-    relaxation: float = 0.5
-    floor: float = 0.2
-    deform: bool = True
-    moments: float = 0.1
-    features: float = 0.0
+def is_averaging(settings, step):
+    """Whether a step belongs to the last ones, that average; at least the very last does."""
+    return step >= min(settings.settle * settings.steps, settings.steps - 1)
 
-    def reg_at(self, step):
-        """Regularisation of a step, as a share of the mean cost."""
-        start, end = self.reg
-        return start * (end / start) ** min(1.0, step / (self.settle * self.steps))
 
-    def is_averaging(self, step):
-        """Whether a step belongs to the last ones, that average; at least the very last does."""
-        return step >= min(self.settle * self.steps, self.steps - 1)
-
-    @property
-    def averaged_steps(self):
-        """Number of steps that average."""
-        return sum(map(self.is_averaging, range(self.steps)))
+def averaged_steps(settings):
+    """Number of steps that average."""
+    return sum(is_averaging(settings, step) for step in range(settings.steps))
 
 
 def shares(form, settings):
@@ -135,7 +91,7 @@ def auto_features(mu):
 def plan_semidual(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     auto = {"steps": auto_steps(mu), "moments": auto_moments(mu), "features": auto_features(mu)}
-    settings = SemidualSettings(**auto | given)
+    settings = Semidual(**auto | given)
     steps = {"points": settings.steps, "norms": NORM_STEPS}
     return Schedule(settings, shares(facts.form, settings), steps, ("points", settings.sampling_rate))
 
@@ -243,11 +199,11 @@ def move_points(stage, classes, view, scale):
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
     noise_mass = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
     for step in stage.progress("private steps")(range(settings.steps)):
-        reg = settings.reg_at(step) * scale.mean
+        reg = reg_at(settings, step) * scale.mean
         points = view.support.points()
         query = TransportQuery(points, classes, potentials, reg, view.cost, clip=clip, mass_clip=mass_clip)
         released = mechanism.release("points", query, measured)
-        now, averaging = released.mass.float().clamp_min(0), settings.is_averaging(step)
+        now, averaging = released.mass.float().clamp_min(0), is_averaging(settings, step)
         # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
         move = scale.step * released.displacement.float() * (now / (now.square() + noise_mass**2))[:, None]
         if settings.debias:
@@ -259,7 +215,7 @@ def move_points(stage, classes, view, scale):
             even_mass / torch.maximum(now, settings.floor * even_mass)
         )
         if averaging:
-            mass += released.mass.float() / settings.averaged_steps
+            mass += released.mass.float() / averaged_steps(settings)
         else:
             jitter = 0.1 * clip / math.sqrt(target.shape[1])
             target, potentials = split_heavy(
@@ -267,7 +223,7 @@ def move_points(stage, classes, view, scale):
             )
         view.support.fit(target, torch.maximum(now, settings.floor * even_mass))
     # A move of 1/(2 + t) a step leaves 1.33 times the variance of a plain average.
-    left = noise * scale.step * math.sqrt(1.33 / settings.averaged_steps)
+    left = noise * scale.step * math.sqrt(1.33 / averaged_steps(settings))
     usable = mass.clamp_min(0) * (mass > 0.3 * even_mass)
     return _Moved(_fill_empty(usable, classes), potentials, left / torch.maximum(mass, settings.floor * even_mass))
 

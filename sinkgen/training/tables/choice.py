@@ -8,7 +8,11 @@ from sinkgen.training.tables.tabular import plan_mixture, train_mixture
 
 def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
-    return plan_field(facts.form) if facts.y_dtype is None else plan_mixture(mu, facts)
+    if facts.y_dtype is not None:
+        return plan_mixture(mu, facts, given)
+    if given:
+        raise ValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(sorted(given))}")
+    return plan_field(facts.form)
 
 
 def train_marginals(stage: Stage) -> Trained:

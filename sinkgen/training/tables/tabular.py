@@ -38,6 +38,7 @@ CELL_SHARE, LABEL_SHARE = 0.05, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
+LEAST_REFINED = 0.2  # share of the budget below which refinements do not pay
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
         own_share=min(0.5, max(0.1, 0.015 / mu)),
     )
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
-    if refined < 0.2:
+    if refined < LEAST_REFINED:
         return settings
     return replace(settings, steps=600, refinements=4, refinement_share=refined, relative=0.2)
 
@@ -138,10 +139,13 @@ class Served(NamedTuple):
     weight: float
 
 
-def plan_mixture(mu: float, facts: Facts) -> Schedule:
+def plan_mixture(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     form: Any = facts.form
     settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine))
+    settings = replace(settings, **given)
+    if settings.refinements:
+        settings = replace(settings, refinement_share=max(LEAST_REFINED, settings.refinement_share))
     return Schedule(settings, settings.shares, {"refinements": settings.refinements})
 
 

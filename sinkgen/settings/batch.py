@@ -1,0 +1,95 @@
+"""Settings of the paper's mechanism."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen.settings.base import AUTO, Settings, check_positive, is_auto
+
+
+@dataclass(frozen=True)
+class Batch(Settings):
+    """The paper's mechanism: a network is trained by clipped and noised gradients of batches.
+
+    Parameters
+    ----------
+    steps : int, default=3000
+        Releases.
+    sampling_rate : float, default=0.01
+        Probability with which a record takes part in a step. At a given budget and number of steps, the smaller it is
+        the less noise there is; the paper's is 50 of 60,000.
+    clip : float or "auto", default="auto"
+        Bound of the norm of the gradient in all points together, in encoded units; "auto" is half the typical one.
+    reg : float, default=0.05
+        Entropic regularisation, as a share of the mean cost between records spread evenly over their bounds.
+    debias : float or None, default=0.2
+        Share p of the self term's points that are drawn afresh; None leaves the self term out.
+    points : int, default=20
+        Generated points of a step, n.
+    label_weight : float, default=1.5
+        Weight of the one-hot label in the cost, as a share of the typical distance.
+    learning_rate : float, default=1e-3
+        Of Adam, at the first step; it falls to 0 along a cosine.
+    momentum : float, default=0.9
+        Adam's first coefficient: what a step keeps of the mean of earlier gradients.
+    iterations : int or None, default=20
+        Iterations of Sinkhorn's algorithm in each transport problem; None for as many as it needs.
+    balanced : bool, default=True
+        Whether each class of a batch has the mass that it has among the points, and the points' classes come as often
+        as they should in every step; else both are as they fall, and what a class has too many of is brought to points
+        of other classes.
+    directions : bool, default=False
+        Whether the private gradient is that in the directions in which the records vary most, which are released first
+        on a tenth of the budget: the noise then has fewer coordinates. Beyond them points are drawn to the released
+        mean. With ``cost="sqeuclidean"`` alone.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is of the wrong type or out of range; the message names it.
+
+    References
+    ----------
+    .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me: Training Differentially Private Generative Models with
+       Sinkhorn Divergence", NeurIPS 2021, arXiv 2111.01177.
+
+    Examples
+    --------
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> gen = DPSinkhornGenerator(mechanism=Batch(points=50))
+    >>> gen.set_params(mechanism__steps=20_000).mechanism.steps
+    20000
+    """
+
+    name: ClassVar[str] = "batch"
+
+    steps: int = 3000
+    sampling_rate: float = 0.01
+    clip: float | str = AUTO
+    reg: float = 0.05
+    debias: float | None = 0.2
+    points: int = 20
+    label_weight: float = 1.5
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    iterations: int | None = 20
+    balanced: bool = True
+    directions: bool = False
+
+    def __post_init__(self):
+        check_integer("steps", self.steps, low=1)
+        check_real("sampling_rate", self.sampling_rate, low=0, high=1, include_low=False)
+        if not is_auto(self.clip):
+            check_positive("clip", self.clip)
+        check_positive("reg", self.reg)
+        if self.debias is not None:
+            check_real("debias", self.debias, low=0, high=1)
+        check_integer("points", self.points, low=1)
+        check_real("label_weight", self.label_weight, low=0, high=math.inf, include_high=False)
+        check_positive("learning_rate", self.learning_rate)
+        check_real("momentum", self.momentum, low=0, high=1, include_high=False)
+        if self.iterations is not None:
+            check_integer("iterations", self.iterations, low=1)
+        check_boolean("balanced", self.balanced)
+        check_boolean("directions", self.directions)

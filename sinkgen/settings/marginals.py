@@ -1,0 +1,63 @@
+"""Settings of the mechanism for tables."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sinkgen._validation import check_integer, check_real
+from sinkgen.settings.base import AUTO, Settings, check_positive
+
+
+@dataclass(frozen=True)
+class Marginals(Settings):
+    """The mechanism for tables: counts of the states of columns and their pairs.
+
+    All are for tables with labels, to which a mixture is fitted; what has a number here is what "auto" is there.
+
+    Parameters
+    ----------
+    members : int or "auto", default="auto"
+        Mixtures that are fitted from starts of their own, 5. Together they are the mixture released, which has less of
+        the noise than each.
+    components : int or "auto", default="auto"
+        Components of a member, 60.
+    steps : int or "auto", default="auto"
+        Steps of Adam for each member, 800, or 600 where refinements follow; they see no record.
+    learning_rate : float or "auto", default="auto"
+        0.1.
+    refinements : int or "auto", default="auto"
+        Releases in which the records say which component serves them: 4, or none where they do not pay.
+    relative : float or "auto", default="auto"
+        Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
+        are large. 0, or 0.2 where there are refinements.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a setting is of the wrong type or out of range; the message names it.
+
+    Examples
+    --------
+    >>> Marginals(components=30).components
+    30
+    """
+
+    name: ClassVar[str] = "marginals"
+
+    members: Any = AUTO
+    components: Any = AUTO
+    steps: Any = AUTO
+    learning_rate: Any = AUTO
+    refinements: Any = AUTO
+    relative: Any = AUTO
+
+    def __post_init__(self):
+        given = self.given()
+        for name in given.keys() & {"members", "components", "steps"}:
+            check_integer(name, given[name], low=1)
+        if "refinements" in given:
+            check_integer("refinements", self.refinements, low=0)
+        if "learning_rate" in given:
+            check_positive("learning_rate", self.learning_rate)
+        if "relative" in given:
+            check_real("relative", self.relative, low=0, high=math.inf, include_high=False)

@@ -1,0 +1,100 @@
+"""Settings of the mechanisms as objects: frozen, searched by scikit-learn, told in statements, kept in models."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from sinkgen import Batch, DPSinkhornGenerator, Marginals, PrivacyLedger, PrivacySpent, Semidual, TSTRClassifier
+from sinkgen.settings import SETTINGS, changed
+
+QUICK = Batch(steps=3, points=6, sampling_rate=0.1)
+MANY = [QUICK, Semidual(steps=3, reg=0.05), Semidual(steps=3, reg=(0.2, 0.02), clip=0.4)]
+
+
+@pytest.mark.parametrize("kind", SETTINGS.values())
+def test_settings_are_frozen_and_say_what_is_wrong_with_them(kind):
+    settings = kind()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.steps = 5
+    for name in settings.get_params():
+        with pytest.raises((TypeError, ValueError), match=name):
+            kind(**{name: "many"})
+    with pytest.raises(ValueError, match=f"{kind.__name__} has no setting 'depth'; it has"):
+        changed(settings, {"depth": 3})
+
+
+def test_they_are_nested_parameters_as_scikit_learn_has_them():
+    gen = DPSinkhornGenerator(mechanism=QUICK)
+    assert gen.get_params()["mechanism__points"] == 6
+    copy = clone(gen).set_params(mechanism__points=9, epsilon=3)
+    assert (copy.mechanism, copy.epsilon) == (dataclasses.replace(QUICK, points=9), 3)
+    assert gen.mechanism == QUICK
+    assert DPSinkhornGenerator().set_params(mechanism="batch", mechanism__steps=7).mechanism == Batch(steps=7)
+    outer = TSTRClassifier(gen, LogisticRegression()).set_params(generator__mechanism__learning_rate=0.01)
+    assert outer.generator.mechanism.learning_rate == 0.01
+    with pytest.raises(ValueError, match="mechanism='auto' has no settings: name one of semidual, batch"):
+        DPSinkhornGenerator().set_params(mechanism__steps=7)
+
+
+@pytest.mark.parametrize("settings", MANY, ids=repr)
+def test_statements_and_saved_models_hold_them(settings, blobs, tmp_path):
+    gen = DPSinkhornGenerator(epsilon=5, mechanism=settings, schema=(-4, 4), classes=[0, 1]).fit(*blobs)
+    spent = gen.privacy_spent()
+    assert f"Mechanism: {type(settings).__name__}(steps=3," in str(spent)
+    assert PrivacySpent.from_dict(spent.to_dict()) == spent
+    gen.save(tmp_path)
+    loaded = DPSinkhornGenerator.load(tmp_path)
+    assert loaded.mechanism == settings
+    assert loaded.privacy_spent() == spent
+
+
+def test_settings_of_an_object_are_those_of_the_flat_parameters(blobs):
+    flat = DPSinkhornGenerator(mechanism="batch", steps=3, sampling_rate=0.1, reg=0.1, debias=None, clip=0.5)
+    whole = DPSinkhornGenerator(mechanism=Batch(steps=3, sampling_rate=0.1, reg=0.1, debias=None, clip=0.5))
+    for gen in (flat, whole):
+        gen.set_params(schema=(-4, 4), noise_seed=0, random_state=0)
+        with pytest.warns(UserWarning, match="noise_seed"):
+            gen.fit(blobs[0])
+    assert flat.privacy_spent() == whole.privacy_spent()
+    np.testing.assert_array_equal(flat.sample(5, random_state=0), whole.sample(5, random_state=0))
+
+
+def test_a_table_has_settings_of_its_own():
+    frame = pd.DataFrame({"a": ["x", "y"] * 100, "b": ["u", "v", "v", "u"] * 50})
+    gen = DPSinkhornGenerator(
+        epsilon=5, mechanism=Marginals(members=1, components=3, steps=5, refinements=0),
+        schema={"a": ["x", "y"]}, classes=["u", "v"],
+    )  # fmt: skip
+    gen.fit(frame, y="b")
+    assert "members=1, components=3, steps=5" in str(gen.privacy_spent())
+    with pytest.raises(ValueError, match="for tables with labels; leave out components, members"):
+        gen.set_params(classes=None).fit(frame[["a"]])
+    with pytest.raises(ValueError, match="tables need mechanism='marginals'"):
+        gen.set_params(mechanism=QUICK).fit(frame[["a"]])
+
+
+def test_what_does_not_go_together_is_told_before_anything_is_spent(blobs):
+    ledger = PrivacyLedger()
+    wrong = [
+        ({"mechanism": QUICK, "steps": 5, "clip": 1.0}, r"Batch\(...\) holds all settings: give steps, clip in it"),
+        ({"mechanism": Batch(directions=True), "cost": "l1"}, "directions=True needs cost='sqeuclidean'"),
+        ({"mechanism": Marginals()}, "'marginals' is for tables"),
+        ({"mechanism": QUICK, "generator": "particles"}, "'particles' needs mechanism='semidual'"),
+        ({"mechanism": QUICK, "generator": "dcgan"}, "generator='dcgan' makes images"),
+    ]
+    for given, match in wrong:
+        with pytest.raises(ValueError, match=match):
+            DPSinkhornGenerator(schema=(-4, 4), ledger=ledger, **given).fit(blobs[0])
+    assert len(ledger) == 0
+
+
+def test_a_statement_says_its_settings_in_one_printable_line():
+    content = PrivacySpent.of([], 1e-5).to_dict()
+    with pytest.raises(ValueError, match="one line"):
+        PrivacySpent.from_dict(content | {"settings": "Batch()\nepsilon = 0"})
+    del content["settings"]  # of an earlier version
+    assert PrivacySpent.from_dict(content).settings == ""
