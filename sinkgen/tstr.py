@@ -86,7 +86,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "TSTRClassifier":
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "TSTRClassifier":
         """Fit the generator to the records and the classifier to its samples.
 
         Parameters
@@ -95,6 +95,9 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
             Whatever the generator takes.
         y : array of shape (n,)
             Labels.
+        groups : array of shape (n,), default=None
+            Whose each row is, for the generator: persons are protected then. In a search or cross-validation ask for
+            it by ``set_fit_request(groups=True)``, with scikit-learn's metadata routing.
 
         Returns
         -------
@@ -120,7 +123,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         y = _column(y)
         check_classification_targets(y)
         plan.check_samples(y)
-        self.generator_ = plan.generator.fit(X, y)
+        self.generator_ = plan.generator.fit(X, y) if groups is None else plan.generator.fit(X, y, groups=groups)
         X_new, y_new = plan.draw()
         _check_no_class_is_lost(y, y_new, self.generator_)
         self.classifier_ = plan.model.fit(X_new, y_new)

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
+from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GroupKFold, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, OneHotEncoder, StandardScaler
@@ -371,3 +373,16 @@ def test_the_pipeline_of_imbalanced_learn_takes_the_resampler(blobs):
     assert [part.shape for part in drawn] == [(100, 3), (100,)]
     assert resampler.fit(X, y).generator_.privacy_spent().epsilon <= 10
     assert len(ledger) == 4
+
+
+def test_groups_reach_the_generator_through_cross_validation():
+    """Each fold is by persons, and each fit protects them."""
+    X, y = load_iris(return_X_y=True)
+    ids = np.random.default_rng(0).integers(0, 60, len(X))
+    model = TSTRClassifier(DPSinkhornGenerator(epsilon=50, schema=(0, 8), classes=range(3), steps=2))
+    with config_context(enable_metadata_routing=True):
+        found = cross_validate(
+            model.set_fit_request(groups=True), X, y, params={"groups": ids}, cv=GroupKFold(2), return_estimator=True
+        )
+    for fitted in found["estimator"]:
+        assert fitted.generator_.privacy_spent().neighbours == "add or remove one person with all rows"
