@@ -4,25 +4,34 @@ Audits return a p-value of the hypothesis that the code keeps its contract: the 
 rate of false alarms), a mutant must fall below 1e-6.
 """
 
+import math
+import tempfile
 from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from sinkgen import records
+from sinkgen import DPSinkhornGenerator, PrivacyLedger, records
 from sinkgen.accounting import GaussianRelease
 from sinkgen.accounting.unit import Unit
 from sinkgen.ot import resolve_cost
 from sinkgen.privacy import groups
-from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.moments import CountQuery, MeanQuery
+from sinkgen.privacy import query as sums
+from sinkgen.privacy.journal import Journal
+from sinkgen.privacy.mechanism import GaussianMechanism, _add_counts, _count_members, _threshold
+from sinkgen.privacy.queries.moments import CountQuery, MeanQuery, MomentQuery
+from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery
 from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost, TransportQuery
 from sinkgen.privacy.query import by_weight
 from sinkgen.privacy.sealed import seal, unseal
 from sinkgen.privacy.streams import Coins
 from sinkgen.records import ArraySource, Draw, Records
+from sinkgen.training.numbers import Numbers, count_numbers
 
 D, N = 2000, 1000
 
@@ -78,6 +87,7 @@ def audit_sensitivity():
     transport = {"reg": 0.1, "cost": LabelledCost(resolve_cost("sqeuclidean"), 1), "backend": "torch"}
     queries = [
         MeanQuery(torch.zeros(2), 0.5),
+        MomentQuery(2, 0.5),
         TransportQuery(points, labels, torch.zeros(3), 0.01, resolve_cost("sqeuclidean"), clip=0.3, mass_clip=0.1),
         CrossGradientQuery(points, labels, 1, 0.0, transport, 0.2),
     ]
@@ -141,9 +151,169 @@ def audit_sets_of_persons():
     return worst
 
 
+def audit_pairs():
+    """One record in all pairs of five columns: of three, there are as many pairs as columns."""
+    query, record = PairQuery([2] * 5), Records(torch.ones(1, 5).long(), torch.zeros(1).long())
+    return float(query.evaluate([record]).norm() <= query.sensitivity * (1 + 1e-12))
+
+
+def audit_sets():
+    """Noise of the counts of four sets, and how often members of a single record pass."""
+    n_sets, members, sigma, delta = 4, 2000, 3.0, 0.2
+
+    def released_sets(count):
+        counts = [Counter({f"member {i}": count for i in range(members)}), *[Counter()] * (n_sets - 1)]
+        noisy = GaussianMechanism([GaussianRelease("sets", sigma, delta=delta)])
+        return noisy.release_sets("sets", ArraySource(torch.zeros(1, 1)), lambda _: counts, n_sets)[0]
+
+    noise = released_sets(1000).counts.numpy() - 1000
+    scale = stats.chi2.cdf((noise**2).sum() / (sigma**2 * n_sets), members)
+    passed = stats.binomtest(len(released_sets(1).labels), members, delta / n_sets, alternative="greater").pvalue
+    return min(2 * scale, 2 * (1 - scale), passed)
+
+
+class Asking:
+    """A mechanism that asks each query also of one record more, and notes how far that moves it."""
+
+    def __init__(self, rows, more):
+        self.batches, self.worst = [rows, torch.cat([rows, more])], 0.0
+        self.noise_multiplier = lambda what: 1.0
+
+    def release(self, what, query, code):
+        without, with_it = (query.evaluate([code(Records(rows))]) for rows in self.batches)
+        self.worst = max(self.worst, float((with_it - without).norm()) / query.sensitivity)
+        return query.read(with_it)
+
+
+def audit_learned_bounds():
+    """How far a record moves the counts of magnitudes, of cells and of grains by which bounds are learned."""
+    rows = 100 * torch.rand(500, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    worst = 0.0
+    for value in (0.25, 1e9, -1e300, math.nan):
+        asking = Asking(rows, torch.full((1, 5), value, dtype=torch.float64))
+        columns = [Numbers.of(None, "float")] * 2 + [Numbers.of(None, "integer")] * 3
+        count_numbers(columns, SimpleNamespace(map=lambda code: code), 500.0, asking, "bounds", 3)
+        worst = max(worst, asking.worst)
+    return float(0.9 < worst <= 1)
+
+
+def audit_grid():
+    """A row in front shifts all others, and the sum of every chunk from just below to just above a middle of the grid.
+
+    The rows are ``k d`` and ``middle - (k + 1/2) d`` by turns: two in a chunk make less than the middle before, and
+    more of it after.
+    """
+    size, n_chunks, query = 64, 256, MeanQuery(torch.zeros(64, dtype=torch.float64), 1.0)
+    unit = sums.GRID * 2.0  # public, as all of the code
+    step = unit / 1024
+    k = torch.arange(n_chunks, dtype=torch.float64)
+    rows = torch.stack([k * step, unit / 2 - (k + 0.5) * step], 1).flatten()[:, None].expand(-1, size)
+    front = torch.full((1, size), 9.0, dtype=torch.float64)
+    values = [
+        query.evaluate([Records(chunk, torch.zeros(len(chunk))) for chunk in batch.split(2)])
+        for batch in (rows, torch.cat([front, rows]))
+    ]
+    return float((values[1] - values[0]).norm() <= query.sensitivity)
+
+
+class Noting(CountQuery):
+    """Counts, and what holds while a contribution is computed, or before."""
+
+    def __init__(self, note):
+        super().__init__(1)
+        self.note, self.noted = note, []
+
+    def contribution(self, records):
+        self.noted.append(self.note())
+        return super().contribution(records)
+
+
+ONE = ArraySource(torch.zeros(1, 1), torch.zeros(1, dtype=torch.long))
+
+
+def audit_precision():
+    """Whether products are of full precision while a contribution is computed, in a script that wants shorter ones."""
+    query, former = Noting(sums._precisions), torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        query.over(ONE, None)
+    finally:
+        torch.set_float32_matmul_precision(former)
+    return float(query.noted in ([["ieee", "ieee"]], ["highest"]))
+
+
+def audit_charge():
+    """Whether a ledger is charged before a record is looked at."""
+    ledger = PrivacyLedger()
+    query = Noting(lambda: len(ledger))
+    GaussianMechanism([GaussianRelease("count", 1.0)], ledger=ledger).release("count", query, ONE)
+    return float(query.noted == [1])
+
+
+def audit_coins():
+    """Whether exactly the upper words, as many as the rate says, draw the first record; none where there are none."""
+    rate = 0.1
+    least = 2**64 - int(rate * 2.0**64)
+    drawn = [len(Coins(constant_words(word)).rows(0, 1, rate)) for word in (least, least - 1)]
+    never = Coins(constant_words(2**64 - 1)).rows(0, 1, 2.0**-70)
+    return float(drawn == [1, 0] and not len(never))
+
+
+def constant_words(word):
+    return lambda start, n: np.full(n, word, dtype=np.uint64)
+
+
+def small_fit(**parameters):
+    return DPSinkhornGenerator(5.0, **{"schema": (-1, 2), "steps": 2, **parameters})
+
+
+SOME = np.random.default_rng(0).uniform(-1, 2, (40, 2))
+
+
+class Nothing(torch.nn.Module):
+    def forward(self, x):
+        return x * torch.nan
+
+
+def audit_rehearsal():
+    """Whether a fit that fails for all records is charged."""
+    ledger = PrivacyLedger()
+    try:
+        small_fit(ledger=ledger, cost=Nothing()).fit(SOME)
+    except Exception:  # a mutant may fail in many ways, or not at all
+        return float(len(ledger) == 0)
+    return 0.0
+
+
+def audit_records_of_a_journal():
+    """Whether a fit that was begun on some records goes on with others, and gives them the same noise."""
+
+    class Crash(BaseException):
+        pass
+
+    def crash(self, what, step, content):
+        keep(self, what, step, content)
+        raise Crash
+
+    keep = Journal.keep
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = PrivacyLedger(Path(folder) / "ledger")
+        gen = small_fit(ledger=ledger, checkpoint_dir=Path(folder) / "fit")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "keep", crash)
+            with pytest.raises(Crash):
+                gen.fit(SOME)
+        try:
+            gen.fit(SOME[1:])
+        except ValueError as error:
+            return float("set of records" in str(error))
+        return 0.0
+
+
 AUDITS = [
-    audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_persons, audit_sampling_of_persons,
-    audit_sets_of_persons,
+    audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_pairs, audit_sets, audit_learned_bounds,
+    audit_grid, audit_precision, audit_charge, audit_coins, audit_rehearsal, audit_records_of_a_journal,
+    audit_persons, audit_sampling_of_persons, audit_sets_of_persons,
 ]  # fmt: skip
 
 
@@ -222,7 +392,93 @@ def every_row_in_sets(read, n_sets, chunks):
     return [sum((read(records)[i] for records in chunks), Counter()) for i in range(n_sets)]
 
 
+def sensitivity_of_columns(self, widths, n_classes=1):
+    _made["pairs"](self, widths, n_classes)
+    self.sensitivity = math.sqrt(len(self.widths))
+
+
+def sensitivity_of_one(self, widths, n_classes=1):
+    _made["marginals"](self, widths, n_classes)
+    self.sensitivity = 1.0
+
+
+def shares_as_they_are(self, queries, shares):
+    _made["joint"](self, queries, shares)
+    self.scales = [1 / query.sensitivity for query in queries]
+
+
+def clipped_late(self, dim, clip, n_classes=1, residual=None):
+    _made["moments"](self, dim, clip, n_classes, residual)
+    self.clip = 1.1 * clip
+
+
+_made = {
+    "pairs": PairQuery.__init__,
+    "marginals": MarginalQuery.__init__,
+    "joint": JointQuery.__init__,
+    "moments": MomentQuery.__init__,
+    "mechanism": GaussianMechanism.__init__,
+    "release": GaussianMechanism.release,
+    "coins": Coins.rows,
+}
+
+
+def noisy_sets(norm_of, parts_of):
+    """Learned sets with another norm of what a record adds, and other parts of delta."""
+
+    def mutant(self, what, step, row, source, read, n_sets):
+        counts = unseal(source).reduce(lambda chunks: _count_members(read, n_sets, chunks), _add_counts)
+        scale = row.noise_multiplier * norm_of(n_sets)
+        noise = iter(self._noise(what, step, (sum(map(len, counts)),), scale).tolist())
+        return [_threshold(count, noise, 1 + scale * stats.norm.isf(row.delta / parts_of(n_sets))) for count in counts]
+
+    return mutant
+
+
+def charge_later(self, releases, delta=1e-5, *, ledger=None, **others):
+    _made["mechanism"](self, releases, delta, **others)
+    self.owed = [] if ledger is None else [lambda: ledger.charge(tuple(releases), delta=delta)]
+
+
+def charge_now(self, what, query, source):
+    value = _made["release"](self, what, query, source)
+    while self.owed:
+        self.owed.pop()()
+    return value
+
+
+def coins_rounded_up(self, start, n, rate):
+    return _made["coins"](self, start, n, math.ceil(rate * 2.0**32) / 2.0**32)
+
+
 MUTANTS = {
+    "pairs with the sensitivity of columns": [
+        ("sinkgen.privacy.queries.tables.PairQuery.__init__", sensitivity_of_columns)
+    ],
+    "all columns with the sensitivity of one": [
+        ("sinkgen.privacy.queries.tables.MarginalQuery.__init__", sensitivity_of_one)
+    ],
+    "queries of one release without their shares": [
+        ("sinkgen.privacy.queries.tables.JointQuery.__init__", shares_as_they_are)
+    ],
+    "moments clipped a tenth too late": [("sinkgen.privacy.queries.moments.MomentQuery.__init__", clipped_late)],
+    "all learned sets with the noise of one": [
+        ("sinkgen.privacy.mechanism.GaussianMechanism._noisy_sets", noisy_sets(lambda n: 1, lambda n: n))
+    ],
+    "each learned set with all of delta": [
+        ("sinkgen.privacy.mechanism.GaussianMechanism._noisy_sets", noisy_sets(math.sqrt, lambda n: 1))
+    ],
+    "a grid coarser than the margin": [("sinkgen.privacy.query.GRID", 2.0**-24)],
+    "no margin for rounding": [("sinkgen.privacy.query.ROUNDING_MARGIN", 1.0)],
+    "products of the script's precision": [("sinkgen.privacy.query.full_precision", nullcontext)],
+    "a charge after the release": [
+        ("sinkgen.privacy.mechanism.GaussianMechanism.__init__", charge_later),
+        ("sinkgen.privacy.mechanism.GaussianMechanism.release", charge_now),
+    ],
+    "a sampling rate that is rounded up": [("sinkgen.privacy.streams.Coins.rows", coins_rounded_up)],
+    "no rehearsal": [("sinkgen.fitting.rehearse", lambda *facts: None)],
+    "other records in a journal": [("sinkgen.fitting.fingerprint", lambda source: 0)],
+    "a journal that is not checked": [("sinkgen.privacy.journal.Journal.check", lambda self, settings: None)],
     "the cap ignored in one query": [("sinkgen.privacy.queries.moments.MeanQuery.evaluate", means_unweighted)],
     "the cap ignored": [("sinkgen.privacy.groups._ends", first_rows_of_all)],
     "weights not applied": [("sinkgen.privacy.query.by_weight", weights_of_one)],
