@@ -108,9 +108,10 @@ class DPSinkhornGenerator(BaseEstimator):
         Noise and sampling from a cipher, the noise in sums of four normals, against attacks on the generator's state
         and on floating point; see :class:`sinkgen.privacy.streams.Streams`. Needs the extra ``sinkgen[secure]``.
     checkpoint_dir : str or Path, default=None
-        Where an unfinished fit keeps its secret key and what it has released. A fit that is killed goes on from there
-        when it is started again with the same parameters and records, in whatever process, and ends as it would have
-        ended, at no further charge. The folder is for its owner's eyes only; the key goes when the fit is finished.
+        Where a fit keeps its secret key and what it has released, until it is saved. A process that is killed before
+        has lost nothing: the fit goes on from there when it is started again with the same parameters and records, in
+        whatever process, and ends as it would have ended, at no further charge. The same estimator, fitted anew, spends
+        anew. The folder is for its owner's eyes only; the key goes when :meth:`save` has written the model.
     verbose : int, default=0
         1 shows progress bars: of the steps, and of each pass over records that do not lie in memory. They hold nothing
         that depends on the records but by what was released.
@@ -250,7 +251,8 @@ class DPSinkhornGenerator(BaseEstimator):
             # With the schema of an array, a data frame is one, whose columns have names.
             as_array = isinstance(self.schema, (tuple, list))
             data = open_records(X, y, groups, as_array=as_array, watch=progress.parts)
-            fitted = fitting.fit(self, data, given, progress)
+            fitted = fitting.fit(self, data, given, progress, getattr(self, "_kept", None))
+            self._kept = fitted.kept
             self._adopt(fitted.release)
             self._make_generator(fitted.random)
         return self
@@ -526,6 +528,8 @@ class DPSinkhornGenerator(BaseEstimator):
     def save(self, path: Path) -> None:
         """Write the fitted generator into a folder: one JSON and one safetensors file, no code, no record.
 
+        What the fit has kept in ``checkpoint_dir`` is then erased.
+
         Parameters
         ----------
         path : str or Path
@@ -557,6 +561,9 @@ class DPSinkhornGenerator(BaseEstimator):
         if callable(self.augment):  # code is not saved
             parameters["augment"] = "custom"
         save_model(path, self.release_, self.generator_, name, parameters)
+        kept = getattr(self, "_kept", None)
+        if kept is not None:
+            kept.discard()
 
     @classmethod
     def load(

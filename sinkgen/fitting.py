@@ -32,7 +32,7 @@ from sinkgen.generators.quality import (
 from sinkgen.generators.release import Release
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
-from sinkgen.privacy.journal import Journal, Unkept, kept_journal
+from sinkgen.privacy.journal import Journal, Kept, Unkept, kept_journal
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.sealed import SealedSource, seal
 from sinkgen.privacy.streams import new_key
@@ -81,13 +81,24 @@ class BudgetPlan(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """What a fit leaves: all that was released, and the public stream as far as it has been drawn from."""
+    """What a fit leaves.
+
+    Attributes
+    ----------
+    release : Release
+        All that was released.
+    random : torch.Generator
+        The public stream, as far as it has been drawn from.
+    kept : Kept or None
+        Where the release is kept until it is saved.
+    """
 
     release: Release
     random: torch.Generator
+    kept: Kept | None
 
 
-def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> Fitted:
+def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, former: Kept | None = None) -> Fitted:
     """Spend the budget on the records of ``data``.
 
     Parameters
@@ -98,6 +109,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
     given : dict
         The settings that are not left to "auto".
     progress : Progress
+    former : Kept, optional
+        Of the release that this one replaces: a second fit is a second spend, and does not go on from it.
 
     Raises
     ------
@@ -117,6 +130,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit,
         repr(plan.settings),
     )  # fmt: skip
+    if former is not None:
+        former.discard()
     with open_journal(estimator, facts, plan, unit, data) as journal:
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
@@ -135,7 +150,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress) -> F
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
     if schema.remarks:
         warnings.warn(schema.summary(), PoorFitWarning, stacklevel=3)  # the caller of the estimator's fit
-    return Fitted(Release(trained.generator, trained.class_weights, form, labels, spent, schema), random)
+    release = Release(trained.generator, trained.class_weights, form, labels, spent, schema)
+    return Fitted(release, random, journal.kept)
 
 
 def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:

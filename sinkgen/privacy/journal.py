@@ -1,4 +1,4 @@
-"""What an unfinished fit goes on from: its secret key and all that it has released, on disk.
+"""What an unsaved fit goes on from: its secret key and all that it has released, on disk.
 
 Training is a function of released values and public numbers alone. So a fit that starts again, reads the released
 values from a journal, and draws what is not there yet by the same key, ends where the first would have ended: no state
@@ -11,13 +11,38 @@ import os
 import struct
 import uuid
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
 
 from sinkgen._durable import HAS_LOCKS, append_durably, locked, sync_directory
 from sinkgen._version import __version__
 
 NAME = "unfinished-fit.journal"
 _FRAME = struct.Struct("<QI")  # length and CRC of what follows
+
+
+class Kept(NamedTuple):
+    """Which journal on disk is that of a finished fit.
+
+    Attributes
+    ----------
+    path : str
+    charge_id : str
+    """
+
+    path: str
+    charge_id: str
+
+    def discard(self):
+        """Erase the journal; not what lies there instead by now, and not while another fit uses it."""
+        with (
+            suppress(FileNotFoundError, BlockingIOError, ValueError),
+            _claimed(os.path.dirname(self.path)),
+            open(self.path, "r+b", buffering=0) as file,
+        ):
+            journal = Journal(file)
+            if journal.charge_id == self.charge_id:
+                journal.erase()
 
 
 class Unkept:
@@ -29,7 +54,7 @@ class Unkept:
     seed : int, optional
     """
 
-    charge_id = None
+    charge_id = kept = None
     charged = False
 
     def __init__(self, key, seed=None):
@@ -43,7 +68,7 @@ class Unkept:
 
 
 class Journal:
-    """Key, public seed and released values of one unfinished fit; made by :func:`kept_journal`.
+    """Key, public seed and released values of one fit that is not saved yet; made by :func:`kept_journal`.
 
     Attributes
     ----------
@@ -53,6 +78,8 @@ class Journal:
         Of the public stream (starting points, latents).
     charge_id : str
         Of the charge in the ledger, fixed before it is made: whether it was is seen there.
+    kept : Kept
+        What erases it later, when the file is closed.
     charged : bool
         Whether this process has seen to it that the charge is in the ledger.
     """
@@ -66,9 +93,8 @@ class Journal:
             self.key, self.seed = bytes.fromhex(header["key"]), header["seed"]
             self.charge_id, self._settings = header["charge"], header["settings"]
         except (ValueError, KeyError, TypeError):
-            raise ValueError(
-                f"{file.name} is damaged, or no journal of an unfinished fit; give another checkpoint_dir"
-            ) from None
+            raise ValueError(f"{file.name} is damaged, or no journal of a fit; give another checkpoint_dir") from None
+        self.kept = Kept(file.name, self.charge_id)
         self.charged = False
         self._end = len(line)
 
@@ -78,8 +104,9 @@ class Journal:
         differing = [name for name in {**self._settings, **asked} if self._settings.get(name) != asked.get(name)]
         if differing:
             raise ValueError(
-                f"checkpoint_dir holds an unfinished fit that was begun with another {', '.join(differing)}. Finish it "
-                f"as begun; or give another checkpoint_dir, or remove {self._file.name}: what it spent stays spent"
+                f"checkpoint_dir holds a fit that is not saved, and was begun with another {', '.join(differing)}. "
+                "Finish and save it as begun; or give another checkpoint_dir, or remove "
+                f"{self._file.name}: what it spent stays spent"
             )
 
     def recall(self, what, step):
@@ -133,7 +160,7 @@ class Journal:
 
 @contextmanager
 def kept_journal(folder, settings, *, key, seed):
-    """Context of a fit with a journal: taken up if ``folder`` holds one, else begun; erased when the fit is finished.
+    """Context of a fit with a journal: taken up if ``folder`` holds one, else begun.
 
     Parameters
     ----------
@@ -149,7 +176,8 @@ def kept_journal(folder, settings, *, key, seed):
     Yields
     ------
     Journal
-        It stays where the context ends by an error, unless nothing was charged yet.
+        It stays when the context ends, until its :class:`Kept` is discarded: a process that dies before the fit is
+        saved has lost nothing. Where it ends by an error before anything was charged, a new one is erased.
 
     Raises
     ------
@@ -164,7 +192,11 @@ def kept_journal(folder, settings, *, key, seed):
         raise RuntimeError("checkpoint_dir needs POSIX file locks, which this system lacks")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(os.path.abspath(folder), NAME)
-    with _claimed(os.path.dirname(path)):
+    with ExitStack() as claim:
+        try:
+            claim.enter_context(_claimed(os.path.dirname(path)))
+        except BlockingIOError:
+            raise RuntimeError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
         is_new = not os.path.exists(path)
         if is_new:
             header = {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex}
@@ -178,17 +210,15 @@ def kept_journal(folder, settings, *, key, seed):
                 if is_new and not journal.charged:
                     journal.erase()
                 raise
-            journal.erase()
 
 
 @contextmanager
 def _claimed(folder):
+    """Context in which no other fit uses the folder; BlockingIOError if one does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         with locked(descriptor, wait=False):
             yield
-    except BlockingIOError:
-        raise RuntimeError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
     finally:
         os.close(descriptor)
 

@@ -1,5 +1,6 @@
 """A fit that was killed goes on where it stopped: same end to the bit, no second charge, nothing shown."""
 
+import math
 import os
 import random
 import shutil
@@ -70,8 +71,9 @@ def generator(name, folder, **settings):
 def finish(name, folder):
     """The state that a fit in this folder ends with, and its ledger."""
     gen = generator(name, folder).fit(*data(name))
-    assert not list((folder / "fit").iterdir())
+    assert [path.name for path in (folder / "fit").iterdir()] == [NAME]
     gen.save(folder / "model")
+    assert not list((folder / "fit").iterdir())
     state = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
     shutil.rmtree(folder / "model")
     return state, gen.ledger
@@ -237,11 +239,44 @@ def test_a_refused_charge_leaves_no_journal(tmp_path):
     assert len(ledger) == 1
 
 
-def test_the_next_fit_in_the_same_folder_is_a_new_one(tmp_path):
+def test_after_it_is_saved_the_next_fit_in_the_same_folder_is_a_new_one(tmp_path):
     first, ledger = finish("semidual", tmp_path)
     second, ledger = finish("semidual", tmp_path)
     assert first != second
     assert len(ledger) == 2
+
+
+@EVERY
+def test_a_fit_that_is_finished_and_not_saved_is_had_again_at_no_charge(name, begun, tmp_path, monkeypatch):
+    folder, expected = begun[name]
+    at = shutil.copytree(folder, tmp_path / "fit")
+    generator(name, at).fit(*data(name))
+    monkeypatch.setattr(GaussianMechanism, "_noise", None)  # all is read again, and nothing released
+    state, ledger = finish(name, at)
+    assert state == expected
+    assert len(ledger) == 1
+
+
+def test_the_same_estimator_fitted_anew_spends_anew(tmp_path):
+    gen = generator("semidual", tmp_path).fit(*data("semidual"))
+    first = gen.sample(50, random_state=0)[0]
+    assert (gen.fit(*data("semidual")).sample(50, random_state=0)[0] != first).any()
+    assert len(gen.ledger) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        crash_before(3, patch)
+        with pytest.raises(Crash):
+            gen.fit(*data("semidual"))
+    gen.fit(*data("semidual"))  # goes on with the third
+    assert len(gen.ledger) == 3
+
+
+def test_saving_erases_no_journal_that_is_of_another_fit_by_now(tmp_path):
+    gen = generator("semidual", tmp_path).fit(*data("semidual"))
+    (tmp_path / "fit" / NAME).unlink()
+    interrupted("semidual", tmp_path, 2)
+    gen.save(tmp_path / "model")
+    assert (tmp_path / "fit" / NAME).exists()
+    assert len(finish("semidual", tmp_path)[1]) == 2
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -307,7 +342,7 @@ def test_only_its_owner_can_read_the_journal_and_it_holds_no_record(tmp_path):
     assert not any(row.astype(dtype).tobytes() in content for row in X for dtype in ("f4", "f8"))
 
 
-def test_the_key_is_overwritten_when_the_fit_is_finished(tmp_path):
+def test_the_key_is_overwritten_when_the_fit_is_saved(tmp_path):
     interrupted("semidual", tmp_path, 4)
     path = tmp_path / "fit" / NAME
     with open(path, "rb") as still_open:
@@ -357,16 +392,17 @@ def test_a_disk_that_is_full_while_charging_lets_nothing_out(tmp_path, monkeypat
 # --- kill -9 ---------------------------------------------------------------------------------------------------------
 
 CHILD = """
-import sys, pathlib, pytest, torch, test_checkpoints as here
+import os, signal, sys, pathlib, pytest, torch, test_checkpoints as here
 torch.set_num_threads(1)
 here.quick_tables(pytest.MonkeyPatch())
 name = sys.argv[1]
 here.generator(name, pathlib.Path(sys.argv[2])).fit(*here.data(name))
+os.kill(os.getpid(), signal.SIGKILL)  # between fit and save
 """
 
 
 def kill_at(name, folder, size, delay):
-    """Fit in another process, killed a delay after its journal has grown to ``size``; whether it was unfinished."""
+    """Fit in another process, killed a delay after its journal has grown to ``size``, or when the fit is finished."""
     path, here = folder / "fit" / NAME, Path(__file__).parent
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{here}:{here.parent}:{here.parents[1]}"}
     with subprocess.Popen([sys.executable, "-c", CHILD, name, folder], env=environment) as process:
@@ -376,28 +412,25 @@ def kill_at(name, folder, size, delay):
                 process.send_signal(signal.SIGKILL)
                 break
             time.sleep(0.0005)
-    return process.returncode == -signal.SIGKILL and path.exists()
+    assert process.returncode == -signal.SIGKILL
 
 
 def kills_survived(name, begun, tmp_path, n, seed):
     """Kill ``n`` fits at random points; each must end as the uninterrupted one, at one charge. How many did."""
     folder, expected = begun[name]
-    start, sizes = (folder / "fit" / NAME).stat().st_size, []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Journal, "erase", lambda self: sizes.append(Path(self._file.name).stat().st_size))
-        generator(name, shutil.copytree(folder, tmp_path / "whole")).fit(*data(name))
-    chance, survived = random.Random(seed), 0
-    for trial in range(2 * n):  # some end before the kill comes
-        if survived == n:
-            break
-        at, size = shutil.copytree(folder, tmp_path / str(trial)), chance.uniform(start + 1, sizes[0])
-        if kill_at(name, at, size, chance.choice([0, 0.001, 0.01])):
-            assert len(PrivacyLedger(at / "ledger.jsonl")) == 1  # before the first release, whenever the kill came
-            state, ledger = finish(name, at)
-            assert state == expected
-            assert len(ledger) == 1
-            survived += 1
-    return survived
+    whole = shutil.copytree(folder, tmp_path / "whole")
+    generator(name, whole).fit(*data(name))
+    start, end = ((at / "fit" / NAME).stat().st_size for at in (folder, whole))
+    chance = random.Random(seed)
+    sizes = [math.inf, *(chance.uniform(start + 1, end) for _ in range(n))]  # the first: between fit and save
+    for trial, size in enumerate(sizes):
+        at = shutil.copytree(folder, tmp_path / str(trial))
+        kill_at(name, at, size, chance.choice([0, 0.001, 0.01]))
+        assert len(PrivacyLedger(at / "ledger.jsonl")) == 1  # before the first release, whenever the kill came
+        state, ledger = finish(name, at)
+        assert state == expected
+        assert len(ledger) == 1
+    return n
 
 
 @pytest.mark.parametrize("name", ["semidual", "batch"])
