@@ -12,12 +12,12 @@ from scipy import stats
 from test_queries import N_CLASSES, NUMBER, QUERIES, D
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
-from sinkgen.accounting import GaussianRelease, PrivacySpent
+from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_epsilon
 from sinkgen.accounting.unit import PERSONS, RECORDS, Unit
 from sinkgen.data.check import check_groups
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.moments import CountQuery
+from sinkgen.privacy.queries.moments import CountQuery, MeanQuery
 from sinkgen.privacy.query import ROUNDING_MARGIN
 from sinkgen.privacy.sealed import seal
 from sinkgen.privacy.streams import Streams, new_key
@@ -342,3 +342,22 @@ def test_the_price_of_several_persons_is_an_upper_bound():
     one = PrivacySpent.of(rows, 1e-4, unit=Unit.of_groups(1))
     three = PrivacySpent.of(rows, 1e-4, unit=Unit.of_groups(3))
     assert one.for_group(2) <= three.for_group(2) <= 1.05 * one.for_group(2)
+
+
+@pytest.mark.parametrize("unit", [Unit.of_groups(1), Unit.of_groups(4), Unit.of_groups(None)])
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_price_of_several_persons_is_that_of_how_far_they_move_a_release(unit, size):
+    """Each person has six rows beyond the clip; what they move, over the noise, is the mu of one Gaussian release."""
+    moved, dim = [], 20_000
+    for ids in ([9], [9, *np.repeat(np.arange(size), 6)]):
+        exact = GaussianMechanism([GaussianRelease("mean", 0.0)], noise_seed=0, unit=unit)
+        rows = Records(torch.full((len(ids), dim), 5.0), torch.zeros(len(ids)).long(), np.array(ids)).numbered(0)
+        moved.append(exact.release("mean", MeanQuery(torch.zeros(dim), 1.0), exact.bound(seal(ArraySource(*rows)))))
+    release = GaussianRelease("mean", 2.0)
+    noisy = GaussianMechanism([release], unit=unit)
+    one = Records(torch.full((1, dim), 5.0), torch.zeros(1).long(), np.array([9])).numbered(0)
+    noise = noisy.release("mean", MeanQuery(torch.zeros(dim), 1.0), noisy.bound(seal(ArraySource(*one)))) - moved[0]
+    mu = float((moved[1] - moved[0]).norm() / noise.std())
+    spent = PrivacySpent.of([release], 1e-5, unit=unit)
+    assert spent.for_group(size) == pytest.approx(gaussian_epsilon(mu, 1e-5), rel=0.05)
+    assert spent.for_group(size) == PrivacySpent.of([release], 1e-5).for_group(size)
