@@ -127,7 +127,7 @@ def first_cells(bounds, grain, n_even):
     Examples
     --------
     >>> first_cells((0.0, 4.0), 1.0, 2).edges.tolist()
-    [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    [0.0, 1.0, 2.0, 4.0, 5.0]
     """
     edges = np.concatenate([-OCTAVES, [0.0, _after(0.0)], _after(OCTAVES)])
     if bounds is None:
