@@ -5,6 +5,8 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from sinkgen.exceptions import BadTypeError, BadValueError
+
 
 def check_real(name, value, *, low=-math.inf, high=math.inf, include_low=True, include_high=True):
     """Return ``value`` as a float within the interval, or raise an error that names the parameter.
@@ -33,7 +35,7 @@ def check_real(name, value, *, low=-math.inf, high=math.inf, include_low=True, i
     1e-05
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}")
+        raise BadTypeError(f"{name} must be a number, got {type(value).__name__}")
     try:
         value = float(value)
     except OverflowError:
@@ -42,7 +44,7 @@ def check_real(name, value, *, low=-math.inf, high=math.inf, include_low=True, i
     below = value <= high if include_high else value < high
     if not (above and below):  # nan fails both
         left, right = "[" if include_low else "(", "]" if include_high else ")"
-        raise ValueError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}")
+        raise BadValueError(f"{name} must lie in {left}{low:g}, {high:g}{right}, got {value!r}")
     return value
 
 
@@ -55,11 +57,11 @@ def check_integer(name, value, *, low=None, high=None):
     20
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+        raise BadTypeError(f"{name} must be an integer, got {type(value).__name__}")
     value = int(value)
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {bounds}, got {value}")
+        raise BadValueError(f"{name} must be {bounds}, got {value}")
     return value
 
 
@@ -72,7 +74,7 @@ def check_choice(name, value, choices):
     'batch'
     """
     if not isinstance(value, str) or value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise BadValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
     return value
 
 
@@ -85,5 +87,5 @@ def check_boolean(name, value):
     True
     """
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {type(value).__name__}")
+        raise BadTypeError(f"{name} must be True or False, got {type(value).__name__}")
     return bool(value)

@@ -15,6 +15,7 @@ from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
 from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
@@ -273,7 +274,7 @@ class DPSinkhornGenerator(BaseEstimator):
         """Stage B: no record is at hand here."""
         released = self.release_.generator
         if isinstance(released, (Field, ProductMixture)) and self.generator not in ("auto", "particles"):
-            raise ValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
+            raise BadValueError("the release of a table draws by itself: generator must be 'auto' or 'particles'")
         if self.generator in ("auto", "particles") or not isinstance(released, Particles):
             self.generator_ = released
             return
@@ -357,16 +358,16 @@ class DPSinkhornGenerator(BaseEstimator):
 
     def _condition(self, conditions):
         if not isinstance(self.generator_, (Field, ProductMixture)):
-            raise ValueError("conditions need a generator that was fitted to a table")
+            raise BadValueError("conditions need a generator that was fitted to a table")
         return self.generator_.condition(self.release_.form.allowed(conditions))
 
     def _codes(self, y):
         labels = self.release_.labels
         if labels is None:
-            raise ValueError("y was given, but the generator was fitted without labels")
+            raise BadValueError("y was given, but the generator was fitted without labels")
         codes = labels.encode(check_labels(y, len(y)))
         if (codes < 0).any():
-            raise ValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
+            raise BadValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")
         return codes
 
     def sample_dask(
@@ -602,14 +603,14 @@ class DPSinkhornGenerator(BaseEstimator):
         name = loaded.generator_name if generator is None else generator
         if loaded.parameters.get("augment") == "custom":
             if not callable(augment):
-                raise ValueError("the model was saved with an augment of your own: give it to load as augment=")
+                raise BadValueError("the model was saved with an augment of your own: give it to load as augment=")
             loaded.parameters["augment"] = augment
         try:
             loaded.parameters["mechanism"] = from_json(loaded.parameters.get("mechanism", "auto"))
             made = cls(**loaded.parameters, generator="auto" if name == "custom" else name)
             check_parameters(made)
         except TypeError as error:
-            raise ValueError(f"{path} holds no readable model: {error}") from error
+            raise BadValueError(f"{path} holds no readable model: {error}") from error
         made.generator = name
         made._adopt(loaded.release)
         made.generator_ = loaded.generator

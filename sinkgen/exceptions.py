@@ -1,6 +1,42 @@
 """Warnings and errors that are this package's own."""
 
-__all__ = ["BudgetExceededError", "PoorFitWarning", "PrivacyLeakWarning", "ReproducibleNoiseWarning"]
+__all__ = ["BudgetExceededError", "DataFreeError", "PoorFitWarning", "PrivacyLeakWarning", "ReproducibleNoiseWarning"]
+
+
+class DataFreeError(Exception):
+    """An error of this package's own: its message names parameters, columns and what is allowed, and shows no data.
+
+    So the command line shows it; the text of any other error may quote a cell.
+
+    Examples
+    --------
+    >>> from sinkgen import DPSinkhornGenerator
+    >>> try:
+    ...     DPSinkhornGenerator(epsilon=-1).fit([[0.0]])
+    ... except DataFreeError as error:
+    ...     print(type(error).__name__, isinstance(error, ValueError))
+    BadValueError True
+    """
+
+
+class BadValueError(DataFreeError, ValueError):
+    """A value that a parameter, or the data, may not have."""
+
+
+class BadTypeError(DataFreeError, TypeError):
+    """A type that a parameter, or the data, may not have."""
+
+
+class FitError(DataFreeError, RuntimeError):
+    """Something that cannot be done now, whatever the parameters."""
+
+
+class MissingPackageError(DataFreeError, ImportError):
+    """A package of an extra that is not installed; the message names the extra."""
+
+
+class OccupiedPathError(DataFreeError, FileExistsError):
+    """A path at which something lies that would be lost."""
 
 
 class PrivacyLeakWarning(UserWarning):
@@ -57,7 +93,7 @@ class PoorFitWarning(UserWarning):
     """
 
 
-class BudgetExceededError(RuntimeError):
+class BudgetExceededError(DataFreeError, RuntimeError):
     """A charge would exceed the budget of a :class:`~sinkgen.PrivacyLedger`; nothing was spent.
 
     Examples

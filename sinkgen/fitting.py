@@ -20,7 +20,7 @@ from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import Rows, TableFormat, table_format
-from sinkgen.exceptions import PoorFitWarning, ReproducibleNoiseWarning
+from sinkgen.exceptions import BadValueError, PoorFitWarning, ReproducibleNoiseWarning
 from sinkgen.generators.quality import (
     ColumnQuality,
     FittedSchema,
@@ -174,7 +174,7 @@ def unit_of(estimator: Parameters, data: Data) -> Unit:
     if data.layout.has_groups:
         return Unit.of_groups(estimator.max_rows_per_group)
     if estimator.max_rows_per_group is not None:
-        raise ValueError("max_rows_per_group bounds the rows of a group; give fit the groups, or leave it None")
+        raise BadValueError("max_rows_per_group bounds the rows of a group; give fit the groups, or leave it None")
     return RECORD
 
 

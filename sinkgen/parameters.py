@@ -15,6 +15,7 @@ import torch
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.data.facts import POLICIES
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.networks import FACTORIES, OF_IMAGES, make_network
 from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
@@ -83,7 +84,9 @@ def check_parameters(estimator):
     if not callable(estimator.generator):
         check_choice("generator", estimator.generator, ["auto", "particles", *FACTORIES])
     if mechanism_of(estimator.mechanism) == "batch" and estimator.generator == "particles":
-        raise ValueError("generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own")
+        raise BadValueError(
+            "generator='particles' needs mechanism='semidual'; 'batch' trains 'mlp', 'conv' or your own"
+        )
     _check_optional("callback", estimator.callback, "callable", callable)
     if not (estimator.augment is None or callable(estimator.augment)):
         check_choice("augment", estimator.augment, ["auto", *AUGMENTATIONS, None])
@@ -105,7 +108,7 @@ def check_parameters(estimator):
 
 def _check_optional(name, value, what, is_one):
     if not (value is None or is_one(value)):
-        raise TypeError(f"{name} must be {what} or None, got {type(value).__name__}")
+        raise BadTypeError(f"{name} must be {what} or None, got {type(value).__name__}")
 
 
 def _check_settings(estimator):
@@ -120,10 +123,10 @@ def _settings_of_object(estimator):
     twice = ", ".join(name for name in flat if not is_auto(getattr(estimator, name)))
     if twice:
         name = type(mechanism).__name__
-        raise ValueError(f"mechanism={name}(...) holds all settings: give {twice} in it, not beside")
+        raise BadValueError(f"mechanism={name}(...) holds all settings: give {twice} in it, not beside")
     given = mechanism.given()
     if given.get("directions") and estimator.cost != "sqeuclidean":
-        raise ValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
+        raise BadValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
     return given
 
 
@@ -148,17 +151,17 @@ def _check_debias(debias, mechanism):
     if mechanism == "batch":
         return debias
     if debias:
-        raise ValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
+        raise BadValueError("debias must be 0, None or 'auto' for mechanism='semidual': its points are free")
     return debias is not None
 
 
 def _check_reg(reg, mechanism):
     pair = tuple(reg) if isinstance(reg, (tuple, list)) else (reg, reg)
     if len(pair) != 2:
-        raise ValueError("reg must be a number, a pair of numbers or 'auto'")
+        raise BadValueError("reg must be a number, a pair of numbers or 'auto'")
     pair = tuple(_positive("reg", value) for value in pair)
     if mechanism == "batch" and pair[0] != pair[1]:
-        raise ValueError("reg must be one number for mechanism='batch'")
+        raise BadValueError("reg must be one number for mechanism='batch'")
     return pair[0] if mechanism == "batch" else pair
 
 
@@ -170,7 +173,7 @@ def check_table_parameters(estimator, given):
     """Raise ValueError if a parameter, or one of the settings that :func:`check_parameters` gave, is not for tables."""
     mechanism = mechanism_of(estimator.mechanism)
     if mechanism not in ("auto", "marginals") or estimator.generator not in ("auto", "particles"):
-        raise ValueError("tables need mechanism='marginals' (or 'auto') and generator='auto' or 'particles'")
+        raise BadValueError("tables need mechanism='marginals' (or 'auto') and generator='auto' or 'particles'")
     is_plain = estimator.augment is None or is_auto(estimator.augment)
     if (
         (given.keys() - {"deform"} and not isinstance(estimator.mechanism, Settings))
@@ -178,7 +181,7 @@ def check_table_parameters(estimator, given):
         or estimator.image_shape is not None
         or estimator.cost != "sqeuclidean"
     ):
-        raise ValueError(
+        raise BadValueError(
             "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
         )
 
@@ -186,12 +189,12 @@ def check_table_parameters(estimator, given):
 def check_array_parameters(estimator, form):
     """Raise an error if a parameter does not go with arrays of this format, or is a factory that does not work."""
     if mechanism_of(estimator.mechanism) == "marginals":
-        raise ValueError("mechanism='marginals' is for tables: give a data frame, or leave mechanism at 'auto'")
+        raise BadValueError("mechanism='marginals' is for tables: give a data frame, or leave mechanism at 'auto'")
     is_image = len(form.network_shape) > 1
     if not (is_image or estimator.augment is None or is_auto(estimator.augment)):
-        raise ValueError("augment varies images; give image_shape, or leave it at 'auto'")
+        raise BadValueError("augment varies images; give image_shape, or leave it at 'auto'")
     if not is_image and estimator.generator in OF_IMAGES:
-        raise ValueError(
+        raise BadValueError(
             f"generator={estimator.generator!r} makes images; give image_shape, or use 'mlp' or 'particles'"
         )
     if callable(estimator.generator):
@@ -210,7 +213,7 @@ def torch_device(device):
     try:
         return torch.device(device)
     except (RuntimeError, TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
+        raise BadValueError(f"device must be 'auto' or a torch device, got {device!r}") from error
 
 
 def torch_stream(random_state):
@@ -233,6 +236,6 @@ def _check_random_state(random_state):
     if isinstance(random_state, Integral):
         check_integer("random_state", random_state, low=0, high=2**64 - 1)
     elif not (random_state is None or isinstance(random_state, (np.random.RandomState, np.random.Generator))):
-        raise TypeError(
+        raise BadTypeError(
             f"random_state must be an int, RandomState, Generator or None, got {type(random_state).__name__}"
         )

@@ -14,6 +14,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
+from sinkgen.exceptions import FitError
+
 CHUNK = 8192  # records that a query sees at once: bounds its memory
 SPAN = 8  # chunks whose drawn records are cut into chunks together
 PIECE = 2**16  # records, and
@@ -244,7 +246,7 @@ def _applied(function, records):
     """What a map makes of some records; whose they are may not get lost on the way."""
     mapped = function(records)
     if records.groups is not None and (mapped.groups is None or len(mapped.groups) != len(mapped)):
-        raise RuntimeError("a map of records must say whose they are: use records.having(values=...)")
+        raise FitError("a map of records must say whose they are: use records.having(values=...)")
     return mapped
 
 

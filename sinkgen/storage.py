@@ -14,6 +14,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.check import check_release
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
@@ -139,10 +140,10 @@ def load_model(path, factory=None):
             generator = build(tensors["generator"])
             check_release(generator, weights, form, labels)
     except NotReadable as error:
-        raise ValueError(f"{folder}: {error}") from error.__cause__
+        raise BadValueError(f"{folder}: {error}") from error.__cause__
     except Exception as error:
         told = f": {error}" if isinstance(error, ValueError) else ""
-        raise ValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
+        raise BadValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
     release = Release(released, weights, form, labels, spent, schema)
     parameters = dict(content["parameters"])
     if isinstance(form, TableFormat) and parameters.get("mechanism") == "semidual":  # as version 0.1 called it
@@ -164,14 +165,14 @@ def _parse(text):
         message = f"it has format version {version!r}; this sinkgen reads versions up to {FORMAT_VERSION}"
         raise NotReadable(message)
     if set(content) != {*FIELDS, *(DIGESTS if version >= 7 else ()), *(("schema",) if version >= 8 else ())}:
-        raise ValueError("fields are missing, or unknown")
+        raise BadValueError("fields are missing, or unknown")
     if version >= 7 and content.pop("sha256") != _digest(content):
-        raise ValueError("model.json was changed, or damaged")
+        raise BadValueError("model.json was changed, or damaged")
     unknown = set(content["parameters"]) - {*PARAMETERS}
     if unknown:
-        raise ValueError(f"parameters {sorted(unknown)} are none that a model has")
+        raise BadValueError(f"parameters {sorted(unknown)} are none that a model has")
     if type(content["own_generator"]) is not bool or type(content["generator"]) is not str:
-        raise TypeError("generator")
+        raise BadTypeError("generator")
     return content
 
 
@@ -180,7 +181,7 @@ def _read_tensors(path, content):
         raise NotReadable("model.safetensors is missing")
     blob = path.read_bytes()
     if content["format_version"] >= 7 and content["tensors_sha256"] != hashlib.sha256(blob).hexdigest():
-        raise ValueError("model.safetensors is not that which model.json was written with, or damaged")
+        raise BadValueError("model.safetensors is not that which model.json was written with, or damaged")
     return load(blob)
 
 
@@ -224,7 +225,7 @@ class _Builder:
         if self.name == CUSTOM and self.factory is None:
             raise NotReadable("the model was saved with a generator of your own: give load its factory as generator=")
         if self.name not in (*FACTORIES, CUSTOM):
-            raise ValueError("the tensors are those of no generator")
+            raise BadValueError("the tensors are those of no generator")
         factory = self.name if self.name in FACTORIES else self.factory
         network = make_network(factory, self.form.network_shape, self.n_classes, torch.Generator().manual_seed(0))
         network.module.load_state_dict(tensors)

@@ -18,7 +18,7 @@ from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
 from sinkgen.data.check import check_records, unpack_numbers
 from sinkgen.estimator import DPSinkhornGenerator
-from sinkgen.exceptions import PrivacyLeakWarning
+from sinkgen.exceptions import BadTypeError, BadValueError, PrivacyLeakWarning
 
 __all__ = ["SyntheticResampler", "TSTRClassifier", "TSTRRegressor", "sample_from_pipeline"]
 
@@ -501,9 +501,9 @@ class _Plan:
     def __init__(self, generator, model, n_samples, random_state):
         self.generator = clone(_generator(generator))
         if not hasattr(self.generator, "sample"):
-            raise TypeError(f"generator must have fit and sample, got {type(generator).__name__}")
+            raise BadTypeError(f"generator must have fit and sample, got {type(generator).__name__}")
         if not (model is None or (hasattr(model, "fit") and hasattr(model, "predict"))):
-            raise TypeError(f"the classifier or regressor must have fit and predict, got {model!r}")
+            raise BadTypeError(f"the classifier or regressor must have fit and predict, got {model!r}")
         self.model: Any = None if model is None else clone(model)
         self.n_samples = DEFAULT_SAMPLES if n_samples is None else check_integer("n_samples", n_samples, low=1)
         self.seed = None if random_state is None else check_random_state(random_state).randint(2**31)
@@ -512,7 +512,9 @@ class _Plan:
         """Raise ValueError where fewer records are to be drawn than there are classes."""
         declared = getattr(self.generator, "classes", None)
         if self.n_samples < len(np.unique(y) if declared is None else declared):
-            raise ValueError(f"n_samples is {self.n_samples}, and there are more classes: each needs a record at least")
+            raise BadValueError(
+                f"n_samples is {self.n_samples}, and there are more classes: each needs a record at least"
+            )
 
     def draw(self):
         return self.generator.sample(self.n_samples, random_state=self.seed)
@@ -520,10 +522,10 @@ class _Plan:
 
 def _column(y):
     if y is None:
-        raise ValueError("this estimator requires y to be passed, but the target y is None")
+        raise BadValueError("this estimator requires y to be passed, but the target y is None")
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("y contains NaN or infinity")
+        raise BadValueError("y contains NaN or infinity")
     return y
 
 
@@ -532,7 +534,7 @@ def _check_no_class_is_lost(y, drawn, generator):
     wanted = np.unique(y) if declared is None else np.intersect1d(y, declared)
     if len(np.setdiff1d(wanted, drawn)):
         # Neither which nor how many: both would be counts of private labels.
-        raise ValueError(
+        raise BadValueError(
             "the generator lost a class: no synthetic record is of it. It is too rare for the budget, unless it is "
             "declared (classes=...); or n_samples is too small"
         )
@@ -541,23 +543,23 @@ def _check_no_class_is_lost(y, drawn, generator):
 def _target(y):
     y = unpack_numbers(_column(y))
     if y.dtype.kind not in "biuf":
-        raise TypeError(f"y must hold numbers, got dtype {y.dtype}")
+        raise BadTypeError(f"y must hold numbers, got dtype {y.dtype}")
     return y
 
 
 def _array_with_target(X, y):
     X, y = check_records(X), _target(y)
     if X.ndim != 2:
-        raise ValueError(f"X must have 2 dimensions, so that the target can be one more column; got {X.ndim}")
+        raise BadValueError(f"X must have 2 dimensions, so that the target can be one more column; got {X.ndim}")
     if len(X) != len(y):
-        raise ValueError(f"y must hold one target for each record of X, got shape {y.shape}")
+        raise BadValueError(f"y must hold one target for each record of X, got shape {y.shape}")
     return np.column_stack([X, y])
 
 
 def _frame_with_target(X, y):
     name = getattr(y, "name", None) or "target"
     if name in X.columns:
-        raise ValueError(f"X has a column {name!r}: give y another name")
+        raise BadValueError(f"X has a column {name!r}: give y another name")
     joint = X.copy(deep=False)
     joint[name] = _target(y)
     return joint
@@ -598,12 +600,12 @@ def _generator(generator):
 def _split_pipeline(pipeline):
     """Named steps before the generator, and the generator."""
     if not isinstance(pipeline, Pipeline) or not hasattr(pipeline[-1], "sample"):
-        raise TypeError("pipeline must be a Pipeline with a generator, which has `sample`, as its last step")
+        raise BadTypeError("pipeline must be a Pipeline with a generator, which has `sample`, as its last step")
     before = [(name, step) for name, step in pipeline.steps[:-1] if step is not None and step != "passthrough"]
     for name, step in before:
         one_way = isinstance(step, FunctionTransformer) and step.func is not None and step.inverse_func is None
         if one_way or not hasattr(step, "inverse_transform"):
-            raise TypeError(f"step {name!r} cannot be inverted")
+            raise BadTypeError(f"step {name!r} cannot be inverted")
     return before, pipeline[-1]
 
 

@@ -15,7 +15,8 @@ PACKAGE = Path(sinkgen.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms (folders) and the modules beside them, from the bottom: a room imports from those below and from itself.
 LEVELS = [
-    {"_types", "_version", "_validation", "_durable", "_groups", "exceptions", "progress"},
+    {"_types", "_version", "exceptions"},
+    {"_validation", "_durable", "_groups", "progress"},
     {"accounting", "denoise", "ot", "records", "settings"},
     {"images", "privacy", "report"},
     {"data"},
@@ -232,3 +233,13 @@ def test_lines_that_read_records_are_found(lines):
 )
 def test_functions_that_keep_what_they_are_given_are_found(lines):
     assert keepers(ast.parse(lines))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_errors_are_of_classes_of_their_own(path):
+    """What this package raises holds no data, and says so by its class: the command line may show it."""
+    if room(path) == "exceptions":
+        return
+    raised = [node.exc for node in ast.walk(tree(path)) if isinstance(node, ast.Raise)]
+    names = {error.func.id for error in raised if isinstance(error, ast.Call) and isinstance(error.func, ast.Name)}
+    assert not names & {"Exception", "ValueError", "TypeError", "RuntimeError", "ImportError"}

@@ -7,6 +7,7 @@ from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS, compose, delta_left, merge
 from sinkgen.accounting.gaussian import check_delta, gaussian_mu
 from sinkgen.accounting.releases import MAX_STEPS, GaussianRelease, check_releases
+from sinkgen.exceptions import BadValueError
 
 
 def calibrate(
@@ -79,7 +80,7 @@ def calibrate(
 def _guess_noise(epsilon, delta, sampling_rate, steps, spent, used):
     """Return where to start the search: exact where every release is of all records, else by the central limit."""
     if used >= epsilon:
-        raise ValueError(f"the releases in spent leave no budget: they cost epsilon {used:.4g} at delta {delta:g}")
+        raise BadValueError(f"the releases in spent leave no budget: they cost epsilon {used:.4g} at delta {delta:g}")
     left = delta_left(spent, delta)
     mu, mu_used = gaussian_mu(epsilon, left), gaussian_mu(used, left) if used else 0.0
     step_mu = math.sqrt(max(mu - mu_used, 1e-12 * mu) * (mu + mu_used)) / math.sqrt(steps) / sampling_rate
@@ -107,7 +108,7 @@ def _smallest(price, target, guess, tolerance):
         if at > start + 20:
             break
         at = _next_trial(too_low, good, tolerance, turn)
-    raise ValueError("no noise keeps within the budget: the releases in spent leave too little of it")
+    raise BadValueError("no noise keeps within the budget: the releases in spent leave too little of it")
 
 
 def _rounded_up(value, relative):

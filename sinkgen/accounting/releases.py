@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
 from sinkgen._validation import check_integer, check_real
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 MAX_STEPS = 2**53  # beyond it a float no longer counts single steps
 
@@ -48,7 +49,7 @@ class GaussianRelease:
 
     def __post_init__(self):
         if not isinstance(self.what, str):
-            raise TypeError(f"what must be a string, got {type(self.what).__name__}")
+            raise BadTypeError(f"what must be a string, got {type(self.what).__name__}")
         checked = {
             "noise_multiplier": check_real("noise_multiplier", self.noise_multiplier, low=0),
             "sampling_rate": check_real("sampling_rate", self.sampling_rate, low=0, high=1),
@@ -110,11 +111,11 @@ class Row(NamedTuple):
 def check_releases(releases):
     """Return ``releases`` as a tuple of :class:`GaussianRelease`, or raise TypeError."""
     if not isinstance(releases, Iterable):
-        raise TypeError(f"releases must be an iterable of GaussianRelease, got {type(releases).__name__}")
+        raise BadTypeError(f"releases must be an iterable of GaussianRelease, got {type(releases).__name__}")
     releases = tuple(releases)
     for release in releases:
         if not isinstance(release, GaussianRelease):
-            raise TypeError(f"releases must hold GaussianRelease only, got {type(release).__name__}")
+            raise BadTypeError(f"releases must hold GaussianRelease only, got {type(release).__name__}")
     return releases
 
 
@@ -132,4 +133,4 @@ def check_fields(cls, content):
     """Raise ValueError unless ``content`` is a dict of all fields of the dataclass ``cls``, and no other."""
     names = {field.name for field in fields(cls)}
     if not isinstance(content, dict) or set(content) != names:
-        raise ValueError(f"{cls.__name__} needs exactly the fields {', '.join(sorted(names))}")
+        raise BadValueError(f"{cls.__name__} needs exactly the fields {', '.join(sorted(names))}")

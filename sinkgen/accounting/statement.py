@@ -12,6 +12,7 @@ from sinkgen.accounting.composition import compose, group_price, merge, price
 from sinkgen.accounting.gaussian import check_delta, gaussian_delta, gaussian_epsilon, gaussian_mu, unsampled_mu
 from sinkgen.accounting.releases import GaussianRelease, Row, check_fields, check_releases, from_json, to_json
 from sinkgen.accounting.unit import PERSONS, RECORD, RECORDS, RELATIONS, Unit
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 # Which accountant was asked for, by the name of that which answered.
 _ASKED = {
@@ -320,11 +321,11 @@ class PrivacySpent:
             check_boolean(flag, content[flag])
         unit = Unit(content["neighbours"], check_integer("max_rows", content["max_rows"], low=1))
         if unit.neighbours not in RELATIONS or not (unit.is_person or unit.max_rows == 1):
-            raise ValueError("the statement is of another neighbouring relation")
+            raise BadValueError("the statement is of another neighbouring relation")
         check_choice("accountant", content["accountant"], _ASKED)
         rows = content["releases"]
         if not isinstance(rows, (list, tuple)):
-            raise TypeError(f"releases must be a list, got {type(rows).__name__}")
+            raise BadTypeError(f"releases must be a list, got {type(rows).__name__}")
         made = cls.of(
             [GaussianRelease.from_dict(row) for row in rows], content["delta"], _ASKED[content["accountant"]],
             content["assumptions"], content["reproducible_noise"], content["secure_noise"], unit,
@@ -332,7 +333,7 @@ class PrivacySpent:
         )  # fmt: skip
         stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
         if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):
-            raise ValueError(f"the statement says epsilon {stated:g}, and its releases cost {made.epsilon:.4g}")
+            raise BadValueError(f"the statement says epsilon {stated:g}, and its releases cost {made.epsilon:.4g}")
         return replace(made, epsilon=stated, accountant=content["accountant"])
 
     def __str__(self):
@@ -393,17 +394,17 @@ def round_up(epsilon):
 
 def _check_line(text):
     if not isinstance(text, str):
-        raise TypeError(f"settings must be a string, got {type(text).__name__}")
+        raise BadTypeError(f"settings must be a string, got {type(text).__name__}")
     if not text.isprintable():
-        raise ValueError("settings must be one line of printable characters")
+        raise BadValueError("settings must be one line of printable characters")
     return text
 
 
 def check_assumptions(assumptions):
     """Return ``assumptions`` as a tuple of strings, or raise TypeError."""
     if isinstance(assumptions, str) or not isinstance(assumptions, Iterable):
-        raise TypeError(f"assumptions must be an iterable of strings, got {type(assumptions).__name__}")
+        raise BadTypeError(f"assumptions must be an iterable of strings, got {type(assumptions).__name__}")
     assumptions = tuple(assumptions)
     if not all(isinstance(text, str) for text in assumptions):
-        raise TypeError("assumptions must hold strings only")
+        raise BadTypeError("assumptions must hold strings only")
     return assumptions

@@ -1,6 +1,5 @@
 """What the user sees beside results: errors and warnings of one line, and the progress of a fit. All on stderr."""
 
-import dis
 import warnings
 from contextlib import contextmanager
 
@@ -38,24 +37,17 @@ class OneLineErrors(TyperGroup):
 
 
 def _in_one_line(error):
+    from sinkgen.exceptions import DataFreeError
+
     if hasattr(error, "format_message"):  # usage
         command = getattr(getattr(error, "ctx", None), "command_path", "sinkgen")
         return " ".join(f"{error.format_message()} Try: {command} --help".split())
-    if isinstance(error, Refused) or _is_own(error):
+    if isinstance(error, (Refused, DataFreeError)):
         return " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     # Another library's message may quote a cell.
     return f"unexpected {type(error).__name__}; call the same from Python for the details, which may show data"
-
-
-def _is_own(error):
-    """Whether a raise statement of this package raised the error: its messages hold no data, unlike built-in ones."""
-    tb = error.__traceback__
-    while tb.tb_next is not None:
-        tb = tb.tb_next
-    code, module = tb.tb_frame.f_code, tb.tb_frame.f_globals.get("__name__", "")
-    return module.split(".")[0] == "sinkgen" and dis.opname[code.co_code[tb.tb_lasti]] == "RAISE_VARARGS"
 
 
 @contextmanager

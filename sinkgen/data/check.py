@@ -7,6 +7,8 @@ from numbers import Integral, Real
 import numpy as np
 from scipy import sparse
 
+from sinkgen.exceptions import BadTypeError, BadValueError
+
 
 def check_records(X):
     """Return ``X`` as a finite numeric array of at least one record and one number each.
@@ -18,7 +20,7 @@ def check_records(X):
     """
     X = as_records(X)
     if not len(X):
-        raise ValueError("X has 0 records; at least 1 is needed")
+        raise BadValueError("X has 0 records; at least 1 is needed")
     check_finite(X)
     return X
 
@@ -34,14 +36,14 @@ def as_records(X):
         If it has no columns, or is complex.
     """
     if sparse.issparse(X):
-        raise TypeError("X is sparse; a dense array is needed: pass X.toarray()")
+        raise BadTypeError("X is sparse; a dense array is needed: pass X.toarray()")
     if np.ma.is_masked(X):
-        raise TypeError("X has masked entries, and no column is declared nullable; pass X.filled(value)")
+        raise BadTypeError("X has masked entries, and no column is declared nullable; pass X.filled(value)")
     X = _as_array(X)
     if X.ndim < 2:
-        raise ValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
+        raise BadValueError(f"X must have 2 to 4 dimensions, got {X.ndim}. Reshape your data: one record a row")
     if not math.prod(X.shape[1:]):
-        raise ValueError(f"X has no numbers: 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+        raise BadValueError(f"X has no numbers: 0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
     return X
 
 
@@ -60,7 +62,7 @@ def check_finite(X):
         If it holds nan or infinity.
     """
     if X.dtype.kind == "f" and not np.isfinite(X).all():
-        raise ValueError("X contains NaN or infinity, and no column is declared nullable")
+        raise BadValueError("X contains NaN or infinity, and no column is declared nullable")
 
 
 def check_frame(frame):
@@ -72,7 +74,7 @@ def check_frame(frame):
         If its columns are of several dtypes, or as for :func:`as_records`.
     """
     if len(set(frame.dtypes)) > 1:
-        raise TypeError("X has columns of several dtypes: declare each in the schema, as a dict")
+        raise BadTypeError("X has columns of several dtypes: declare each in the schema, as a dict")
     return as_records(frame.to_numpy())
 
 
@@ -92,16 +94,16 @@ def _as_array(X):
     try:
         X = np.asarray(X)
     except ValueError:  # ragged lists; the message of numpy might show what is in them
-        raise ValueError("X must be an array: its records differ in shape") from None
+        raise BadValueError("X must be an array: its records differ in shape") from None
     if X.dtype.kind == "c":
-        raise ValueError("Complex data not supported: X must hold real numbers")
+        raise BadValueError("Complex data not supported: X must hold real numbers")
     if X.dtype.kind == "O":
         try:
             X = X.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            raise TypeError("X holds objects: all in this argument must be numbers or strings of numbers") from None
+            raise BadTypeError("X holds objects: all in this argument must be numbers or strings of numbers") from None
     if X.dtype.kind not in "biuf":
-        raise TypeError(f"X must hold numbers, got dtype {X.dtype}")
+        raise BadTypeError(f"X must hold numbers, got dtype {X.dtype}")
     return X.astype(np.float64) if is_boxed else X  # one record's number must not choose the dtype of all
 
 
@@ -124,19 +126,19 @@ def check_labels(y, n_records):
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or len(y) != n_records:
-        raise ValueError(f"y must hold one label for each record of X, got shape {y.shape}")
+        raise BadValueError(f"y must hold one label for each record of X, got shape {y.shape}")
     y = unpack_numbers(y)
     if y.dtype.kind == "O" and _all_of(y, str):
         return y
     if y.dtype.kind not in "biufU":
-        raise TypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
+        raise BadTypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
-        raise ValueError(
+        raise BadValueError(
             "y holds numbers that are missing or not whole; a numeric target belongs into X as one more column"
         )
     if is_boxed and y.dtype.kind in "biuf":
         if y.dtype.kind in "uf" and (np.abs(y) >= 2.0**63).any():
-            raise ValueError("y holds numbers beyond those of int64")
+            raise BadValueError("y holds numbers beyond those of int64")
         return y.astype(np.int64)
     return y + y.dtype.type(0) if y.dtype.kind == "f" else y  # minus zero is zero
 
@@ -164,24 +166,24 @@ def check_groups(groups, n_records, name="groups"):
         return None
     missing = f"{name} holds missing values: say whose each row is, or leave such rows out"
     if hasattr(groups, "isna") and bool(groups.isna().any()):  # of pandas: whatever stands for a missing cell
-        raise ValueError(missing)
+        raise BadValueError(missing)
     groups = np.asarray(groups)
     if groups.ndim == 2 and groups.shape[1] == 1:
         groups = groups[:, 0]
     if groups.ndim != 1 or len(groups) != n_records:
-        raise ValueError(f"{name} must hold one id for each record of X, got shape {groups.shape}")
+        raise BadValueError(f"{name} must hold one id for each record of X, got shape {groups.shape}")
     kind = groups.dtype.kind
     if kind == "U":
         return groups.astype(object)
     if kind == "O":
         values = groups.tolist()
         if any(value is None or (isinstance(value, Real) and math.isnan(value)) for value in values):
-            raise ValueError(missing)
+            raise BadValueError(missing)
         if all(isinstance(value, (str, Integral)) for value in values):
             return np.array(list(map(str, values)), dtype=object)  # boxed one by one, 5 and "5" are the same
     if kind == "f" and not np.isfinite(groups).all():
-        raise ValueError(missing)
+        raise BadValueError(missing)
     is_whole = kind in "biu" or (kind == "f" and ((groups == np.floor(groups)) & (np.abs(groups) < 2.0**53)).all())
     if not is_whole:
-        raise TypeError(f"{name} must hold whole numbers or strings, got dtype {groups.dtype}")
+        raise BadTypeError(f"{name} must hold whole numbers or strings, got dtype {groups.dtype}")
     return groups.astype(np.uint64 if kind == "u" else np.int64).view(np.int64)

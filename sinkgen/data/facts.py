@@ -9,7 +9,7 @@ import numpy as np
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
 from sinkgen.data.table import TableFormat
-from sinkgen.exceptions import PrivacyLeakWarning
+from sinkgen.exceptions import BadValueError, PrivacyLeakWarning
 
 POLICIES = ("learn", "trust", "require")
 LABELS = "classes (the set of labels)"
@@ -84,7 +84,7 @@ def collect(form, y, classes, policy, read_off=()):
     facts = Facts(form, labels, None if y is None else y.dtype, assumptions)
     undeclared = (*facts.undeclared, *read_off)
     if undeclared and policy == "require":
-        raise ValueError(f"metadata='require' and these are not declared: {', '.join(undeclared)}")
+        raise BadValueError(f"metadata='require' and these are not declared: {', '.join(undeclared)}")
     return facts
 
 

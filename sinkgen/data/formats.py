@@ -14,6 +14,7 @@ import torch
 from sinkgen._validation import check_integer
 from sinkgen.data.check import as_doubles, check_finite
 from sinkgen.data.schema import parse_bounds
+from sinkgen.exceptions import BadValueError
 from sinkgen.images.pixels import cosine_basis
 from sinkgen.images.texture import Texture
 from sinkgen.images.tones import Tones
@@ -232,13 +233,13 @@ def format_from_dict(state):
 def _check(form):
     """Raise TypeError or ValueError unless a format that was read is one."""
     if np.dtype(form.dtype).kind not in "biuf":
-        raise ValueError("dtype is not one of numbers")
+        raise BadValueError("dtype is not one of numbers")
     for side in form.network_shape:
         check_integer("n_columns or image_shape", side, low=1)
     if isinstance(form, ImageFormat) and len(form.image_shape) not in (2, 3):
-        raise ValueError("image_shape must be (h, w) or (h, w, c)")
+        raise BadValueError("image_shape must be (h, w) or (h, w, c)")
     if form.names is not None and len(form.names) != form.n_encoded:
-        raise ValueError("names must be one a column")
+        raise BadValueError("names must be one a column")
     if form.bounds is not None:
         parse_bounds(list(form.bounds), form.n_groups)
 
@@ -287,14 +288,14 @@ def numeric_format(X, image_shape=None, schema=None, names=None):
 
 def _image_shape(X, image_shape):
     if X.ndim not in (2, 3, 4):
-        raise ValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}")
+        raise BadValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}")
     if image_shape is None:
         return tuple(X.shape[1:])
     is_sequence = isinstance(image_shape, (tuple, list, np.ndarray))
     if not is_sequence or len(image_shape) not in (2, 3):
-        raise ValueError(f"image_shape must be (h, w) or (h, w, c), got {image_shape!r}")
+        raise BadValueError(f"image_shape must be (h, w) or (h, w, c), got {image_shape!r}")
     shape = tuple(check_integer("image_shape", side, low=1) for side in image_shape)
     fits = math.prod(shape) == X.shape[1] if X.ndim == 2 else shape == X.shape[1:]
     if not fits:
-        raise ValueError(f"image_shape {shape} does not fit records of shape {X.shape[1:]}")
+        raise BadValueError(f"image_shape {shape} does not fit records of shape {X.shape[1:]}")
     return shape

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sinkgen.exceptions import BadTypeError
+
 # Dtypes that a table's column may have, by the names of narwhals.
 INTEGERS = tuple(f"{sign}Int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
 FLOATS = ("Float32", "Float64")
@@ -63,7 +65,7 @@ def to_pandas(X):
     try:
         frame = nw.from_native(X, eager_only=True)
     except TypeError:
-        raise TypeError(
+        raise BadTypeError(
             f"X is a {type(X).__name__}: a data frame must lie in memory, of pandas, polars or another library that "
             "narwhals knows; collect it, or pass X.to_pandas()"
         ) from None
@@ -76,14 +78,16 @@ def _narwhals():
     try:
         import narwhals.stable.v2
     except ImportError:
-        raise TypeError("data frames of other libraries than pandas need narwhals: sinkgen[polars]") from None
+        raise BadTypeError("data frames of other libraries than pandas need narwhals: sinkgen[polars]") from None
     return narwhals.stable.v2
 
 
 def _described(name, dtype):
     what = type(dtype).__name__
     if what not in (*INTEGERS, *FLOATS, *TEXT, "Boolean", "Date", "Datetime"):
-        raise TypeError(f"column {name!r} has dtype {dtype}; columns hold numbers, booleans, text, categories or dates")
+        raise BadTypeError(
+            f"column {name!r} has dtype {dtype}; columns hold numbers, booleans, text, categories or dates"
+        )
     if what == "Datetime":
         return [what, dtype.time_unit, dtype.time_zone]
     return [what, list(dtype.categories)] if what == "Enum" else [what]

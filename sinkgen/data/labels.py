@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sinkgen.exceptions import BadValueError
+
 
 @dataclass(frozen=True)
 class LabelSet:
@@ -62,9 +64,9 @@ def declared_labels(classes, y):
         array = np.empty(0)
     is_list = array.ndim == 1 and len(array) and (array.dtype.kind in "biufUS" or set(map(type, array)) == {str})
     if not is_list or len(np.unique(array)) != len(array) or (array.dtype.kind == "f" and not np.isfinite(array).all()):
-        raise ValueError("classes must be a non-empty list of distinct labels: all numbers, or all strings")
+        raise BadValueError("classes must be a non-empty list of distinct labels: all numbers, or all strings")
     if (array.dtype.kind in "US") != (_kind(y) in "US"):
-        raise ValueError("classes and y must be of one kind: both strings, or both numbers")
+        raise BadValueError("classes and y must be of one kind: both strings, or both numbers")
     is_own = array.dtype == bool or (array.dtype.kind in "US" and y.dtype != object)
     dtype = array.dtype if is_own else y.dtype
     return LabelSet(tuple(sorted(array.tolist())), _dtype_name(dtype))

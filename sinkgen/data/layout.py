@@ -7,6 +7,7 @@ import numpy as np
 from sinkgen.data.check import as_records, check_frame, check_groups, check_labels, record_dtype
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.records import Records
 
 
@@ -85,12 +86,12 @@ class Layout:
         if not difference and (groups is None) != (self.groups is None or self.group is not None):
             difference = "groups come with some chunks and not with others"
         if difference:
-            raise ValueError(f"{where} is not like the first: {difference}")
+            raise BadValueError(f"{where} is not like the first: {difference}")
         records = self.records(chunk, labels, groups)
         if self.groups is not None and records.groups.dtype != self.groups.dtype:
-            raise ValueError(f"{where} is not like the first: groups are numbers in one, and texts in the other")
+            raise BadValueError(f"{where} is not like the first: groups are numbers in one, and texts in the other")
         if self.labels is not None and not _same_kind(records.labels.dtype, self.labels.dtype):
-            raise ValueError(
+            raise BadValueError(
                 f"{where} is not like the first: labels have dtype {records.labels.dtype}, not {self.labels.dtype}"
             )
         return records
@@ -126,14 +127,14 @@ def make_layout(template, y=None, groups=None, *, as_array=False):
     """
     if not is_table(template):
         if isinstance(groups, str):
-            raise TypeError("groups names a column, but X is an array: give groups as an array, one entry a row")
+            raise BadTypeError("groups names a column, but X is an array: give groups as an array, one entry a row")
         return Layout(as_records(template), None, y, as_array, None, groups)
     check_columns(template)
     for what, name in (("y", y), ("groups", groups)):
         if isinstance(name, str) and name not in template.columns:
-            raise ValueError(f"{what} names a column that X lacks: {name!r}; X has {list(template.columns)}")
+            raise BadValueError(f"{what} names a column that X lacks: {name!r}; X has {list(template.columns)}")
     if isinstance(y, str) and isinstance(groups, str) and y == groups:
-        raise ValueError("y and groups name the same column")
+        raise BadValueError("y and groups name the same column")
     label, group = (name if isinstance(name, str) else None for name in (y, groups))
     labels = y if label is None else np.asarray(template[label])
     ids = groups if group is None else check_groups(template[group], 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sinkgen._validation import check_choice, check_real
-from sinkgen.exceptions import PrivacyLeakWarning
+from sinkgen.exceptions import BadTypeError, BadValueError, PrivacyLeakWarning
 
 
 def parse_bounds(schema, n_groups):
@@ -44,9 +44,9 @@ def parse_bounds(schema, n_groups):
         return None
     pairs = [schema] * n_groups if _is_pair(schema) else schema
     if not isinstance(pairs, (list, tuple)):
-        raise TypeError(f"schema must be (low, high) or a list of them, got {type(schema).__name__}")
+        raise BadTypeError(f"schema must be (low, high) or a list of them, got {type(schema).__name__}")
     if len(pairs) != n_groups:
-        raise ValueError(f"schema has {len(pairs)} entries for {n_groups} columns")
+        raise BadValueError(f"schema has {len(pairs)} entries for {n_groups} columns")
     return tuple(_interval(f"schema[{i}]", pair) for i, pair in enumerate(pairs))
 
 
@@ -56,10 +56,10 @@ def _is_pair(value):
 
 def _interval(name, pair):
     if not _is_pair(pair):
-        raise TypeError(f"{name} must be a pair of numbers (low, high)")
+        raise BadTypeError(f"{name} must be a pair of numbers (low, high)")
     low, high = map(float, pair)
     if not (low < high and math.isfinite(high - low)):
-        raise ValueError(f"{name} must be finite with low < high, and so must be high - low; got {pair!r}")
+        raise BadValueError(f"{name} must be finite with low < high, and so must be high - low; got {pair!r}")
     return low, high
 
 
@@ -115,9 +115,9 @@ class Column:
         if self.kind is not None:
             check_choice("kind", self.kind, KINDS)
         if self.values is not None and (self.bounds is not None or self.edges is not None or self.kind in _NUMBERS):
-            raise ValueError("a column has either values or bounds and edges, by its kind")
+            raise BadValueError("a column has either values or bounds and edges, by its kind")
         if self.kind in ("boolean", "category", "ordinal") and not (self.bounds is None and self.edges is None):
-            raise ValueError(f"a column of kind {self.kind!r} has no bounds and no edges")
+            raise BadValueError(f"a column of kind {self.kind!r} has no bounds and no edges")
         fields = {
             "values": _values(self.values),
             "edges": _edges(self.edges),
@@ -149,12 +149,12 @@ def _values(values):
     if values is None:
         return None
     if isinstance(values, str) or not hasattr(values, "__iter__"):
-        raise TypeError("values must be a list of categories")
+        raise BadTypeError("values must be a list of categories")
     values = tuple(getattr(value, "item", lambda value=value: value)() for value in values)
     if not values or len(set(values)) != len(values):
-        raise ValueError("values must be a non-empty list of distinct categories")
+        raise BadValueError("values must be a non-empty list of distinct categories")
     if not all(isinstance(value, (str, bool, int, float)) for value in values):
-        raise TypeError("values must be strings, booleans or numbers; say nullable=True for missing cells")
+        raise BadTypeError("values must be strings, booleans or numbers; say nullable=True for missing cells")
     return values
 
 
@@ -163,7 +163,7 @@ def _edges(edges):
         return None
     edges = tuple(map(as_number, edges))
     if len(edges) < 2 or not all(low < high for low, high in itertools.pairwise(edges)):
-        raise ValueError("edges must be at least two finite numbers, rising")
+        raise BadValueError("edges must be at least two finite numbers, rising")
     return edges
 
 
@@ -171,7 +171,7 @@ def _column_bounds(bounds, edges):
     if bounds is None:
         return None if edges is None else (edges[0], edges[-1])
     if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
-        raise TypeError("bounds must be a pair (low, high)")
+        raise BadTypeError("bounds must be a pair (low, high)")
     return _interval("bounds", tuple(map(as_number, bounds)))
 
 
@@ -182,7 +182,7 @@ def as_number(value):
     try:
         return float(np.datetime64(value, "us").astype(np.int64)) / 1e6
     except (TypeError, ValueError):
-        raise TypeError("bounds, edges and atoms must be numbers or dates") from None
+        raise BadTypeError("bounds, edges and atoms must be numbers or dates") from None
 
 
 class Schema(Mapping):
@@ -207,7 +207,7 @@ class Schema(Mapping):
 
     def __init__(self, columns: Mapping[Any, Any]) -> None:
         if not isinstance(columns, Mapping):
-            raise TypeError(f"schema must be a dict of columns, got {type(columns).__name__}")
+            raise BadTypeError(f"schema must be a dict of columns, got {type(columns).__name__}")
         self._columns = {name: _column(name, declared) for name, declared in columns.items()}
 
     def __getitem__(self, name):
@@ -300,7 +300,9 @@ class Schema(Mapping):
         ('Female', 'Male')
         """
         if trust is not True:
-            raise ValueError("from_frame reads the table outside of any privacy budget: say trust=True if it is public")
+            raise BadValueError(
+                "from_frame reads the table outside of any privacy budget: say trust=True if it is public"
+            )
         message = "a schema was read off a table: all that it holds is taken as public"
         warnings.warn(message, PrivacyLeakWarning, stacklevel=2)
         return cls({name: _observed(frame[name]) for name in frame.columns})
@@ -318,7 +320,7 @@ def _column(name, declared):
             return Column(values=tuple(declared))
     except (TypeError, ValueError) as error:
         raise type(error)(f"column {name!r}: {error}") from None
-    raise TypeError(
+    raise BadTypeError(
         f"column {name!r} must be declared as a tuple (low, high), a list of categories, or a Column, "
         f"got {type(declared).__name__}"
     )

@@ -13,6 +13,7 @@ import torch
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.schema import Column, Schema, kind_of
 from sinkgen.data.table_columns import CategoryColumn, NumberColumn
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class TableFormat:
 
         unknown = set(conditions) - set(self.names)
         if unknown:
-            raise ValueError(f"conditions name columns that the table lacks; it has {self.names}")
+            raise BadValueError(f"conditions name columns that the table lacks; it has {self.names}")
         conditions = {
             name: None if pd.api.types.is_scalar(wanted) and pd.isna(wanted) else wanted
             for name, wanted in conditions.items()
@@ -212,9 +213,9 @@ def _column_from_dict(state):
         rises = np.diff((-1, *column.bins))
         fits = len(column.edges) - 1 == len(column.bins) == len(column.weights) and rises[0] == 1
         if not (fits and np.isin(rises, (0, 1)).all() and (np.diff(column.edges) > 0).all()):
-            raise ValueError(f"column {column.name!r} has cells that are none")
+            raise BadValueError(f"column {column.name!r} has cells that are none")
     if isinstance(column, NumberColumn) and column.bounds is not None and not column.bounds[0] < column.bounds[1]:
-        raise ValueError(f"column {column.name!r} has bounds that are none")
+        raise BadValueError(f"column {column.name!r} has bounds that are none")
     return column
 
 
@@ -244,7 +245,7 @@ def _as_schema(schema, names):
     by_text = {str(name): name for name in names} | {name: name for name in names}
     unknown = [name for name in schema if name not in by_text]
     if unknown:
-        raise ValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
+        raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
     return Schema({by_text[name]: column for name, column in schema.items()})
 
 
@@ -259,18 +260,18 @@ def _column_format(name, dtype, declared):
         made = NumberColumn(name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), column.step)
         return made if column.edges is None else made.with_bins(column.edges)
     if column.bounds is not None or column.step is not None:
-        raise TypeError(f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead")
+        raise BadTypeError(f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead")
     if kind == "ordinal" and column.values is None:
-        raise ValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
+        raise BadValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
     values = (False, True) if kind == "boolean" else column.values
     if not (values is None or text in ("category", "object") or _holds(dtype, values)):
-        raise TypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
+        raise BadTypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
     return CategoryColumn(name, text, kind, nullable, values, other=values is None)
 
 
 def _check_kind(name, kind, dtype):
     if kind is None or (kind == "datetime") != (getattr(dtype, "kind", "O") == "M"):
-        raise TypeError(
+        raise BadTypeError(
             f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
             + "; columns hold numbers, booleans, text, categories or datetimes"
         )  # fmt: skip
@@ -334,22 +335,22 @@ def check_columns(frame):
         If it has no columns, or their names repeat.
     """
     if not hasattr(frame, "iloc"):
-        raise TypeError("a data frame in parts must be of pandas; pass X.to_pandas()")
+        raise BadTypeError("a data frame in parts must be of pandas; pass X.to_pandas()")
     if not len(frame.columns):
-        raise ValueError("X has 0 columns; at least 1 is needed")
+        raise BadValueError("X has 0 columns; at least 1 is needed")
     if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
-        raise ValueError("X must have column names that are distinct texts or integers")
+        raise BadValueError("X must have column names that are distinct texts or integers")
 
 
 def _check_cells(column, series):
     if isinstance(column, CategoryColumn):
         _check_categories(column, series)
     elif column.kind != "datetime" and series.dtype.kind not in "biuf":
-        raise TypeError(f"column {column.name!r} is declared as {column.kind} and has dtype {series.dtype}")
+        raise BadTypeError(f"column {column.name!r} is declared as {column.kind} and has dtype {series.dtype}")
     if column.nullable:
         return
     if series.isna().any() or (series.dtype.kind == "f" and not np.isfinite(series.to_numpy(dtype=float)).all()):
-        raise ValueError(f"column {column.name!r} has missing or infinite cells; declare Column(..., nullable=True)")
+        raise BadValueError(f"column {column.name!r} has missing or infinite cells; declare Column(..., nullable=True)")
 
 
 def _check_categories(column, series):
@@ -358,4 +359,4 @@ def _check_categories(column, series):
         kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in cells}
         are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
         if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
-            raise TypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
+            raise BadTypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")

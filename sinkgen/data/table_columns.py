@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.schema import as_number, numbers_of
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 OTHER = "other"  # what text of the reserved state reads when drawn
 FINE_CELLS = 128
@@ -178,7 +179,7 @@ class NumberColumn:
             out[len(self.bins) :, 1] = 1
             return out
         if isinstance(condition, (list, set)):
-            raise TypeError(
+            raise BadTypeError(
                 f"column {self.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
             )
         low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
@@ -340,7 +341,7 @@ class CategoryColumn:
             codes.setdefault(key_of(OTHER), len(self.values))
         for value in wanted:
             if key_of(value) not in codes:
-                raise ValueError(f"column {self.name!r} knows the categories {list(map(json.loads, codes))}")
+                raise BadValueError(f"column {self.name!r} knows the categories {list(map(json.loads, codes))}")
             out[codes[key_of(value)], 1] = 1
         return out
 

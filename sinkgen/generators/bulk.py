@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sinkgen.exceptions import BadValueError, OccupiedPathError
 from sinkgen.generators.product import stratified
 from sinkgen.generators.release import Release
 
@@ -36,7 +37,7 @@ class Bulk:
     def __post_init__(self):
         names = self.release.form.names or ()
         if self.release.labels is not None and self.label in names:
-            raise ValueError(f"label={self.label!r} is a column of the table already; give the labels another name")
+            raise BadValueError(f"label={self.label!r} is a column of the table already; give the labels another name")
 
     def __len__(self):
         return -(-self.n_records // self.partition_size)
@@ -110,10 +111,12 @@ def to_parquet(bulk, path):
         If the folder holds something.
     """
     if not bulk.is_table:
-        raise ValueError("Parquet holds tables: fit a data frame, or use sample_dask and its to_zarr or to_npy_stack")
+        raise BadValueError(
+            "Parquet holds tables: fit a data frame, or use sample_dask and its to_zarr or to_npy_stack"
+        )
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty")
+        raise OccupiedPathError(f"{folder} is not empty")
     for i in range(len(bulk)):
         bulk.frame(i).to_parquet(folder / f"part.{i:05}.parquet", index=False)

@@ -2,6 +2,7 @@
 
 import torch
 
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.field import Field
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.product import ProductMixture
@@ -122,4 +123,4 @@ def _check_draws(generator, form, n_classes):
 
 def _require(holds, message):
     if not holds:
-        raise ValueError(message)
+        raise BadValueError(message)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
 from sinkgen.generators.places import Places
 
@@ -165,7 +166,7 @@ class Field(nn.Module):
             for height, chance in zip(self.heights, [*chances, None], strict=True)
         ]
         if any(chance is not None and not chance.any() for chance in chances):
-            raise ValueError("no record can meet the conditions")
+            raise BadValueError("no record can meet the conditions")
         made = Field(self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population, places)
         made.is_free = False
         random, codes = torch.Generator().manual_seed(0), self.population.long()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 from sinkgen._validation import check_choice
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 LATENT_DIM = 32
 
@@ -278,20 +279,20 @@ def make_network(generator, output_shape, n_classes, random, latent_dim=None):
     """
     factory = generator if callable(generator) else FACTORIES[check_choice("generator", generator, list(FACTORIES))]
     if generator in OF_IMAGES and len(output_shape) < 2:
-        raise ValueError(f"generator={generator!r} makes images; give image_shape, or use 'mlp' or 'particles'")
+        raise BadValueError(f"generator={generator!r} makes images; give image_shape, or use 'mlp' or 'particles'")
     latent_dim = latent_dim or getattr(factory, "latent_dim", LATENT_DIM)
     with torch.random.fork_rng(devices=[]):  # torch initialises layers from the global stream: lend it, and restore
         torch.manual_seed(int(torch.randint(2**62, (), generator=random)))
         module = factory(latent_dim, tuple(output_shape), n_classes)
     if not isinstance(module, nn.Module):
-        raise TypeError(f"the generator's factory must return a torch.nn.Module, got {type(module).__name__}")
+        raise BadTypeError(f"the generator's factory must return a torch.nn.Module, got {type(module).__name__}")
     network = Network(module, latent_dim)
     network.eval()  # of what is tried out no norm shall keep a mean
     with torch.no_grad():
         shape = module(torch.zeros(2, latent_dim), torch.zeros(2, dtype=torch.long)).shape
     network.train()
     if tuple(shape) != (2, *output_shape):
-        raise ValueError(
+        raise BadValueError(
             f"the generator's module must map 2 latents to (2, *{tuple(output_shape)}), got {tuple(shape)}"
         )
     return network

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.balance import balanced_states, draw_labels
 
 TINY = 1e-9
@@ -97,7 +98,7 @@ class ProductMixture(nn.Module):
         n, wanted = len(labels), torch.bincount(labels, minlength=self.weights.shape[1])
         expected = n * self.class_weights
         if ((wanted > 0) & (expected <= 0)).any():
-            raise ValueError("no record of a class that is wanted can meet the conditions")
+            raise BadValueError("no record of a class that is wanted can meet the conditions")
         # How much more often than in the mixture each class is wanted.
         class_ratios = torch.where(expected > 0, wanted / expected.clamp_min(TINY), 0.0)
         as_in_mixture = ((wanted - expected).abs() <= 1).all()
@@ -224,7 +225,7 @@ class ProductMixture(nn.Module):
             given["parts"][cells] = torch.as_tensor(part, dtype=torch.float64)
             _restrict(given, joint[:, states], cells, states)
         if not given["weights"].sum() > 0:
-            raise ValueError("no record can meet the conditions")
+            raise BadValueError("no record can meet the conditions")
         given["weights"] /= given["weights"].sum()
         return ProductMixture(**given | {"widths": self.widths.tolist()})
 

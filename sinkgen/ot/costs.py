@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sinkgen._validation import check_choice, check_integer, check_real
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 
 @runtime_checkable
@@ -241,7 +242,7 @@ class FeatureCost(SquaredEuclideanCost):
 
     def __init__(self, module: torch.nn.Module) -> None:
         if not isinstance(module, torch.nn.Module):
-            raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+            raise BadTypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
         # In training mode a batch norm would mix rows, and keep statistics of private records.
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
 
@@ -250,7 +251,7 @@ class FeatureCost(SquaredEuclideanCost):
         self.module.to(x.device)  # the copy follows; the caller's module stays where it is
         features = self.module(x)
         if features.ndim != 2 or len(features) != len(x):
-            raise ValueError(f"the feature map must return shape ({len(x)}, k), got {tuple(features.shape)}")
+            raise BadValueError(f"the feature map must return shape ({len(x)}, k), got {tuple(features.shape)}")
         return features
 
 
@@ -291,7 +292,7 @@ def resolve_cost(cost: CostLike) -> Cost:
     if isinstance(cost, Cost) and not isinstance(cost, type):
         return cost
     names = ", ".join(map(repr, COSTS))
-    raise TypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
+    raise BadTypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
 
 
 def with_labels(x: Tensor, labels: Tensor, n_classes: int, weight: float = 15.0) -> Tensor:
@@ -330,9 +331,9 @@ def with_labels(x: Tensor, labels: Tensor, n_classes: int, weight: float = 15.0)
     n_classes = check_integer("n_classes", n_classes, low=1)
     weight = check_real("weight", weight, low=0.0)
     if labels.shape != x.shape[:1] or labels.is_floating_point():
-        raise ValueError(f"labels must be {len(x)} integers, got {labels.dtype} of shape {tuple(labels.shape)}")
+        raise BadValueError(f"labels must be {len(x)} integers, got {labels.dtype} of shape {tuple(labels.shape)}")
     if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < n_classes:
-        raise ValueError(f"labels must be from 0 to n_classes - 1 = {n_classes - 1}")
+        raise BadValueError(f"labels must be from 0 to n_classes - 1 = {n_classes - 1}")
     one_hot = torch.nn.functional.one_hot(labels.long(), n_classes).to(x)
     return torch.cat([x, weight * one_hot], dim=1)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sinkgen._validation import check_choice, check_integer, check_real
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.ot import pot, solver, streamed
 from sinkgen.ot.costs import Cost, CostLike, resolve_cost
 from sinkgen.ot.result import SinkhornResult, scale
@@ -123,7 +124,7 @@ def sinkhorn_symmetric(
     """
     C = _check_array("C", C, ndim=(2, 3)).detach()
     if C.shape[-1] != C.shape[-2]:
-        raise ValueError(f"C must be square, got {tuple(C.shape)}")
+        raise BadValueError(f"C must be square, got {tuple(C.shape)}")
     reg, tol, max_iter, solver = _check_reg(reg), _check_tol(tol), _check_max_iter(max_iter), _backend(backend)
     return _solved(solver, solver.solve_symmetric, C, reg, _check_weights("a", a, C, -1), tol, max_iter)
 
@@ -335,7 +336,7 @@ class _Problem:
         if block_rows is not None:
             block_rows = check_integer("block_rows", block_rows, low=1)
             if backend != "torch":
-                raise ValueError(f"block_rows needs backend='torch'; {backend!r} holds the whole matrix")
+                raise BadValueError(f"block_rows needs backend='torch'; {backend!r} holds the whole matrix")
         return cls(*checked, block_rows)
 
     @property
@@ -436,7 +437,7 @@ def _solved(backend, solve, C, *problem):
     try:
         return solve(C, *problem)
     except solver.CostsNotFinite:  # it is told without a pass over the costs
-        raise ValueError("C must be finite") from None
+        raise BadValueError("C must be finite") from None
 
 
 def _backend(name):
@@ -457,28 +458,28 @@ def _check_max_iter(max_iter):
 
 def _check_array(name, array, ndim):
     if not isinstance(array, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(array).__name__}; see torch.as_tensor")
+        raise BadTypeError(f"{name} must be a torch.Tensor, got {type(array).__name__}; see torch.as_tensor")
     if array.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name} must be float32 or float64, got {array.dtype}")
+        raise BadTypeError(f"{name} must be float32 or float64, got {array.dtype}")
     if array.ndim not in ndim or array.numel() == 0:
         shapes = " or ".join(map(str, ndim))
-        raise ValueError(f"{name} must have {shapes} dimensions, none of them empty, got {tuple(array.shape)}")
+        raise BadValueError(f"{name} must have {shapes} dimensions, none of them empty, got {tuple(array.shape)}")
     return array
 
 
 def _check_finite(**arrays):
     for name, array in arrays.items():
         if not math.isfinite(float(array.detach().sum())):
-            raise ValueError(f"{name} must be finite")
+            raise BadValueError(f"{name} must be finite")
 
 
 def _check_points(x, y):
     _check_array("x", x, ndim=(2,))
     _check_array("y", y, ndim=(2,))
     if x.shape[1] != y.shape[1]:
-        raise ValueError(f"x and y must have as many columns, got {x.shape[1]} and {y.shape[1]}")
+        raise BadValueError(f"x and y must have as many columns, got {x.shape[1]} and {y.shape[1]}")
     if (x.dtype, x.device) != (y.dtype, y.device):
-        raise TypeError(f"x and y must agree, got {x.dtype} on {x.device} and {y.dtype} on {y.device}")
+        raise BadTypeError(f"x and y must agree, got {x.dtype} on {x.device} and {y.dtype} on {y.device}")
 
 
 def _check_weights(name, weights, like, dim):
@@ -490,8 +491,8 @@ def _check_weights(name, weights, like, dim):
     weights = _check_array(name, weights, ndim=(1, len(shape))).detach().to(like)
     _check_finite(**{name: weights})
     if weights.shape != shape and weights.shape != shape[-1:]:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(weights.shape)}")
+        raise BadValueError(f"{name} must have shape {shape}, got {tuple(weights.shape)}")
     total = weights.sum(-1, keepdim=True)
     if bool((weights < 0).any()) or bool((total - 1).abs().max() > torch.finfo(like.dtype).eps ** 0.5):
-        raise ValueError(f"{name} must be non-negative and sum to one")
+        raise BadValueError(f"{name} must be non-negative and sum to one")
     return (weights / total).expand(shape)

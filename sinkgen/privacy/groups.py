@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.query import ROUNDING_MARGIN
 
 _LAST = np.uint64(2**64 - 1)
@@ -131,7 +132,7 @@ class BoundedSource:
     def reduce(self, fold, merge, draw=None):
         """See :class:`~sinkgen.records.RecordSource`; of all records alone."""
         if draw is not None:
-            raise ValueError("a sample of persons is drawn of encoded records")
+            raise BadValueError("a sample of persons is drawn of encoded records")
         return self._source.reduce(partial(_fold, fold, self._bounding), merge)
 
 

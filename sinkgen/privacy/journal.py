@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sinkgen._durable import HAS_LOCKS, append_durably, locked, sync_directory
 from sinkgen._version import __version__
+from sinkgen.exceptions import BadValueError, FitError
 
 NAME = "unfinished-fit.journal"
 _FRAME = struct.Struct("<QI")  # length and CRC of what follows
@@ -93,7 +94,9 @@ class Journal:
             self.key, self.seed = bytes.fromhex(header["key"]), header["seed"]
             self.charge_id, self._settings = header["charge"], header["settings"]
         except (ValueError, KeyError, TypeError):
-            raise ValueError(f"{file.name} is damaged, or no journal of a fit; give another checkpoint_dir") from None
+            raise BadValueError(
+                f"{file.name} is damaged, or no journal of a fit; give another checkpoint_dir"
+            ) from None
         self.kept = Kept(file.name, self.charge_id)
         self.charged = False
         self._end = len(line)
@@ -103,7 +106,7 @@ class Journal:
         asked = _digests(settings, self.key)
         differing = [name for name in {**self._settings, **asked} if self._settings.get(name) != asked.get(name)]
         if differing:
-            raise ValueError(
+            raise BadValueError(
                 f"checkpoint_dir holds a fit that is not saved, and was begun with another {', '.join(differing)}. "
                 "Finish and save it as begun; or give another checkpoint_dir, or remove "
                 f"{self._file.name}: what it spent stays spent"
@@ -124,7 +127,7 @@ class Journal:
             return None
         head, content = record.split(b"\n", 1)
         if json.loads(head) != [what, step]:
-            raise ValueError(f"{self._file.name} is of another fit; give another checkpoint_dir")
+            raise BadValueError(f"{self._file.name} is of another fit; give another checkpoint_dir")
         self._end += _FRAME.size + len(record)
         return content
 
@@ -189,14 +192,14 @@ def kept_journal(folder, settings, *, key, seed):
         If the file cannot be written.
     """
     if not HAS_LOCKS:
-        raise RuntimeError("checkpoint_dir needs POSIX file locks, which this system lacks")
+        raise FitError("checkpoint_dir needs POSIX file locks, which this system lacks")
     os.makedirs(folder, mode=0o700, exist_ok=True)
     path = os.path.join(os.path.abspath(folder), NAME)
     with ExitStack() as claim:
         try:
             claim.enter_context(_claimed(os.path.dirname(path)))
         except BlockingIOError:
-            raise RuntimeError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
+            raise FitError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
         is_new = not os.path.exists(path)
         if is_new:
             header = {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex}

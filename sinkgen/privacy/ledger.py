@@ -23,7 +23,7 @@ from sinkgen.accounting.gaussian import check_delta
 from sinkgen.accounting.releases import check_releases
 from sinkgen.accounting.statement import check_assumptions, round_up
 from sinkgen.accounting.unit import RECORD, Unit
-from sinkgen.exceptions import BudgetExceededError
+from sinkgen.exceptions import BadTypeError, BadValueError, BudgetExceededError, FitError
 
 __all__ = ["LedgerEntry", "PrivacyLedger"]
 
@@ -80,7 +80,7 @@ class LedgerEntry:
     def __post_init__(self):
         for text in (self.what, self.time, self.id):
             if not isinstance(text, str):
-                raise TypeError(f"what, time and id must be strings, got {type(text).__name__}")
+                raise BadTypeError(f"what, time and id must be strings, got {type(text).__name__}")
         checked = {
             "releases": check_releases(self.releases),
             "delta": check_delta(self.delta),
@@ -163,7 +163,7 @@ class PrivacyLedger:
 
     def __init__(self, path: Path | None = None, epsilon: float | None = None, delta: float | None = None) -> None:
         if (epsilon is None) != (delta is None):
-            raise ValueError("epsilon and delta make a budget together: give both or neither")
+            raise BadValueError("epsilon and delta make a budget together: give both or neither")
         if epsilon is not None:
             epsilon, delta = check_real("epsilon", epsilon, low=0, include_low=False), check_delta(delta)
         self.path = None if path is None else os.path.abspath(os.fspath(path))
@@ -272,7 +272,7 @@ class PrivacyLedger:
 
     def _check(self, entries):
         if len({entry.unit.neighbours for entry in entries}) > 1:
-            raise ValueError(
+            raise BadValueError(
                 f"the ledger is of another neighbouring relation ({entries[0].unit.neighbours}) than this fit "
                 f"({entries[-1].unit.neighbours}): they do not add up, so keep a ledger for each; nothing was charged"
             )
@@ -362,7 +362,7 @@ def _find(entries, entry):
     """Return the entry of the same id, or None."""
     former = next((other for other in entries if other.id == entry.id), None)
     if former is not None and former.releases != entry.releases:
-        raise ValueError("the ledger holds a charge of this id with other releases")
+        raise BadValueError("the ledger holds a charge of this id with other releases")
     return former
 
 
@@ -378,7 +378,7 @@ class _MemoryBook:
 
     def entries(self):
         if os.getpid() != self._home:
-            raise RuntimeError(
+            raise FitError(
                 "this ledger is kept in memory only and was copied to another process, or outlived by its pickle: "
                 "its charges are not here. Give the ledger a path, PrivacyLedger(path=...)"
             )
@@ -409,7 +409,7 @@ class _FileBook:
 
     def __init__(self, path, seen=_EMPTY):
         if not HAS_LOCKS:
-            raise RuntimeError("a ledger with a path needs POSIX file locks, which this system lacks")
+            raise FitError("a ledger with a path needs POSIX file locks, which this system lacks")
         self.path = path
         self.seen = seen  # the end of the file when last read, which must stay a part of it; set only under the lock
 
@@ -449,11 +449,11 @@ class _FileBook:
             try:
                 entry, digest = _read_line(line, tails[-1].digest)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise ValueError(f"ledger {self.path}, line {number}: {_diagnosis(line)}") from error
+                raise BadValueError(f"ledger {self.path}, line {number}: {_diagnosis(line)}") from error
             entries.append(entry)
             tails.append(_Tail(number, digest))
         if seen not in tails:
-            raise ValueError(f"ledger {self.path}, line {len(tails)}: charges seen earlier are missing or changed")
+            raise BadValueError(f"ledger {self.path}, line {len(tails)}: charges seen earlier are missing or changed")
         return tuple(entries), tails[-1]
 
 
@@ -468,9 +468,9 @@ def _read_line(line, previous):
     record = json.loads(line)
     digest = record.pop("hash")
     if line != _canonical(record | {"hash": digest}) + b"\n" or digest != _digest(record, previous):
-        raise ValueError("hash")
+        raise BadValueError("hash")
     if record.pop("version") != _VERSION:
-        raise ValueError("version")
+        raise BadValueError("version")
     releases = tuple(GaussianRelease.from_dict(release) for release in record.pop("releases"))
     return LedgerEntry(releases=releases, **record), digest
 

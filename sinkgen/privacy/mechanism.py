@@ -17,6 +17,7 @@ import torch
 from scipy.stats import norm
 
 from sinkgen.accounting.unit import RECORD
+from sinkgen.exceptions import BadValueError, FitError
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.journal import Unkept
 from sinkgen.privacy.query import Query
@@ -73,7 +74,7 @@ class GaussianMechanism:
     ):  # fmt: skip
         self._rows = {row.what: row for row in releases}
         if len(self._rows) != len(releases):
-            raise ValueError("two releases bear the same name")
+            raise BadValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
         self._releasing = None
         self._unit, self._n_persons = unit, None
@@ -181,7 +182,7 @@ class GaussianMechanism:
         """
         row, step = self._spend(what)
         if row.sampling_rate != 1:
-            raise ValueError("label sets are learned from a full pass")
+            raise BadValueError("label sets are learned from a full pass")
         kept = self._journal.recall(what, step)
         if kept is None:
             sets = self._noisy_sets(what, step, row, source, read, n_sets)
@@ -207,7 +208,7 @@ class GaussianMechanism:
     def _spend(self, what):
         """Take a step of a charged row; the row, and the step's number."""
         if not self._left.get(what):
-            raise RuntimeError(f"{what!r} was not charged, or all its steps are used")
+            raise FitError(f"{what!r} was not charged, or all its steps are used")
         self._left[what] -= 1
         self._releasing = what
         row = self._rows[what]
@@ -215,7 +216,7 @@ class GaussianMechanism:
 
     def _require_bounded(self):
         if self._unit.is_person and self._n_persons is None:
-            raise RuntimeError("the part of each person is not bounded")
+            raise FitError("the part of each person is not bounded")
 
     def noise_multiplier(self, what: str) -> float:
         """Public noise of a charged row, for a query whose value one record moves by at most 1."""
@@ -233,7 +234,7 @@ class GaussianMechanism:
 
     def _noise(self, what, step, shape, scale):
         if math.isinf(scale):
-            raise ValueError("the noise must be finite")
+            raise BadValueError("the noise must be finite")
         return scale * self._streams.normal(what, step, shape)
 
 

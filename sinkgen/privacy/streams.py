@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sinkgen.exceptions import MissingPackageError
+
 KEY_BYTES = 32
 _PIECE = 2**18  # words made at a time: bounds the memory, changes nothing
 
@@ -45,7 +47,9 @@ def require_secure():
     try:
         import cryptography  # noqa: F401
     except ImportError as error:
-        raise ImportError("secure_noise=True needs the package cryptography; pip install 'sinkgen[secure]'") from error
+        raise MissingPackageError(
+            "secure_noise=True needs the package cryptography; pip install 'sinkgen[secure]'"
+        ) from error
 
 
 class Streams:

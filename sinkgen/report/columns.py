@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import type_of_target
 
+from sinkgen.exceptions import BadValueError
+
 N_BINS = 10
 NANOSECONDS_OF_A_DAY = 86_400e9
 
@@ -55,7 +57,7 @@ class Columns:
         """The :class:`EncodedPair` of records of these columns."""
         columns = named_columns(part.X)
         if list(columns) != self.names:
-            raise ValueError("real and synthetic records must have the same columns")
+            raise BadValueError("real and synthetic records must have the same columns")
         bins = [self.of[name].bins(values) for name, values in columns.items()]
         if self.target is not None and part.y is not None:
             bins.append(self.target.bins(part.y))

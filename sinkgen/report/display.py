@@ -6,6 +6,7 @@ import numpy as np
 
 from sinkgen._types import RandomState
 from sinkgen._validation import check_choice, check_integer
+from sinkgen.exceptions import BadValueError
 from sinkgen.report.columns import Columns, Part, as_part, named_columns
 
 __all__ = ["FidelityDisplay"]
@@ -196,7 +197,7 @@ class FidelityDisplay:
                 ax.remove()
         self.axes_ = np.atleast_1d(axes).ravel()
         if len(self.axes_) < n:
-            raise ValueError(f"axes must be at least {n}, got {len(self.axes_)}")
+            raise BadValueError(f"axes must be at least {n}, got {len(self.axes_)}")
         self.figure_ = self.axes_[0].figure
 
 

@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import type_of_target
 
 from sinkgen._types import RandomState
+from sinkgen.exceptions import BadValueError
 from sinkgen.report.columns import Columns, as_part, hold_out
 
 __all__ = ["score_report"]
@@ -94,7 +95,7 @@ def score_report(
     real, synthetic = as_part(real), as_part(synthetic)
     real, test = hold_out(real, random) if test is None else (real, as_part(test))
     if len({part.y is None for part in (real, synthetic, test)}) == 2:
-        raise ValueError("real, synthetic and test must all have labels, or none of them")
+        raise BadValueError("real, synthetic and test must all have labels, or none of them")
     views = Columns(real).views(synthetic=synthetic, real=real, test=test)
     rows = _learning_rows(views, models, random) | _marginal_rows(views, random) | _nearest_row(views)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["synthetic", "real"]).rename_axis("measure")

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from sinkgen._validation import check_choice
+from sinkgen.exceptions import BadValueError
 from sinkgen.settings.base import Settings, is_auto
 from sinkgen.settings.batch import Batch
 from sinkgen.settings.marginals import Marginals
@@ -74,10 +75,10 @@ def changed(mechanism, given):
     """
     if not isinstance(mechanism, Settings):
         if is_auto(mechanism):
-            raise ValueError(f"mechanism='auto' has no settings: name one of {', '.join(SETTINGS)}")
+            raise BadValueError(f"mechanism='auto' has no settings: name one of {', '.join(SETTINGS)}")
         mechanism = SETTINGS[check_choice("mechanism", mechanism, list(SETTINGS))]()
     known = list(mechanism.get_params())
     for name in given:
         if name not in known:
-            raise ValueError(f"{type(mechanism).__name__} has no setting {name!r}; it has {', '.join(known)}")
+            raise BadValueError(f"{type(mechanism).__name__} has no setting {name!r}; it has {', '.join(known)}")
     return replace(mechanism, **given)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen.exceptions import BadValueError
 from sinkgen.settings.base import AUTO, Settings, check_positive, is_auto
 
 
@@ -74,7 +75,7 @@ relaxation=0.5, floor=0.2, deform=True, moments='auto', features='auto')
         check_positive("clip", self.clip)
         check_positive("mass_share", self.mass_share)
         if len(regs_of(self)) != 2:
-            raise ValueError("reg must be a number or a pair of numbers")
+            raise BadValueError("reg must be a number or a pair of numbers")
         for value in regs_of(self):
             check_positive("reg", value)
         check_boolean("debias", self.debias)

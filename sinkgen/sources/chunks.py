@@ -7,6 +7,7 @@ from typing import Any
 from sinkgen.data.check import as_records, check_groups, check_labels
 from sinkgen.data.layout import make_layout
 from sinkgen.data.table import is_table
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 
 def chunks(make: Callable[[], Iterator[Any]] | Iterable[Any]) -> "Chunks":
@@ -39,7 +40,7 @@ def chunks(make: Callable[[], Iterator[Any]] | Iterable[Any]) -> "Chunks":
     (3, 2)
     """
     if isinstance(make, Iterator) or not (callable(make) or hasattr(make, "__iter__")):
-        raise TypeError(
+        raise BadTypeError(
             "chunks needs a callable that returns a new iterator at each pass, or a list, "
             f"got {type(make).__name__}: a pass would use an iterator up"
         )
@@ -60,15 +61,15 @@ class Chunks:
     def layout(self, y, groups, as_array):
         """Public facts, of the first chunk."""
         if y is not None and not isinstance(y, str):
-            raise TypeError("y must be the name of a column, or None where chunks are pairs (X, y)")
+            raise BadTypeError("y must be the name of a column, or None where chunks are pairs (X, y)")
         if groups is not None and not isinstance(groups, str):
-            raise TypeError("groups must be the name of a column, or None where chunks are triples (X, y, groups)")
+            raise BadTypeError("groups must be the name of a column, or None where chunks are triples (X, y, groups)")
         first = next(iter(self._make()), None)
         if first is None:
-            raise ValueError("X has 0 records; at least 1 is needed")
+            raise BadValueError("X has 0 records; at least 1 is needed")
         values, labels, ids = _parts(first)
         if y is not None and not is_table(values):
-            raise TypeError("y names a column, but the chunks are arrays: give pairs (X, y)")
+            raise BadTypeError("y names a column, but the chunks are arrays: give pairs (X, y)")
         values = values if is_table(values) else as_records(values)
         y = y if labels is None else check_labels(labels, len(values))
         groups = groups if ids is None else check_groups(ids, len(values))

@@ -8,6 +8,8 @@ import dask
 from dask.callbacks import Callback
 from dask.utils import parse_timedelta
 
+from sinkgen.exceptions import FitError
+
 CHARGED = (
     "Nothing of this pass was released; what the fit was charged, before its first release, stays charged. Fit again "
     "on a running cluster: with checkpoint_dir a fit goes on where it stopped, on the same charge"
@@ -49,12 +51,12 @@ def on_cluster(client):
         return
     try:
         if client.status != "running":
-            raise RuntimeError(LOST)
+            raise FitError(LOST)
         with client.as_current():
             yield
     except Exception as error:
         if client.status != "running":
-            raise RuntimeError(LOST) from error
+            raise FitError(LOST) from error
         raise
 
 
@@ -119,7 +121,7 @@ class _Patience:
             told = f"no worker of the Dask cluster is left: the fit waits {self._limit:g} s for new ones, and then ends"
             warnings.warn(told, stacklevel=2)
         elif now - self._alone_since >= self._limit:
-            raise RuntimeError(
+            raise FitError(
                 f"no worker of the Dask cluster was left for {self._limit:g} s. {CHARGED}. For more patience: "
                 f"dask.config.set({{{PATIENCE!r}: '1 hour'}})"
             )

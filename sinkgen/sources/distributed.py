@@ -15,6 +15,7 @@ from dask import delayed
 
 from sinkgen.data.check import check_groups, check_labels
 from sinkgen.data.layout import Layout, make_layout
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.records import CHUNK, SPAN, ChunkedSource, joined
 from sinkgen.sources.cluster import compute, current_client, futures, held_to, on_cluster, persist
 from sinkgen.sources.partitions import Partitions, rows_of
@@ -175,7 +176,7 @@ def open_dask(X, y, groups, as_array, watch=iter):
         template, chunks = np.empty((0, *X.shape[1:]), X.dtype), _delayed_partitions(X)
         sizes = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
     else:
-        raise TypeError(f"X must be a dask.array or a dask.dataframe, got {type(X).__name__}")
+        raise BadTypeError(f"X must be a dask.array or a dask.dataframe, got {type(X).__name__}")
     labels, y = _partitions_of("y", check_labels, X, y, len(chunks))
     ids, groups = _partitions_of("groups", check_groups, X, groups, len(chunks))
     groups = groups if groups is None or isinstance(groups, str) else check_groups(groups, 0)
@@ -189,15 +190,15 @@ def _partitions_of(what, check, X, y, n):
         return None, y
     if not dask.is_dask_collection(y):
         if not hasattr(X, "rechunk"):
-            raise TypeError(f"{what} must be the name of a column, or a Dask collection with the partitions of X")
+            raise BadTypeError(f"{what} must be the name of a column, or a Dask collection with the partitions of X")
         import dask.array as da
 
         y = da.from_array(check(y, len(X)), chunks=(X.chunks[0],))
     if hasattr(y, "rechunk") and hasattr(X, "rechunk") and not np.isnan([*y.chunks[0], *X.chunks[0]]).any():
         if len(y) != len(X):
-            raise ValueError(f"{what} must hold one entry for each record of X")
+            raise BadValueError(f"{what} must hold one entry for each record of X")
         y = y.rechunk((X.chunks[0],))
     parts = _delayed_partitions(y)
     if len(parts) != n:
-        raise ValueError(f"{what} must have the partitions of X: it has {len(parts)}, X has {n}")
+        raise BadValueError(f"{what} must have the partitions of X: it has {len(parts)}, X has {n}")
     return parts, np.asarray(y._meta)[:0]

@@ -6,6 +6,7 @@ from functools import partial
 
 from sinkgen._types import Path
 from sinkgen.data.layout import make_layout
+from sinkgen.exceptions import BadTypeError, BadValueError, MissingPackageError
 from sinkgen.records import PIECE
 
 
@@ -64,7 +65,7 @@ class ParquetFiles:
         try:
             import pyarrow.dataset as arrow
         except ImportError as error:
-            raise ImportError("reading Parquet needs pyarrow; pip install 'sinkgen[parquet]'") from error
+            raise MissingPackageError("reading Parquet needs pyarrow; pip install 'sinkgen[parquet]'") from error
         path = [os.fspath(part) for part in path] if isinstance(path, (list, tuple)) else os.fspath(path)
         self._columns = None if columns is None else list(columns)
         self._schema = arrow.dataset(path, format="parquet", partitioning="hive").schema
@@ -77,14 +78,14 @@ class ParquetFiles:
         """Public facts, of the files' schema."""
         for what, name in (("y", y), ("groups", groups)):
             if name is not None and not isinstance(name, str):
-                raise TypeError(f"{what} must be the name of a column of the Parquet files, or None")
+                raise BadTypeError(f"{what} must be the name of a column of the Parquet files, or None")
         named = [name for name in (y, groups) if name is not None]
         index = index_columns(self._schema)
         every = [name for name in self._schema.names if name not in index]
         wanted = every if self._columns is None else list(dict.fromkeys([*self._columns, *named]))
         unknown = [name for name in dict.fromkeys([*wanted, *named]) if name not in every]
         if unknown:
-            raise ValueError(f"the Parquet files lack columns {unknown}; they have {every}")
+            raise BadValueError(f"the Parquet files lack columns {unknown}; they have {every}")
         self._check_files(wanted)
         template = frame_of(self._schema.empty_table().select(wanted), self._schema)
         return make_layout(template, y, groups, as_array=as_array)
@@ -111,7 +112,7 @@ class ParquetFiles:
             if types != first:
                 differing = sorted(name for name in {*types, *first} if types.get(name) != first.get(name))
                 told = ", ".join(f"{name!r} is {_told(types, name)}, not {_told(first, name)}" for name in differing)
-                raise ValueError(f"{fragment.path} is not like the first file: column {told}")
+                raise BadValueError(f"{fragment.path} is not like the first file: column {told}")
 
 
 def _told(types, name):

@@ -12,6 +12,7 @@ from sinkgen.data.check import as_doubles, as_records, check_groups, check_label
 from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.exceptions import BadTypeError, BadValueError, FitError
 from sinkgen.records import CHUNK, PIECE, ArraySource, ChunkedSource, RecordSource
 from sinkgen.sources.chunks import Chunks, none_of
 from sinkgen.sources.files import ParquetFiles, parquet
@@ -89,7 +90,7 @@ def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
 def _open_in_memory(X, y, groups, as_array):
     kind = None
     if is_foreign(X) and as_array:
-        raise TypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
+        raise BadTypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
     if is_foreign(X):
         X, kind = to_pandas(X)
     if is_table(X):
@@ -130,7 +131,7 @@ class _EqualPasses:
                 n += len(records)
                 yield records
         if self._n not in (None, n):
-            raise RuntimeError("the chunks are not those of the first pass: each pass must give the same records")
+            raise FitError("the chunks are not those of the first pass: each pass must give the same records")
         self._n = n
 
 
@@ -143,7 +144,7 @@ def check_source(source, form):
         If there is no record, or a cell cannot be encoded; the message names the column and shows no value.
     """
     if not source.reduce(partial(_check, form), sum):
-        raise ValueError("X has 0 records; at least 1 is needed")
+        raise BadValueError("X has 0 records; at least 1 is needed")
 
 
 def _check(form, chunks):

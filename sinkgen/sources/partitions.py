@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from dask import delayed
 
+from sinkgen.exceptions import BadValueError
 from sinkgen.records import CHUNK
 from sinkgen.sources.cluster import compute, futures, held_to, persist
 
@@ -105,7 +106,9 @@ class Partitions:
         for i, (n, *others) in enumerate(sizes):
             for what, length in zip(("y", "groups"), others, strict=True):
                 if length not in (None, n):
-                    raise ValueError(f"{what} must hold one entry for each record of X; in partition {i} it does not")
+                    raise BadValueError(
+                        f"{what} must hold one entry for each record of X; in partition {i} it does not"
+                    )
         return [n for n, *_ in sizes]
 
     def _moved(self, pieces):

@@ -14,6 +14,7 @@ from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import label_set
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import NumberColumn, fine_edges
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.ot.costs import Cost
 
@@ -51,7 +52,7 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device) 
             labels.decode(range(len(labels.classes)))
         json.dumps([form.to_dict(), labels.to_dict() if labels is not None else None])
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError("the names of X's columns, or classes, are none that a model can be saved with") from error
+        raise BadValueError("the names of X's columns, or classes, are none that a model can be saved with") from error
 
 
 def _completed(form):
@@ -76,21 +77,21 @@ def _check_device(device):
         one = torch.ones(2, 2, device=device)
         works = float((one @ one).sum().cpu()) == 8
     except Exception as error:  # of many kinds, by the device
-        raise ValueError(f"device {str(device)!r} cannot be used here: {type(error).__name__}") from error
+        raise BadValueError(f"device {str(device)!r} cannot be used here: {type(error).__name__}") from error
     if not works:
-        raise ValueError(f"device {str(device)!r} does not compute")
+        raise BadValueError(f"device {str(device)!r} does not compute")
 
 
 def _check_cost(cost, records):
     try:
         features, few = cost.embed(records), cost.embed(records[:3])
     except Exception as error:  # of the user's own module
-        raise ValueError(f"cost fails on made-up records of shape {tuple(records.shape)}: {error}") from error
+        raise BadValueError(f"cost fails on made-up records of shape {tuple(records.shape)}: {error}") from error
     fits = features.ndim == 2 and len(features) == len(records) and features.is_floating_point()
     if not fits or not bool(features.isfinite().all()):
-        raise ValueError("cost must give finite features of shape (m, k) of m records")
+        raise BadValueError("cost must give finite features of shape (m, k) of m records")
     if len(few) != 3 or not torch.allclose(few, features[:3], rtol=1e-3, atol=1e-5):
-        raise ValueError("cost must map each record on its own: features of some change with the others")
+        raise BadValueError("cost must map each record on its own: features of some change with the others")
 
 
 def _check_generator(generator, form, device):
@@ -100,7 +101,7 @@ def _check_generator(generator, form, device):
     network = make_network(generator, form.network_shape, 2, random).to(device)
     drawn = network(network.latents(2, random), torch.tensor([0, 1], device=device))
     if not bool(drawn.isfinite().all()):
-        raise ValueError("generator draws records that are not finite")
+        raise BadValueError("generator draws records that are not finite")
 
 
 def _check_decoding(form, drawn):
@@ -109,6 +110,6 @@ def _check_decoding(form, drawn):
         if isinstance(form, TableFormat) and form.frame_kind is not None:
             form.frame_kind.restore(records)
     except Exception as error:
-        raise ValueError(
+        raise BadValueError(
             f"schema does not go with the dtypes of X: records could not be drawn ({type(error).__name__})"
         ) from error

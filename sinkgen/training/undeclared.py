@@ -14,6 +14,7 @@ from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
+from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.training.numbers import Counted, Numbers, count_numbers
@@ -170,7 +171,7 @@ def learn_labels(facts, source, mechanism):
         return facts.labels, mechanism.release("count", query, source.map(partial(_coded, facts.labels)))
     kept = mechanism.release_labels("labels", source)
     if not kept.labels:
-        raise ValueError("no label occurs often enough to be learned on this budget; declare classes")
+        raise BadValueError("no label occurs often enough to be learned on this budget; declare classes")
     return label_set(kept.labels, facts.y_dtype), kept.counts
 
 

@@ -1,6 +1,7 @@
 """The mechanism "marginals", for tables: a mixture where there are labels, else a field."""
 
 from sinkgen.data.facts import Facts
+from sinkgen.exceptions import BadValueError
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.field import FieldSettings, plan_field, train_field
 from sinkgen.training.tables.tabular import plan_mixture, train_mixture
@@ -11,7 +12,7 @@ def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
     if facts.y_dtype is not None:
         return plan_mixture(mu, facts, given)
     if given:
-        raise ValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(sorted(given))}")
+        raise BadValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(sorted(given))}")
     return plan_field(facts.form)
 
 
