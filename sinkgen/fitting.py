@@ -121,14 +121,16 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
     rehearse(facts, resolve_cost(estimator.cost), estimator.generator, working_device(estimator, facts.form))
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
-    plan = plan_budget(trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, unit.max_rows)
+    plan = plan_budget(
+        trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, max_rows=unit.max_rows
+    )
     if estimator.noise_seed is not None:
         message = "noise_seed makes the noise reproducible, and so removable: for tests only"
         warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)  # the caller of the estimator's fit
     is_reproducible, is_secure = estimator.noise_seed is not None, estimator.secure_noise
     spent = PrivacySpent.of(
-        plan.releases, estimator.delta, estimator.accountant, facts.assumptions, is_reproducible, is_secure, unit,
-        repr(plan.settings),
+        plan.releases, estimator.delta, estimator.accountant, facts.assumptions,
+        reproducible_noise=is_reproducible, secure_noise=is_secure, unit=unit, settings=repr(plan.settings),
     )  # fmt: skip
     if former is not None:
         former.discard()
@@ -187,7 +189,7 @@ def mechanism_name(mechanism: str | Settings, form: NumericFormat | TableFormat)
 
 
 def plan_budget(
-    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str, max_rows: int = 1
+    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str, *, max_rows: int = 1
 ) -> BudgetPlan:
     """Settings and noise, from the budget and public facts alone.
 

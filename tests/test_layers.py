@@ -109,6 +109,15 @@ def test_what_is_forbidden_is_found(own, line, why):
     assert any(why in message for message in broken(own, imported(ast.parse(line))))
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_function_takes_more_than_six_positional_arguments(path):
+    for function in ast.walk(tree(path)):
+        if isinstance(function, ast.FunctionDef):
+            names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+            # What an object, a class or torch's autograd hands in is not counted.
+            assert len(set(names) - {"self", "cls", "ctx"}) <= 6, function.name
+
+
 def test_few_files_lie_beside_the_rooms():
     assert len(list(PACKAGE.glob("*.py"))) <= 15
 

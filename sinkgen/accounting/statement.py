@@ -84,6 +84,7 @@ class PrivacySpent:
         delta: float,
         accountant: str = "auto",
         assumptions: Iterable[str] = (),
+        *,
         reproducible_noise: bool = False,
         secure_noise: bool = False,
         unit: Unit = RECORD,
@@ -328,8 +329,8 @@ class PrivacySpent:
             raise BadTypeError(f"releases must be a list, got {type(rows).__name__}")
         made = cls.of(
             [GaussianRelease.from_dict(row) for row in rows], content["delta"], _ASKED[content["accountant"]],
-            content["assumptions"], content["reproducible_noise"], content["secure_noise"], unit,
-            content["settings"],
+            content["assumptions"], reproducible_noise=content["reproducible_noise"],
+            secure_noise=content["secure_noise"], unit=unit, settings=content["settings"],
         )  # fmt: skip
         stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
         if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):

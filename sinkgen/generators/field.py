@@ -55,13 +55,13 @@ class Field(nn.Module):
     >>> alike, even = torch.tensor([[4.0, -4.0], [-4.0, 4.0]]), torch.full((2,), 0.5)
     >>> states = torch.tensor([[0, 1], [0, 1], [0, 0]])
     >>> field = Field([pair], [alike], [torch.eye(2) / 2], [torch.zeros(2)] * 2 + [torch.zeros(1)],
-    ...               [even, even, torch.ones(1)], states, Places((2, 2)))
+    ...               [even, even, torch.ones(1)], states, places=Places((2, 2)))
     >>> drawn = field.draw(torch.zeros(100, dtype=torch.long), torch.Generator().manual_seed(0)).floor()
     >>> bool((drawn[:, 0] == drawn[:, 1]).float().mean() > 0.9)
     True
     """
 
-    def __init__(self, cliques, potentials, targets, heights, frequencies, population, places):
+    def __init__(self, cliques, potentials, targets, heights, frequencies, population, *, places):
         super().__init__()
         self.cliques, self.places = list(cliques), places
         self.potentials, self.targets = [part.float() for part in potentials], [part.float() for part in targets]
@@ -97,7 +97,7 @@ class Field(nn.Module):
             for name in ("potentials", "targets")
         )
         heights, frequencies = (tensors[name].split(widths) for name in ("heights", "frequencies"))
-        return cls(cliques, potentials, targets, heights, frequencies, tensors["population"], places)
+        return cls(cliques, potentials, targets, heights, frequencies, tensors["population"], places=places)
 
     @property
     def class_weights(self):
@@ -167,7 +167,9 @@ class Field(nn.Module):
         ]
         if any(chance is not None and not chance.any() for chance in chances):
             raise BadValueError("no record can meet the conditions")
-        made = Field(self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population, places)
+        made = Field(
+            self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population, places=places
+        )
         made.is_free = False
         random, codes = torch.Generator().manual_seed(0), self.population.long()
         columns = [j for j, chance in enumerate(chances) if chance is not None]

@@ -60,7 +60,7 @@ class ProductMixture(nn.Module):
     share: torch.Tensor
 
     def __init__(
-        self, weights, frequencies, widths, cell_states=None, cell_shares=None, parts=None, tilt=None, share=1.0,
+        self, weights, frequencies, widths, cell_states=None, cell_shares=None, *, parts=None, tilt=None, share=1.0,
     ):  # fmt: skip
         super().__init__()
         n_states, n_classes = sum(widths), weights.shape[1]

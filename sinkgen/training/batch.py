@@ -121,7 +121,7 @@ class BatchLoop:
         stage, space = self._stage, self._space
         query = CrossGradientQuery(
             points, classes, len(self.class_weights), self._label_weight, self._transport, self._clip,
-            stage.settings.balanced, None if space is None else space.basis,
+            balanced=stage.settings.balanced, basis=None if space is None else space.basis,
         )  # fmt: skip
         gradient = stage.mechanism.release("gradients", query, stage.source)
         if space is None:

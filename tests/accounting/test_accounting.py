@@ -458,7 +458,7 @@ def test_members_of_a_group_pass_the_threshold_no_oftener_than_its_delta_says():
     threshold = 1 + noise * stats.norm.isf(delta)
     ways = [(3,), (2, 1), (1, 1, 1)]  # counts of the members that the group alone has
     passes = max(1 - math.prod(stats.norm.cdf((threshold - count) / noise) for count in way) for way in ways)
-    own = _group_delta(GaussianRelease("labels", noise, delta=delta), size)
+    own = _group_delta(GaussianRelease("labels", noise, delta=delta), size, 1)
     assert passes <= own * (1 + 1e-9) <= 1.05 * passes
 
 

@@ -136,7 +136,9 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
     source = ArraySource(torch.from_numpy(np.stack([a, b, c], 1)), torch.zeros(5000, dtype=torch.long))
     frequencies = [torch.full((width,), 1 / width) for width in (4, 2, 4, 1)]
     rows = [GaussianRelease("distances", 10.0), GaussianRelease("pairs", 3.0)]
-    counted = learn_pairs(source, frequencies, [0] * 4, 5000.0, 5.0, [1.0] * 4, GaussianMechanism(rows, noise_seed=0))
+    counted = learn_pairs(
+        source, frequencies, [0] * 4, 5000.0, GaussianMechanism(rows, noise_seed=0), column_noise=5.0, weights=[1.0] * 4
+    )
     asked = counted.asked(frequencies, 5000.0)
     assert asked.cliques[0].columns == (0, 1)
     assert (1, 2) not in [clique.columns for clique in asked.cliques]
@@ -157,7 +159,7 @@ def loop(copied=0.9):
 def test_draws_have_the_frequencies_that_are_wanted():
     pairs, targets, frequencies = loop(0.8)
     random = torch.Generator().manual_seed(0)
-    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 40, random)
+    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), sweeps=40, random=random)
     codes = field.draw(torch.zeros(4000, dtype=torch.long), random).floor().long().T
     for pair, target in zip(pairs, targets, strict=True):
         assert (pair.frequencies(codes) - target).abs().max() < 0.01
@@ -166,7 +168,9 @@ def test_draws_have_the_frequencies_that_are_wanted():
 
 def test_many_records_are_drawn_in_parts(monkeypatch):
     pairs, targets, frequencies = loop()
-    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 30, torch.Generator().manual_seed(0))
+    field = fit_field(
+        pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), sweeps=30, random=torch.Generator().manual_seed(0)
+    )
     monkeypatch.setattr("sinkgen.generators.field.MOST_BALANCED", 1500)
     codes = field.draw(torch.zeros(4000, dtype=torch.long), torch.Generator().manual_seed(1)).floor().long().T
     assert codes.shape == (3, 4000)
@@ -175,7 +179,9 @@ def test_many_records_are_drawn_in_parts(monkeypatch):
 
 def test_conditions_hold_and_move_what_depends_on_them():
     pairs, targets, frequencies = loop()
-    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 30, torch.Generator().manual_seed(0))
+    field = fit_field(
+        pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), sweeps=30, random=torch.Generator().manual_seed(0)
+    )
     first = field.condition([np.array([[0.0, 0.0], [0.25, 0.5]]), None, None])
     places = first.draw(torch.zeros(500, dtype=torch.long), torch.Generator().manual_seed(1))
     assert places[:, 0].min() >= 1.25
@@ -187,7 +193,9 @@ def test_conditions_hold_and_move_what_depends_on_them():
 
 def test_a_field_is_made_again_of_its_tensors():
     pairs, targets, frequencies = loop()
-    field = fit_field(pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), 3, torch.Generator().manual_seed(0))
+    field = fit_field(
+        pairs, targets, [1e-4] * 3, frequencies, Places((2, 2, 2)), sweeps=3, random=torch.Generator().manual_seed(0)
+    )
     again, labels = Field.from_tensors(field.tensors()), torch.zeros(50, dtype=torch.long)
     drawn = (made.draw(labels, torch.Generator().manual_seed(1)) for made in (field, again))
     assert torch.equal(*drawn)

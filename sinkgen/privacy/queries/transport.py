@@ -172,7 +172,7 @@ class CrossGradientQuery:
     .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, section 3.2 and algorithm 1.
     """
 
-    def __init__(self, points, classes, n_classes, label_weight, transport, clip, balanced=False, basis=None):
+    def __init__(self, points, classes, n_classes, label_weight, transport, clip, *, balanced=False, basis=None):
         self.points, self.classes, self.n_classes, self.label_weight = points, classes, n_classes, label_weight
         self.transport, self.clip, self.balanced, self.basis = transport, clip, balanced, basis
         self.shape = (len(points), points.shape[1] if basis is None else basis.shape[1])

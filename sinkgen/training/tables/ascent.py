@@ -1,5 +1,6 @@
 """The public fit of a field: potentials whose draws have the cliques' frequencies. No record is at hand here."""
 
+import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
@@ -13,7 +14,7 @@ LARGEST = 8.0  # of a potential
 TINY = 1e-9
 
 
-def fit_field(cliques, targets, doubts, frequencies, places, sweeps, random, progress=iter):
+def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, progress=iter):
     """The field of greatest entropy whose draws have the frequencies that are wanted, nearly.
 
     Persistent contrastive divergence [1]_: a population of records goes through Gibbs sweeps; after each, potentials
@@ -47,7 +48,7 @@ def fit_field(cliques, targets, doubts, frequencies, places, sweeps, random, pro
     """
     potentials, population = _tree(cliques, targets, frequencies, random)
     heights = [part.log().clamp_min(NEVER) for part in frequencies]
-    field = Field(cliques, potentials, targets, heights, frequencies, population, places)
+    field = Field(cliques, potentials, targets, heights, frequencies, population, places=places)
     return settle(field, doubts, sweeps, random, progress)
 
 
@@ -87,7 +88,8 @@ def _tree(cliques, targets, frequencies, random):
     pairs = [q for q, clique in enumerate(cliques) if len(clique.columns) == 2]
     ratios = {q: _log_ratio(targets[q], cliques[q].independent(frequencies)) for q in pairs}
     told = [-1e-6 - float((targets[q] * ratios[q]).sum().clamp_min(0)) for q in pairs]
-    first, second = ([cliques[q].columns[side] for q in pairs] for side in (0, 1))
+    # Older SciPy's tree wants indices of 32 bits.
+    first, second = (np.array([cliques[q].columns[side] for q in pairs], dtype=np.int32) for side in (0, 1))
     p = len(frequencies)
     tree = minimum_spanning_tree(coo_array((told, (first, second)), shape=(p, p)).tocsr()).tocoo()
     edges = {frozenset((int(a), int(b))) for a, b in zip(tree.row, tree.col, strict=True)}

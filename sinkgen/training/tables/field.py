@@ -77,14 +77,18 @@ def train_field(stage: Stage) -> Trained:
     frequencies = frequencies_of(columns, ordered, optional)
     pairs = None
     if "pairs" in settings.shares:
-        pairs = learn_pairs(source, frequencies, ordered, total, columns.noise, [1.0] * len(widths), mechanism)
+        pairs = learn_pairs(
+            source, frequencies, ordered, total, mechanism, column_noise=columns.noise, weights=[1.0] * len(widths)
+        )
         if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
             frequencies = frequencies_of(columns, ordered, optional)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     sweeps = settings.sweeps if asked.cliques else 0
-    made = fit_field(asked.cliques, asked.targets, doubts, frequencies, places, sweeps, stage.random, progress)
+    made = fit_field(
+        asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, progress=progress
+    )
     if "interactions" in settings.shares:
         more = learn_interactions(source, made, ordered, total, mechanism)
         if more.cliques:
@@ -99,7 +103,7 @@ def _settled(field, asked, stage):
     more = [torch.zeros_like(target) for target in asked.targets[len(field.cliques) :]]
     start = Field(
         asked.cliques, [*field.potentials, *more], asked.targets, field.heights, field.frequencies, field.population,
-        field.places,
+        places=field.places,
     )  # fmt: skip
     doubts = [stage.settings.hold * noise for noise in asked.noises]
     return settle(start, doubts, stage.settings.sweeps // 2, stage.random)

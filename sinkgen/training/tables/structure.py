@@ -116,7 +116,7 @@ class Counted(NamedTuple):
         return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
 
 
-def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mechanism):
+def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise, weights):
     """Release how far each pair of columns is from independent, then the counts of those that are far.
 
     Parameters
@@ -157,7 +157,7 @@ def learn_pairs(source, frequencies, ordered, total, column_noise, weights, mech
     chosen = choose(excess, doubt, noise, weight)
     if not chosen:
         return None
-    cliques, own = _affordable(pairs, chosen, excess, noise, weight, frequencies, ordered)
+    cliques, own = _affordable(pairs, chosen, excess, weight, frequencies, ordered, noise=noise)
     counts = CliqueQuery(cliques, own)
     return Counted(counts, mechanism.release("pairs", counts, source), noise)
 
@@ -264,7 +264,7 @@ def choose(excess, doubt, noise, weights):
     return order[: int(worth[-1]) + 1].tolist() if len(worth) else []
 
 
-def _affordable(pairs, chosen, excess, noise, weights, frequencies, ordered):
+def _affordable(pairs, chosen, excess, weights, frequencies, ordered, *, noise):
     """Cliques of the chosen pairs, each of as many cells as its distance pays for, and their weights."""
     own = weights[chosen]
     cells = excess[chosen] / (PAY * NOISE_PER_CELL * max(noise, TINY) * own.norm() / own)
