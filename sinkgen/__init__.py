@@ -5,7 +5,7 @@ from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.schema import Column, Schema
 from sinkgen.estimator import DPSinkhornGenerator
-from sinkgen.exceptions import BudgetExceededError, PoorFitWarning, PrivacyLeakWarning
+from sinkgen.exceptions import BudgetExceededError, DataFreeError, PoorFitWarning, PrivacyLeakWarning
 from sinkgen.generators.release import Release
 from sinkgen.privacy.ledger import PrivacyLedger
 from sinkgen.progress import FitProgress
@@ -20,6 +20,7 @@ __all__ = [
     "BudgetExceededError",
     "Column",
     "DPSinkhornGenerator",
+    "DataFreeError",
     "FidelityDisplay",
     "FitProgress",
     "Marginals",

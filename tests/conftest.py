@@ -11,6 +11,8 @@ from sklearn.datasets import load_digits
 
 from sinkgen.training.tables import ascent, tabular
 
+collect_ignore = ["typing"]  # scripts that a type checker reads, and that are not run
+
 
 @pytest.fixture(autouse=True)
 def one_thread():

@@ -267,7 +267,7 @@ def learned(frame, seed):
     steps = {"categories": 1} | STEPS
     releases = [GaussianRelease(what, 4.0, 1.0, steps[what], 1e-6 * (what == "categories")) for what in form.missing]
     mechanism = GaussianMechanism(releases, noise_seed=seed)
-    return learn_table(form, ArraySource(Rows(frame)), float(len(frame)), mechanism)
+    return learn_table(form, ArraySource(Rows(frame)), float(len(frame)), mechanism).form
 
 
 @pytest.mark.parametrize("seed", range(5))

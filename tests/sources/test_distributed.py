@@ -168,9 +168,9 @@ def test_bad_partitions_are_refused_by_name_before_anything_is_spent(numbers, ta
     refused(good[["age"]], ValueError, "partitions of X", good.repartition(npartitions=1)["answer"], schema=None)
     cut = da.from_array(X, chunks=(5000, 3))
     short = dd.from_delayed([dask.delayed(table["answer"][:-1]), dask.delayed(table["answer"][:0])])
-    refused(good[["age"]], ValueError, "one label for each", short, schema=None)
-    refused(cut, ValueError, "one label for each", y[:-1])
-    refused(cut, ValueError, "one label for each", da.from_array(y[:-1]))
+    refused(good[["age"]], ValueError, "one (label|entry) for each", short, schema=None)
+    refused(cut, ValueError, "one (label|entry) for each", y[:-1])
+    refused(cut, ValueError, "one (label|entry) for each", da.from_array(y[:-1]))
     refused(da.where(cut > 3.5, np.nan, cut), ValueError, "NaN or infinity")
     refused(dask.delayed(X), TypeError, "dask.array or a dask.dataframe")
 

@@ -224,11 +224,12 @@ def watched_fit(X, y=None, **given):
 def test_passes_over_files_are_told_file_by_file(folder):
     told, seen = watched_fit(folder, "answer", epsilon=0.2)
     passes = list(dict.fromkeys(what for what, _, _ in told if what.startswith("pass: ")))
-    releases = ("bounds", "categories", "bins", "labels", "cells", "marginals", "labelling")
-    assert passes[:5] == [f"pass: {what}" for what in ("check", *releases[:4])]
-    assert sorted(passes[5:]) == sorted(f"pass: {what}" for what in releases[4:])  # in which order, the noise decides
+    releases = ("labels", "categories", "bins", "cells", "marginals", "labelling")
+    assert passes[:4] == [f"pass: {what}" for what in ("check", *releases[:3])]
+    assert sorted(passes[4:]) == sorted(f"pass: {what}" for what in releases[3:])  # in which order, the noise decides
     for what in passes:
-        assert [step for other, *step in told if other == what] == [[done, 3] for done in range(4)]
+        steps = [step for other, *step in told if other == what]  # "bins" are counted several times
+        assert steps == [[done, 3] for done in range(4)] * max(1, len(steps) // 4)
     assert [progress.epsilon for progress in seen] == sorted(progress.epsilon for progress in seen)
     assert seen[0].epsilon == 0
 
