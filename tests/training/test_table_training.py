@@ -35,7 +35,7 @@ from sinkgen.training.tables.marginals import (
     LEAST_SHARE,
     OneWay,
     States,
-    drowned_in_noise,
+    below_noise,
     measure_marginals,
     naive_bayes,
     share_of_one_way,
@@ -397,7 +397,7 @@ def test_releases_that_would_drown_are_not_asked():
 
     def found(n_records, noise_multiplier):
         mechanism = GaussianMechanism([GaussianRelease(what, noise_multiplier, 1.0) for what in charged], noise_seed=0)
-        return drowned_in_noise(
+        return below_noise(
             n_records, states, mechanism, charged, n_split=2, cell_counts=[100], n_pools=3, n_components=300
         )
 

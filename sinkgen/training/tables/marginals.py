@@ -117,7 +117,7 @@ class Marginals(NamedTuple):
     unit: float
 
 
-def drowned_in_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, n_pools, n_components):
+def below_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, n_pools, n_components):
     """Releases that would hold hardly anything but noise; post-processing of the noisy number of records.
 
     The noise of every release is fixed beforehand; what it is asked is not. In place of these the marginals are asked
@@ -233,7 +233,7 @@ def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_s
     return one_way, Pairs(shares[1].float(), noises[1]) if share < 1 else None
 
 
-def weighed(one_way, pairs, total, states, relative):
+def weigh_marginals(one_way, pairs, total, states, relative):
     """One-way and two-way marginals, each with its weight.
 
     Parameters

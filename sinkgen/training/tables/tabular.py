@@ -23,12 +23,12 @@ from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
     States,
-    drowned_in_noise,
+    below_noise,
     measure_marginals,
     naive_bayes,
     noise_together,
     share_of_one_way,
-    weighed,
+    weigh_marginals,
 )
 
 # Constants chosen by trials: docs/experiments.md, Tables.
@@ -157,7 +157,7 @@ def train_mixture(stage: Stage) -> Trained:
     states = States(form.widths, form.ordered, form.optional)
     n_split = n_classes if n_classes <= MOST_CLASSES else 1
     charged, n_fine = settings.shares.keys(), [form.cell_counts[j] for j in form.fine]
-    unasked = drowned_in_noise(
+    unasked = below_noise(
         total, states, mechanism, charged,
         n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
     )  # fmt: skip
@@ -179,7 +179,7 @@ def train_mixture(stage: Stage) -> Trained:
         made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
         return Trained(made, made.class_weights)
     excess = pairs.excess(*simple, form.widths, total)
-    marginals = weighed(one_way, pairs, total, states, settings.relative)
+    marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)
     fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
