@@ -164,7 +164,7 @@ def test_a_class_that_a_batch_has_too_many_of_is_brought_to_its_own_points_where
     """Two points of each class on their records; a batch of one class alone moves the other's points, or does not."""
     points, classes = torch.tensor([[0.1], [0.1], [0.9], [0.9]]), torch.tensor([0, 0, 1, 1])
     transport = {"reg": 0.01, "cost": LabelledCost(resolve_cost("sqeuclidean"), 2), "backend": "torch"}
-    query = CrossGradientQuery(points, classes, 2, 3.0, transport, 10.0, balanced)
+    query = CrossGradientQuery(points, classes, 2, 3.0, transport, 10.0, balanced=balanced)
     both = Records(torch.tensor([[0.2], [0.2], [0.2], [0.7]]), torch.tensor([0, 0, 0, 1]))
     one = both.take(slice(0, 3))
     of_both, of_one = (query.evaluate([batch]).view(4) for batch in (both, one))
