@@ -1,6 +1,7 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
-from sinkgen.exceptions import BadValueError
+from sinkgen.exceptions import BadValueError, PoorFitWarning
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
 from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
@@ -256,6 +257,9 @@ class DPSinkhornGenerator(BaseEstimator):
             self._kept = fitted.kept
             self._adopt(fitted.release)
             self._make_generator(fitted.random)
+        # Last of all: a warning that is made an error must not lose what has been paid for.
+        if fitted.release.schema is not None and fitted.release.schema.remarks:
+            warnings.warn(fitted.release.schema.summary(), PoorFitWarning, stacklevel=2)
         return self
 
     def _adopt(self, release):

@@ -20,7 +20,7 @@ from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import Rows, TableFormat, table_format
-from sinkgen.exceptions import BadValueError, PoorFitWarning, ReproducibleNoiseWarning
+from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
 from sinkgen.generators.quality import (
     ColumnQuality,
     FittedSchema,
@@ -150,8 +150,6 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
-    if schema.remarks:
-        warnings.warn(schema.summary(), PoorFitWarning, stacklevel=3)  # the caller of the estimator's fit
     release = Release(trained.generator, trained.class_weights, form, labels, spent, schema)
     return Fitted(release, random, journal.kept)
 

@@ -70,3 +70,12 @@ def test_it_is_saved(tmp_path):
     assert FittedSchema.from_dict(again.to_dict()) == again
     with pytest.raises(KeyError):
         again["age"]
+
+
+def test_a_warning_that_is_made_an_error_loses_no_release():
+    gen = DPSinkhornGenerator(epsilon=0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PoorFitWarning)
+        with pytest.raises(PoorFitWarning):
+            gen.fit(pd.DataFrame({"a": np.random.default_rng(0).normal(size=30)}))
+    assert len(gen.sample(5)) == 5
