@@ -1,44 +1,11 @@
-"""Differentially private synthetic data by optimal transport."""
+"""Differentially private synthetic data by optimal transport.
 
-from sinkgen import accounting, ot, sources
-from sinkgen._version import __version__
-from sinkgen.accounting import PrivacySpent
-from sinkgen.data.schema import Column, Schema
-from sinkgen.estimator import DPSinkhornGenerator
-from sinkgen.exceptions import BudgetExceededError, DataFreeError, PoorFitWarning, PrivacyLeakWarning
-from sinkgen.generators.release import Release
-from sinkgen.privacy.ledger import PrivacyLedger
-from sinkgen.progress import FitProgress
-from sinkgen.report.display import FidelityDisplay
-from sinkgen.report.page import html_report
-from sinkgen.report.scores import score_report
-from sinkgen.settings import Batch, Marginals, Semidual
-from sinkgen.tstr import SyntheticResampler, TSTRClassifier, TSTRRegressor, sample_from_pipeline
+What is public stands in ``__init__.pyi``; each name is imported when it is first used, so that a command's help, or a
+program that only draws from a saved model, does not wait for torch.
+"""
 
-__all__ = [
-    "Batch",
-    "BudgetExceededError",
-    "Column",
-    "DPSinkhornGenerator",
-    "DataFreeError",
-    "FidelityDisplay",
-    "FitProgress",
-    "Marginals",
-    "PoorFitWarning",
-    "PrivacyLeakWarning",
-    "PrivacyLedger",
-    "PrivacySpent",
-    "Release",
-    "Schema",
-    "Semidual",
-    "SyntheticResampler",
-    "TSTRClassifier",
-    "TSTRRegressor",
-    "__version__",
-    "accounting",
-    "html_report",
-    "ot",
-    "sample_from_pipeline",
-    "score_report",
-    "sources",
-]
+import lazy_loader
+
+from sinkgen._version import __version__ as __version__
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
