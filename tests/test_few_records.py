@@ -80,3 +80,11 @@ def test_grain_is_kept():
     assert (drawn["day"] == drawn["day"].dt.normalize()).all()
     assert drawn["price"].isin([9.99, 15024.0, 1.5]).mean() > 0.95
     assert (drawn["price"] == drawn["price"].round(2)).all()
+
+
+@SEEDED
+@pytest.mark.parametrize("numbers", [[0, 1], [0, 1, 2], [1, 2], [-1, 0]])
+def test_few_whole_numbers_in_a_column_of_floats_come_back_as_they_are(numbers):
+    X = pd.DataFrame({"a": np.random.default_rng(0).choice(np.array(numbers, dtype=float), 2000)})
+    drawn = DPSinkhornGenerator(3, noise_seed=0).fit(X).sample(300)
+    assert set(drawn["a"]) == set(numbers)

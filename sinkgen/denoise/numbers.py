@@ -49,8 +49,19 @@ class Cells(NamedTuple):
         return below if below in OCTAVES or below == 0 else float(self.edges[0])
 
     def last(self, grain):
-        """The greatest number that a cell holds, of distance ``grain``; the last but rounding without one."""
-        return float(self.edges[-1] - grain if grain else np.nextafter(self.edges[-1], -np.inf))
+        """The greatest number that a cell holds, of distance ``grain``; the last but rounding without one.
+
+        Examples
+        --------
+        >>> of_octaves, of_grain = (Cells(np.array([0.0, end]), np.ones(1)) for end in (np.nextafter(1.0, 2.0), 2.0))
+        >>> of_octaves.last(1.0), of_grain.last(1.0)
+        (1.0, 1.0)
+        """
+        below = float(np.nextafter(self.edges[-1], -np.inf))
+        if grain is None:
+            return below
+        is_octave = below in OCTAVES or below == 0  # cut before the grain was known, it holds its upper end
+        return math.floor(below / grain) * grain if is_octave else float(self.edges[-1] - grain)
 
 
 class Counts(NamedTuple):
