@@ -15,6 +15,7 @@ from .privacy.ledger import PrivacyLedger as PrivacyLedger
 from .progress import FitProgress as FitProgress
 from .report.display import FidelityDisplay as FidelityDisplay
 from .report.page import html_report as html_report
+from .report.promise import board_text as board_text
 from .report.scores import score_report as score_report
 from .settings import Batch as Batch
 from .settings import Marginals as Marginals

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[1] / "examples").glob("*.py"))
-QUICK = {"plot_digits", "plot_transport"}
+QUICK = {"plot_digits", "plot_promise", "plot_transport"}
 
 
 @pytest.fixture

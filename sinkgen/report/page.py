@@ -5,7 +5,6 @@ The page compares with real records, without noise: like :mod:`sinkgen.report.sc
 
 import base64
 import io
-import math
 from collections import Counter
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
 from sinkgen.report.charts import associations, draw_column, draw_map, missing_share
 from sinkgen.report.columns import Columns, Part, as_part, hold_out, named_columns
+from sinkgen.report.promise import describe_privacy, percent, render
 from sinkgen.report.scores import score_report
 
 __all__ = ["html_report"]
@@ -85,8 +85,6 @@ def html_report(
     >>> page.startswith("<!doctype html>"), "epsilon = 10" in page
     (True, True)
     """
-    import jinja2
-
     random = check_random_state(random_state)
     real, synthetic = as_part(real), as_part(synthetic)
     target = str(getattr(real.y, "name", None) or "the label")
@@ -105,11 +103,7 @@ def html_report(
         "unit": "pixel" if are_images else "column",
     }
     page |= _image_sections(real, synthetic, target) if are_images else _column_sections(real, synthetic, target)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sinkgen.report"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    return environment.get_template("report.html").render(page)
+    return render("report.html", **page)
 
 
 def _thin(part, most, random):
@@ -118,35 +112,6 @@ def _thin(part, most, random):
     chosen = np.sort(random.permutation(len(part.X))[:most])
     X = part.X.iloc[chosen] if hasattr(part.X, "iloc") else np.asarray(part.X)[chosen]
     return Part(X, None if part.y is None else np.asarray(part.y)[chosen])
-
-
-# --- Privacy ---------------------------------------------------------------------------------------------------------
-
-
-def describe_privacy(spent):
-    """What the page says of a :class:`~sinkgen.PrivacySpent`, as a dict of texts and numbers."""
-    guess = spent.best_guess()
-    return {
-        "is_private": math.isfinite(spent.epsilon) and not spent.reproducible_noise,
-        "reproducible": spent.reproducible_noise,
-        "headline": str(spent).splitlines()[0].rstrip("."),
-        "guess": _percent(guess, up=True),
-        "mark": round(200 * (guess - 0.5), 1),
-        "factor": _factor(spent.epsilon),
-        "delta": np.format_float_positional(spent.delta, trim="-"),
-        "assumptions": spent.assumptions,
-        "statement": str(spent),
-    }
-
-
-def _factor(epsilon):
-    factor = math.exp(min(epsilon, 700.0))
-    return f"{factor:.3g}" if factor < 1000 else f"{factor:,.0f}" if factor < 1e6 else "more than a million"
-
-
-def _percent(share, up=False):
-    value = math.ceil(1000 * share - 1e-9) / 10 if up else 100 * share
-    return f"{value:.1f}".removesuffix(".0") + " %"
 
 
 # --- Scores ----------------------------------------------------------------------------------------------------------
@@ -166,7 +131,7 @@ def _describe_scores(scores, test):
     rows = {name: (row["synthetic"], row["real"]) for name, row in scores.iterrows()}
     learned = [(name, *rows[name]) for name in rows if name.startswith(("accuracy, ", "R2, "))]
     is_accuracy = bool(learned) and learned[0][0].startswith("accuracy")
-    show = _percent if is_accuracy else "{:.2f}".format
+    show = percent if is_accuracy else "{:.2f}".format
     ratio, usual = rows["nearest-record ratio"]
     models = []
     for name, *both in learned:
@@ -175,9 +140,9 @@ def _describe_scores(scores, test):
     return {
         "models": models,
         "is_accuracy": is_accuracy,
-        "baseline": _percent(max(Counter(np.asarray(test.y).tolist()).values()) / len(test.y)) if is_accuracy else None,
-        "one_way": [_percent(share) for share in rows["one-way marginals"]],
-        "two_way": [_percent(share) for share in rows["two-way marginals"]] if "two-way marginals" in rows else None,
+        "baseline": percent(max(Counter(np.asarray(test.y).tolist()).values()) / len(test.y)) if is_accuracy else None,
+        "one_way": [percent(share) for share in rows["one-way marginals"]],
+        "two_way": [percent(share) for share in rows["two-way marginals"]] if "two-way marginals" in rows else None,
         "nearest": [f"{ratio:.2f}", f"{usual:.2f}"],
         "is_near": ratio < 0.5 * usual,
     }
@@ -199,10 +164,10 @@ def _column_sections(real, synthetic, target):
     drawn = [
         {
             "name": name,
-            "difference": _percent(distance),
+            "difference": percent(distance),
             "distance": distance,
             "chart": draw_column(cells[0][key], cells[1][key]),
-            "missing": [_percent(missing_share(column[key])) for column in cells],
+            "missing": [percent(missing_share(column[key])) for column in cells],
             "has_missing": any(missing_share(column[key]) for column in cells),
         }
         for name, distance, key in zip(names, distances, cells[0], strict=True)
@@ -267,7 +232,7 @@ def _image_sections(real, synthetic, target):
         kind = Columns(Part(first[:, None]))
         bins = [kind.view(Part(values[:, None])).bins[:, 0] for values in (first, second)]
         drawn.append({
-            "name": name, "difference": _percent(_distance(*bins)), "chart": draw_column(first, second),
+            "name": name, "difference": percent(_distance(*bins)), "chart": draw_column(first, second),
             "missing": [], "has_missing": False,
         })  # fmt: skip
     images = {

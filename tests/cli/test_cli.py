@@ -137,6 +137,10 @@ def test_statement_as_text_and_as_json(workplace):
     spent = DPSinkhornGenerator.load(workplace / "model").privacy_spent()
     assert text == f"{spent}\n"
     assert json.loads(run("privacy", workplace / "model", "--json").stdout) == json.loads(json.dumps(spent.to_dict()))
+    board = run("privacy", workplace / "model", "--for-board").stdout
+    assert board.startswith("# Privacy of synthetic data")
+    assert text.splitlines()[0].rstrip(".") in board
+    assert "give one of them" in run("privacy", workplace / "model", "--for-board", "--json", code=1).stderr
 
 
 def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
