@@ -1,5 +1,7 @@
 """Records and points by class."""
 
+import math
+
 import torch
 
 
@@ -38,3 +40,54 @@ def split_by_class(records):
     if records.labels is None:
         return [(0, records.values)]
     return [(c, records.values[rows]) for c, rows in class_slices(records.labels).items()]
+
+
+def count_cells(cliques, codes):
+    """Number of records in each cell of each clique, all (size,).
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+        Columns, and the group of each state of each.
+    codes : Tensor of shape (n_columns, m)
+        States.
+
+    Examples
+    --------
+    >>> from sinkgen.generators.cliques import Clique
+    >>> pair = Clique((0, 1), (torch.tensor([0, 1, 1]), torch.arange(2)))
+    >>> count_cells([pair], torch.tensor([[0, 1, 2], [1, 0, 0]]))
+    [tensor([0, 1, 2, 0])]
+    """
+    known: dict = {}
+    return [_count(clique, codes, known) for clique in cliques]
+
+
+def _count(clique, codes, known):
+    """Counts of one clique; groups of the records that are known are used again, others are put there."""
+    widths, shape = tuple(map(len, clique.groups)), clique.shape
+    if math.prod(widths) <= codes.shape[1]:  # states are few: they are counted, and their counts go into groups
+        counts = torch.bincount(
+            numbered([(codes[j], width) for j, width in zip(clique.columns, widths, strict=True)]),
+            minlength=math.prod(widths),
+        ).view(widths)
+        for axis, of in enumerate(clique.groups):
+            if shape[axis] < widths[axis]:
+                sums = counts.new_zeros(*counts.shape[:axis], shape[axis], *counts.shape[axis + 1 :])
+                counts = sums.index_add_(axis, of.to(codes.device), counts)
+        return counts.flatten()
+    parts = []
+    for j, of, n in zip(clique.columns, clique.groups, shape, strict=True):
+        if (j, id(of)) not in known:
+            known[j, id(of)] = of.to(codes.device).index_select(0, codes[j])
+        parts.append((known[j, id(of)], n))
+    return torch.bincount(numbered(parts), minlength=clique.size)
+
+
+def numbered(parts):
+    """Places (m,) among all combinations, the last fastest, of places (m,) and how many of each there are."""
+    (first, _), *others = parts
+    out = first
+    for places, n in others:
+        out = torch.add(places, out, alpha=n)
+    return out

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen._groups import count_cells, numbered
+
 TINY = 1e-9
 
 
@@ -43,17 +45,12 @@ class Clique(NamedTuple):
         return self._cells(codes, self.columns)
 
     def _cells(self, codes, columns):
-        cells = None
-        for j, of, n in zip(self.columns, self.groups, self.shape, strict=True):
-            if j in columns:
-                own = of.to(codes.device).index_select(0, codes[j])
-                cells = own if cells is None else cells.mul_(n).add_(own)
-        return cells
+        parts = zip(self.columns, self.groups, self.shape, strict=True)
+        return numbered([(of.to(codes.device).index_select(0, codes[j]), n) for j, of, n in parts if j in columns])
 
     def frequencies(self, codes):
         """Share of the records in each cell, of the clique's shape."""
-        counts = torch.bincount(self.cells(codes), minlength=self.size)
-        return counts.view(self.shape).float() / max(1, codes.shape[1])
+        return count_cells([self], codes)[0].view(self.shape).float() / max(1, codes.shape[1])
 
     def independent(self, frequencies):
         """Share of each cell if columns were independent, of frequencies (n_states,) of every column."""
@@ -71,6 +68,10 @@ class Clique(NamedTuple):
         """Number of the cell of the other columns (m,) that each record lies in."""
         return self._cells(codes, set(self.columns) - {column})
 
+    def partner(self, column):
+        """The other column of a pair."""
+        return self.columns[1 - self.columns.index(column)]
+
     def groups_of(self, column):
         """Group of each state of one of its columns."""
         return self.groups[self.columns.index(column)]
@@ -82,6 +83,8 @@ def _n_groups(groups):
 
 def even_groups(frequencies, n, n_ordered):
     """States in at most ``n`` groups: neighbours together where they have an order, of the others the rarest.
+
+    Groups of neighbours are even in the roots of frequencies.
 
     Parameters
     ----------
@@ -106,6 +109,8 @@ def even_groups(frequencies, n, n_ordered):
     if n_states <= n:
         return torch.arange(n_states)
     if n_ordered:
+        # By the roots of frequencies: what is rare, such as a large gain beside many zeros, tells as much.
+        frequencies = frequencies.clamp_min(0).sqrt()
         # States beyond the ordered ones (missing cells) stand alone, as far as there is room.
         n_apart = min(n_states - n_ordered, n - 2)
         n_even = n_states - n_apart

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -104,44 +103,44 @@ class Field(nn.Module):
         """Probability of each class, (n_classes,)."""
         return self.frequencies[-1].double()
 
-    def draw(self, labels, generator):
+    def draw(self, labels, rng):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
         parts = labels.split(MOST_BALANCED) if len(labels) > MOST_BALANCED else [labels]
-        codes = torch.cat([self._draw_states(part, len(parts) == 1, generator) for part in parts], 1)
-        return self.places.draw(codes[:-1].T, labels, generator)
+        codes = torch.cat([self._draw_states(part, len(parts) == 1, rng) for part in parts], 1)
+        return self.places.draw(codes[:-1].T, labels, rng)
 
-    def _draw_states(self, labels, alone, generator):
+    def _draw_states(self, labels, alone, rng):
         """States (n_columns + 1, m) of records of the given classes."""
-        codes = self._start(labels, generator)
+        codes = self._start(labels, rng)
         wanted = torch.bincount(labels, minlength=len(self.heights[-1]))
         is_usual = ((wanted - len(labels) * self.class_weights).abs() <= 1).all()
         for _ in range(SWEEPS):
-            codes = self.sweep(codes, generator, self._columns(), alone and self.is_free and bool(is_usual))
+            codes = self.sweep(codes, rng, self._columns(), alone and self.is_free and bool(is_usual))
         return codes
 
     def _columns(self):
         """Places of the columns to be drawn: all that have a choice, but for the label."""
         return [j for j, height in enumerate(self.heights[:-1]) if len(height) > 1]
 
-    def _start(self, labels, generator):
+    def _start(self, labels, rng):
         """Records of the population, (n_columns + 1, m), with the given labels; any where it has none of a class."""
         rows = torch.empty_like(labels)
         for c in torch.unique(labels).tolist():
             wanted = torch.nonzero(labels == c).flatten()
             pool = torch.nonzero(self.population[-1] == c).flatten()
             pool = pool if len(pool) else torch.arange(self.population.shape[1])
-            pool = pool[torch.randperm(len(pool), generator=generator)]
+            pool = pool[torch.randperm(len(pool), generator=rng)]
             rows[wanted] = pool.repeat(math.ceil(len(wanted) / len(pool)))[: len(wanted)]
         codes = self.population[:, rows].long()
         codes[-1] = labels
         return codes
 
-    def sweep(self, codes, generator, columns, balanced=False):
+    def sweep(self, codes, rng, columns, balanced=False):
         """Codes (n_columns + 1, m) after each of these columns, in random order, has been drawn given the others."""
-        codes = codes.clone()
-        for place in torch.randperm(len(columns), generator=generator).tolist():
-            _Site(self, columns[place], codes, balanced).draw(generator)
-        return codes
+        rows = codes.T.contiguous()  # a record's states lie side by side
+        for place in torch.randperm(len(columns), generator=rng).tolist():
+            _Site(self, columns[place], rows, balanced).draw(rng)
+        return rows.T.contiguous()
 
     def condition(self, parts):
         """The field given that each column's cell lies in a part of its cells.
@@ -184,53 +183,76 @@ class Field(nn.Module):
 
 
 class _Site:
-    """One column of some records, to be drawn given the others."""
+    """One column of some records, to be drawn given the others.
 
-    def __init__(self, field, column, codes, balanced):
-        self._codes, self._column, self._height = codes, column, field.heights[column]
+    Each of its cliques is a table whose rows are the states of the clique's other column, or the cells of its others
+    where these are several; all tables lie one below the other.
+    """
+
+    def __init__(self, field, column, rows, balanced):
+        self._rows, self._column, self._height = rows, column, field.heights[column]
         numbers = [q for q, clique in enumerate(field.cliques) if column in clique.columns]
-        self._groups = [field.cliques[q].groups_of(column) for q in numbers]
-        self._tables = [field.cliques[q].rows(field.potentials[q], column) for q in numbers]
-        self._cells = [field.cliques[q].others(codes, column) for q in numbers]
-        starts = np.cumsum([0, *map(len, self._tables)])[:-1]
-        places = [cells + start for cells, start in zip(self._cells, starts.tolist(), strict=True)]
-        self._places = torch.stack(places, 1) if places else None
+        self._cliques = [field.cliques[q] for q in numbers]
+        self._potentials = [field.cliques[q].rows(field.potentials[q], column) for q in numbers]
+        self._places = self._places_of_rows() if numbers else None
         self._balances: list[_Balance] = []
         if balanced:
+            n, own = len(rows), rows[:, column]
+            self._cells = [clique.others(rows.T, column) for clique in self._cliques]
+            for q, clique, cells in zip(numbers, self._cliques, self._cells, strict=True):
+                wanted = n * clique.rows(field.targets[q], column)
+                self._balances.append(_Balance(wanted, cells, clique.groups_of(column)[own]))
             # The column itself comes last, as a clique whose other columns have one cell.
-            n, own = codes.shape[1], codes[column]
-            self._groups = [*self._groups, torch.arange(len(self._height))]
-            self._cells = [*self._cells, torch.zeros_like(own)]
-            wanted = [
-                *(field.cliques[q].rows(field.targets[q], column) for q in numbers),
-                field.frequencies[column][None],
-            ]
-            parts = zip(wanted, self._cells, self._groups, strict=True)
-            self._balances = [_Balance(n * part, cells, groups[own]) for part, cells, groups in parts]
+            self._cells.append(torch.zeros_like(own))
+            self._balances.append(_Balance(n * field.frequencies[column][None], self._cells[-1], own))
 
-    def draw(self, generator):
+    def _places_of_rows(self):
+        """Row of each clique's table that each record is at, (m, n_cliques)."""
+        pairs = [clique.partner(self._column) for clique in self._cliques if len(clique.columns) == 2]
+        larger = [clique.others(self._rows.T, self._column) for clique in self._cliques if len(clique.columns) > 2]
+        places = self._rows.index_select(1, torch.tensor(pairs, dtype=torch.long))
+        places = torch.cat([places, torch.stack(larger, 1)], 1) if larger else places
+        sizes = [len(self._spread(clique, part)) for clique, part in self._parts(self._potentials)]
+        return places + torch.tensor([0, *sizes[:-1]]).cumsum(0)
+
+    def _parts(self, values):
+        """Cliques with their values, pairs first."""
+        return sorted(zip(self._cliques, values, strict=True), key=lambda part: len(part[0].columns) > 2)
+
+    def _spread(self, clique, values):
+        """Values (cells of the other columns, groups of this one) of a clique as its table."""
+        if len(clique.columns) == 2:
+            values = values[clique.groups_of(clique.partner(self._column))]
+        return values[:, clique.groups_of(self._column)]
+
+    def draw(self, rng):
         """Draw the column, in place."""
-        n = self._codes.shape[1]
+        n = len(self._rows)
         blocks = BLOCKS if self._balances else math.ceil(n / LARGEST_BLOCK)
-        parts = torch.randperm(n, generator=generator).chunk(blocks) if n > blocks > 1 else [torch.arange(n)]
+        parts = torch.randperm(n, generator=rng).chunk(blocks) if n > blocks > 1 else [slice(None)]
         for rows in parts:
             logits = self._logits(rows)
             ends = (logits - logits.amax(1, keepdim=True)).exp_().cumsum(1)
-            drawn = (ends <= torch.rand(len(rows), 1, generator=generator) * ends[:, -1:]).sum(1)
+            drawn = (ends <= torch.rand(len(logits), 1, generator=rng) * ends[:, -1:]).sum(1)
             drawn.clamp_max_(len(self._height) - 1)
-            before = self._codes[self._column, rows]
-            for balance, cells, groups in zip(self._balances, self._cells, self._groups, strict=False):
-                balance.move(cells[rows], groups[before], groups[drawn])
-            self._codes[self._column, rows] = drawn
+            if self._balances:
+                before = self._rows[rows, self._column]
+                groups = [
+                    *(clique.groups_of(self._column) for clique in self._cliques),
+                    torch.arange(len(self._height)),
+                ]
+                for balance, cells, of in zip(self._balances, self._cells, groups, strict=True):
+                    balance.move(cells[rows], of[before], of[drawn])
+            self._rows[rows, self._column] = drawn
 
     def _logits(self, rows):
         pulls = [balance.pull() for balance in self._balances]
         height = self._height + pulls.pop()[0] if pulls else self._height
         if self._places is None:
-            return height.expand(len(rows), -1)
-        tables = [table + pull for table, pull in zip(self._tables, pulls, strict=True)] if pulls else self._tables
-        spread = [table[:, groups] for table, groups in zip(tables, self._groups, strict=False)]
-        return F.embedding_bag(self._places[rows], torch.cat(spread), mode="sum") + height
+            return height.expand(len(self._rows[rows]), -1)
+        values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials
+        table = torch.cat([self._spread(clique, part) for clique, part in self._parts(values)])
+        return F.embedding_bag(self._places[rows], table, mode="sum") + height
 
 
 class _Balance:

@@ -20,6 +20,7 @@ from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.structure import (
     Columns,
+    Counted,
     affordable,
     averaged,
     choose,
@@ -116,11 +117,27 @@ def test_a_denoised_pair_keeps_the_columns_and_drops_noise():
     assert (found - alike).abs().max() < 0.02
 
 
+def test_what_pairs_count_of_a_column_adds_to_its_own_counts():
+    pair = Clique((0, 1), (torch.arange(2), torch.tensor([0, 1, 1])))
+    counted = Counted(CliqueQuery([pair], [1.0]), [torch.tensor([[10.0, 20.0], [30.0, 40.0]])], 3.0)
+    columns = Columns([torch.tensor([40.0, 60.0]), torch.tensor([44.0, 30.0, 20.0])], [2.0, 2.0])
+    found = counted.pooled(columns)
+    # Sums of two cells have twice the variance: 18 beside 4.
+    torch.testing.assert_close(
+        found.counts[0], (torch.tensor([40.0, 60.0]) / 4 + torch.tensor([30.0, 70.0]) / 18).double() / (1 / 4 + 1 / 18)
+    )
+    assert found.noises[0] == pytest.approx((1 / 4 + 1 / 18) ** -0.5)
+    # A group of two states moves both alike: their sum by its share, their difference not at all.
+    torch.testing.assert_close(found.counts[1][1] - found.counts[1][2], torch.tensor(10.0, dtype=torch.float64))
+    sums = found.counts[1][1:].sum()
+    torch.testing.assert_close(sums, (torch.tensor(50.0) / 8 + torch.tensor(60.0) / 18).double() / (1 / 8 + 1 / 18))
+
+
 def test_frequencies_are_of_the_noises_size_and_absent_states_are_never_drawn():
-    first = Columns([torch.tensor([600.0, 390.0, 20.0])], 10.0)
-    second = Columns([torch.tensor([620.0, 380.0, -10.0])], 20.0)
+    first = Columns([torch.tensor([600.0, 390.0, 20.0])], [10.0])
+    second = Columns([torch.tensor([620.0, 380.0, -10.0])], [20.0])
     both = averaged(first, second)
-    assert both.noise == pytest.approx(10 * 20 / math.hypot(10, 20))
+    assert both.noises == [pytest.approx(10 * 20 / math.hypot(10, 20))]
     assert both.counts[0][0] == pytest.approx(0.8 * 600 + 0.2 * 620)
     (frequencies,) = frequencies_of(both, [0], [[False, False, True]])
     assert frequencies[2] == 0

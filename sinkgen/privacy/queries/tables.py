@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from sinkgen._groups import count_cells
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records
 
@@ -341,9 +342,7 @@ def _clique_counts(cliques, records):
     """Counts (size,) of the cells of each clique, float64; what has no state in a clique (-1) counts nowhere there."""
     codes, labels = records.values.long(), records.labels.long()
     columns = torch.cat([codes.T, labels[None]]).contiguous()
-    known = (columns >= 0).all()
-    out = []
-    for clique in cliques:
-        rows = columns if known else columns[:, (columns[list(clique.columns)] >= 0).all(0)]
-        out.append(torch.bincount(clique.cells(rows), minlength=clique.size).double())
-    return out
+    if (columns >= 0).all():
+        return [counts.double() for counts in count_cells(cliques, columns)]
+    rows = (columns[:, (columns[list(clique.columns)] >= 0).all(0)] for clique in cliques)
+    return [count_cells([clique], of)[0].double() for clique, of in zip(cliques, rows, strict=True)]

@@ -5,6 +5,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from sinkgen._groups import count_cells
 from sinkgen.generators.field import NEVER, Field
 
 POPULATION = 20_000  # draws that the fit goes on with
@@ -61,8 +62,9 @@ def settle(field, doubts, sweeps, random, progress=iter):
         late = max(0.0, sweep - SETTLED * sweeps)
         step = min(0.3, STEP / max(n_of_column, TINY)) / (1 + 0.3 * late)
         codes = field.sweep(codes, random, columns)
+        counts = count_cells(field.cliques, codes)
         for q, (clique, doubt) in enumerate(zip(field.cliques, doubts, strict=True)):
-            move = _move(clique.frequencies(codes), field.targets[q], field.potentials[q], doubt, n)
+            move = _move(counts[q].view(clique.shape) / n, field.targets[q], field.potentials[q], doubt, n)
             field.potentials[q] = (field.potentials[q] + step * move).clamp(-LARGEST, LARGEST)
         for j in columns:
             has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n

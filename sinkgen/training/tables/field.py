@@ -78,11 +78,19 @@ def train_field(stage: Stage) -> Trained:
     pairs = None
     if "pairs" in settings.shares:
         pairs = learn_pairs(
-            source, frequencies, ordered, total, mechanism, column_noise=columns.noise, weights=[1.0] * len(widths)
+            source,
+            frequencies,
+            ordered,
+            total,
+            mechanism,
+            column_noise=columns.noises[0],
+            weights=[1.0] * len(widths),
         )
         if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
-            frequencies = frequencies_of(columns, ordered, optional)
+        else:
+            columns = pairs.pooled(columns)
+        frequencies = frequencies_of(columns, ordered, optional)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     sweeps = settings.sweeps if asked.cliques else 0

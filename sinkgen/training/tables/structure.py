@@ -5,7 +5,9 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
+from sinkgen._groups import count_cells
 from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
@@ -32,10 +34,10 @@ class Asked(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Noisy counts of the states of every column, the label last, and the standard deviation of their noise."""
+    """Noisy counts of the states of every column, the label last, and the standard deviation of each column's noise."""
 
     counts: list
-    noise: float
+    noises: list
 
 
 def learn_columns(source, widths, mechanism, what="columns"):
@@ -57,14 +59,14 @@ def learn_columns(source, widths, mechanism, what="columns"):
     cliques = [Clique((j,), (torch.arange(width),)) for j, width in enumerate(widths)]
     query = CliqueQuery(cliques, [1.0] * len(cliques))
     counts = mechanism.release(what, query, source)
-    return Columns(counts, mechanism.noise_multiplier(what) / query.scales[0])
+    return Columns(counts, [mechanism.noise_multiplier(what) / scale for scale in query.scales])
 
 
 def averaged(first, second):
     """Two releases of the same columns as one, each by the inverse of its variance."""
-    share = second.noise**2 / max(first.noise**2 + second.noise**2, TINY**2)
-    counts = [share * a + (1 - share) * b for a, b in zip(first.counts, second.counts, strict=True)]
-    return Columns(counts, first.noise * share**0.5)
+    share = [b**2 / max(a**2 + b**2, TINY**2) for a, b in zip(first.noises, second.noises, strict=True)]
+    counts = [of * a + (1 - of) * b for of, a, b in zip(share, first.counts, second.counts, strict=True)]
+    return Columns(counts, [a * of**0.5 for of, a in zip(share, first.noises, strict=True)])
 
 
 def frequencies_of(columns, ordered, optional):
@@ -78,8 +80,8 @@ def frequencies_of(columns, ordered, optional):
     optional : sequence of sequence of bool
         Which states are for missing or other cells: those that do not stand out are never drawn.
     """
-    parts = zip(columns.counts, ordered, optional, strict=True)
-    return [_frequencies(counts, n, torch.tensor(absent), columns.noise) for counts, n, absent in parts]
+    parts = zip(columns.counts, ordered, optional, columns.noises, strict=True)
+    return [_frequencies(counts, n, torch.tensor(absent), noise) for counts, n, absent, noise in parts]
 
 
 def _frequencies(counts, n_ordered, optional, noise):
@@ -108,6 +110,27 @@ class Counted(NamedTuple):
         share = noise**2 / max(self.noise**2 + noise**2, TINY**2)
         both = [share * a + (1 - share) * b for a, b in zip(self.counts, counts, strict=True)]
         return Counted(self.query, both, self.noise * share**0.5)
+
+    def pooled(self, columns):
+        """Columns by their own counts and what pairs count of them, each by the inverse of its variance."""
+        parts = [self._pooled(j, *part) for j, part in enumerate(zip(*columns, strict=True))]
+        return Columns(*map(list, zip(*parts, strict=True)))
+
+    def _pooled(self, column, counts, noise):
+        """Counts of one column's states, and the root mean square of their noise: weighted least squares."""
+        variance = max(noise, TINY) ** 2
+        precision = torch.eye(len(counts), dtype=torch.float64) / variance
+        pulls = counts.double() / variance
+        for clique, part, scale in zip(self.query.cliques, self.counts, self.query.scales, strict=True):
+            if column not in clique.columns:
+                continue
+            rows = clique.rows(part.double(), column)
+            variance = len(rows) * max(self.noise / scale, TINY) ** 2
+            groups = F.one_hot(clique.groups_of(column)).double()
+            precision += groups @ groups.T / variance
+            pulls += groups @ rows.sum(0) / variance
+        covariance = torch.linalg.inv(precision)
+        return covariance @ pulls, float(covariance.diag().mean().sqrt())
 
     def asked(self, frequencies, total):
         """The pairs, denoised: :class:`Asked`."""
@@ -145,7 +168,8 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise,
     pairs = list(itertools.combinations(several, 2))
     if not pairs:
         return None
-    coarse = [_clique(pair, [COARSE] * 2, frequencies, ordered) for pair in pairs]
+    grouped = [even_groups(part, COARSE, n) for part, n in zip(frequencies, ordered, strict=True)]
+    coarse = [Clique(pair, tuple(grouped[j] for j in pair)) for pair in pairs]
     expected = [total * clique.independent(frequencies) for clique in coarse]
     query = DistanceQuery(coarse, expected)
     distances = mechanism.release("distances", query, source)
@@ -192,7 +216,10 @@ def learn_interactions(source, field, ordered, total, mechanism):
     if not candidates:
         return Asked([], [], [])
     codes = field.population.long()
-    expected = [total * clique.frequencies(codes) for clique in candidates]
+    share = total / codes.shape[1]
+    expected = [
+        share * part.view(clique.shape) for part, clique in zip(count_cells(candidates, codes), candidates, strict=True)
+    ]
     query = DistanceQuery(candidates, expected)
     distances = mechanism.release("interaction distances", query, source)
     chance = (1 + total / codes.shape[1]) ** 0.5  # the field's frequencies are those of its population
@@ -222,8 +249,9 @@ def interaction_candidates(frequencies, ordered):
     found: list = []
     for n_columns, n_groups in INTERACTION_GROUPS.items():
         if math.comb(len(several), n_columns) <= MOST_CANDIDATES:
+            grouped = [even_groups(part, n_groups, n) for part, n in zip(frequencies, ordered, strict=True)]
             sets = itertools.combinations(several, n_columns)
-            found += [_clique(columns, [n_groups] * n_columns, frequencies, ordered) for columns in sets]
+            found += [Clique(columns, tuple(grouped[j] for j in columns)) for columns in sets]
     return found
 
 
@@ -265,13 +293,17 @@ def choose(excess, doubt, noise, weights):
 
 
 def _affordable(pairs, chosen, excess, weights, frequencies, ordered, *, noise):
-    """Cliques of the chosen pairs, each of as many cells as its distance pays for, and their weights."""
+    """Cliques of the chosen pairs, each of as many cells as its distance pays for, and their weights in the release.
+
+    The sum of the errors of all cells is least with weights as the cube roots of the numbers of cells.
+    """
     own = weights[chosen]
     cells = excess[chosen] / (PAY * NOISE_PER_CELL * max(noise, TINY) * own.norm() / own)
     widths = [
         affordable([len(frequencies[j]) for j in pairs[i]], n) for i, n in zip(chosen, cells.tolist(), strict=True)
     ]
-    return [_clique(pairs[i], n, frequencies, ordered) for i, n in zip(chosen, widths, strict=True)], own.tolist()
+    cliques = [_clique(pairs[i], n, frequencies, ordered) for i, n in zip(chosen, widths, strict=True)]
+    return cliques, [float(of) * clique.size ** (1 / 3) for of, clique in zip(own, cliques, strict=True)]
 
 
 def affordable(widths, n_cells):
@@ -326,7 +358,8 @@ def denoised(shares, clique, frequencies, noise):
         difference = difference - difference.mean(axis, keepdim=True)
     freedom = math.prod(n - 1 for n in clique.shape)
     gain = (1 - freedom * noise**2 / difference.square().sum().clamp_min(1e-30)).clamp(0, 1)
-    found = project_simplex((expected + gain * difference).flatten()).view_as(expected) + LEAST_FREQUENCY / 10
+    found = project_simplex((expected + gain * difference).flatten()).view_as(expected)
+    found = found + LEAST_FREQUENCY / 10
     for _ in range(RAKINGS):
         for axis in range(2):
             found = found * (expected.sum(axis) / found.sum(axis).clamp_min(TINY**2)).unsqueeze(axis)
