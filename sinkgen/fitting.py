@@ -19,7 +19,7 @@ from sinkgen.data import facts as metadata
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
-from sinkgen.data.table import Rows, TableFormat, table_format
+from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
 from sinkgen.generators.quality import (
     ColumnQuality,
@@ -158,13 +158,15 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     """Public facts of the data, after a look at all of it for what cannot be encoded."""
     values, labels = data.layout.values, data.layout.labels
     form: NumericFormat | TableFormat
+    read_off = data.layout.read_off
     if isinstance(values, Rows):
         check_table_parameters(estimator, given)
         form = table_format(values.frame, estimator.schema, data.layout.frame_kind)
+        read_off += orders_of_dtypes(form, estimator.schema)
     else:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)
-    facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, data.layout.read_off)
+    facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
     check_source(data.source, form)
     return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
 

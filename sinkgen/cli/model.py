@@ -415,7 +415,8 @@ def _kinds(model):
     kinds = {}
     for column in model.form.columns:
         values = None if column.kind == "boolean" else getattr(column, "values", None)
-        kinds[column.name] = Column(column.kind, values=values or None, nullable=True)
+        form, decimal = getattr(column, "format", None), getattr(column, "decimal", None)
+        kinds[column.name] = Column(column.kind, values=values or None, nullable=True, format=form, decimal=decimal)
     if model.layout:
         kinds[model.layout.target] = Column(values=model.estimator.classes_.tolist())
     return kinds

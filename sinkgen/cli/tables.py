@@ -140,6 +140,8 @@ def _typed(cells, declared, is_observed):
     column = declared or Column(nullable=True)
     if column.values is not None:
         return _members(cells, column)
+    if column.format or column.decimal:  # it comes back so written: the fit reads it
+        return cells.where(~cells.isin(MISSING), None)
     kind = _observed_kind(cells) if is_observed else _declared_kind(column)
     read = {"integer": _integers, "float": _floats, "boolean": _booleans, "datetime": _dates}.get(kind)
     if read is None:
@@ -168,7 +170,8 @@ def _observed_kind(cells):
 
 
 def _floats(cells, nullable):
-    return pd.to_numeric(cells, errors="coerce").astype(np.float64)
+    numbers = pd.to_numeric(cells, errors="coerce").astype(np.float64)
+    return numbers.where(np.isfinite(numbers))
 
 
 def _integers(cells, nullable):

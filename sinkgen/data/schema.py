@@ -66,7 +66,7 @@ def _interval(name, pair):
 # --- Tables ----------------------------------------------------------------------------------------------------------
 
 KINDS = ("float", "integer", "boolean", "category", "ordinal", "datetime")
-_NUMBERS = ("float", "integer", "datetime")
+NUMBERS = ("float", "integer", "datetime")
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,10 @@ class Column:
         Whether cells may be missing.
     step : float, optional
         Numbers are rounded down to multiples of it; for dates in seconds.
+    format : str, optional
+        How dates stand in a column of text, as for ``strftime``: ``"%d.%m.%Y"``. They come back so.
+    decimal : {".", ","}, optional
+        Mark before the decimals of numbers in a column of text. They come back so.
 
     Raises
     ------
@@ -99,8 +103,10 @@ class Column:
 
     Examples
     --------
-    >>> Column(bounds=(0, 120), nullable=True)
-    Column(kind=None, bounds=(0.0, 120.0), values=None, edges=None, atoms=(), nullable=True, step=None)
+    >>> Column(bounds=(0, 120), nullable=True).bounds
+    (0.0, 120.0)
+    >>> Column(bounds=("2020-01-01", "2022-12-31"), format="%d.%m.%Y").kind
+    'datetime'
     """
 
     kind: str | None = None
@@ -110,11 +116,15 @@ class Column:
     atoms: tuple = ()
     nullable: bool = False
     step: float | None = None
+    format: str | None = None
+    decimal: str | None = None
 
     def __post_init__(self):
         if self.kind is not None:
             check_choice("kind", self.kind, KINDS)
-        if self.values is not None and (self.bounds is not None or self.edges is not None or self.kind in _NUMBERS):
+        _check_text(self.format, self.decimal)
+        self._infer_kind()
+        if self.values is not None and (self.bounds is not None or self.edges is not None or self.kind in NUMBERS):
             raise BadValueError("a column has either values or bounds and edges, by its kind")
         if self.kind in ("boolean", "category", "ordinal") and not (self.bounds is None and self.edges is None):
             raise BadValueError(f"a column of kind {self.kind!r} has no bounds and no edges")
@@ -127,6 +137,19 @@ class Column:
         fields["bounds"] = _column_bounds(self.bounds, fields["edges"])
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+
+    def _infer_kind(self):
+        """What only dates, or only numbers, can be declared as, says the kind."""
+        ends = (*_listed(self.bounds), *_listed(self.edges), *_listed(self.atoms))
+        are_dates = self.format is not None or not all(isinstance(end, Real) for end in ends)
+        for told, kinds, what in (
+            (are_dates, ("datetime",), "bounds of dates and format"),
+            (self.decimal is not None, ("float", "integer"), "decimal"),
+        ):
+            if told and self.kind not in (None, *kinds):
+                raise BadValueError(f"{what} are for columns of kind {' or '.join(map(repr, kinds))}")
+            if told and self.kind is None:
+                object.__setattr__(self, "kind", kinds[0])
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are not their defaults.
@@ -158,6 +181,17 @@ def _values(values):
     return values
 
 
+def _check_text(form, decimal):
+    if form is not None and (not isinstance(form, str) or "%" not in form):
+        raise BadValueError("format must be text as for strftime, such as '%d.%m.%Y'")
+    if decimal is not None:
+        check_choice("decimal", decimal, (".", ","))
+
+
+def _listed(values):
+    return tuple(values) if isinstance(values, (list, tuple, np.ndarray)) else ()
+
+
 def _edges(edges):
     if edges is None:
         return None
@@ -180,9 +214,12 @@ def as_number(value):
     if isinstance(value, Real):
         return check_real("a bound, edge or atom", value, low=-1e300, high=1e300)
     try:
-        return float(np.datetime64(value, "us").astype(np.int64)) / 1e6
+        date = np.datetime64(value, "us")
     except (TypeError, ValueError):
-        raise BadTypeError("bounds, edges and atoms must be numbers or dates") from None
+        date = np.datetime64("NaT")
+    if np.isnat(date):
+        raise BadTypeError("bounds, edges and atoms must be numbers or dates")
+    return float(date.astype(np.int64)) / 1e6
 
 
 class Schema(Mapping):
@@ -329,7 +366,7 @@ def _column(name, declared):
 def _observed(series):
     nullable, present = bool(series.isna().any()), series.dropna()
     kind = kind_of(series.dtype, Column())
-    if kind in _NUMBERS:
+    if kind in NUMBERS:
         numbers = numbers_of(present)
         low, high = (numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0)
         return Column(kind, (low, high if high > low else low + 1), nullable=nullable)
@@ -350,19 +387,60 @@ def kind_of(dtype, declared):
         return "category"
     if code == "b":
         return "boolean"
-    if code in "iuf":
-        return "float" if code == "f" else "integer"
+    if code in "iuf" or name.startswith("decimal"):
+        return "integer" if code in "iu" else "float"
     if code == "M":
         return "datetime"
-    return "category" if name in ("object", "str", "string") or name.startswith("string") else None
+    return "category" if is_text(dtype) or name.startswith("dictionary") else None
 
 
-def numbers_of(series):
-    """Cells of a pandas column of numbers or dates as float64, missing ones as nan; dates in seconds since 1970."""
-    if series.dtype.kind == "M":
+def is_text(dtype):
+    """Whether a pandas dtype is one of text, or of objects, that mostly are."""
+    return str(dtype).startswith(("object", "str", "string", "large_string"))
+
+
+def numbers_of(series, declared=None):
+    """Cells of a pandas column of numbers or dates as float64, missing ones as nan; dates in seconds since 1970.
+
+    Parameters
+    ----------
+    series : pandas.Series
+    declared : Column or NumberColumn, optional
+        How numbers or dates stand in a column of text; what cannot be read so is nan.
+    """
+    import pandas as pd
+
+    if is_text(series.dtype):
+        series = _read_text(series, declared)
+    if series.dtype.kind != "M":
+        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    if isinstance(series.dtype, pd.ArrowDtype):
+        import pyarrow
+
+        values = pyarrow.array(series, from_pandas=True).cast(pyarrow.timestamp("us")).to_numpy(zero_copy_only=False)
+    else:
         if getattr(series.dtype, "tz", None) is not None:
             series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         values = series.to_numpy()
-        seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
-        return np.where(np.isnat(values), np.nan, seconds)
-    return series.to_numpy(dtype=np.float64, na_value=np.nan)
+    seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
+    return np.where(np.isnat(values), np.nan, seconds)
+
+
+def _read_text(series, declared):
+    """Text, or numbers and dates as objects, as numbers or dates."""
+    import pandas as pd
+
+    if declared.kind == "datetime":
+        if declared.format is not None:
+            return pd.to_datetime(series, format=declared.format, errors="coerce")
+        return pd.to_datetime(series.where(series.map(_is_no_text)), errors="coerce")
+    if declared.decimal is None:
+        return pd.to_numeric(series.where(series.map(_is_no_text)), errors="coerce")
+    texts = series.astype("str").str.strip()
+    if declared.decimal == ",":
+        texts = texts.where(~texts.str.contains(".", regex=False)).str.replace(",", ".", regex=False)
+    return pd.to_numeric(texts, errors="coerce")
+
+
+def _is_no_text(cell):
+    return not isinstance(cell, str)

@@ -5,14 +5,16 @@ which says where inside the cell the number lies.
 """
 
 import dataclasses
+import datetime
+import decimal
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from sinkgen.data.frames import FrameKind
-from sinkgen.data.schema import Column, Schema, kind_of
-from sinkgen.data.table_columns import CategoryColumn, NumberColumn
+from sinkgen.data.schema import NUMBERS, Column, Schema, is_text, kind_of
+from sinkgen.data.table_columns import CategoryColumn, NumberColumn, key_of
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 
@@ -252,29 +254,85 @@ def _as_schema(schema, names):
 def _column_format(name, dtype, declared):
     column = declared or Column()
     kind = kind_of(dtype, column)
-    _check_kind(name, kind, dtype)
+    _check_kind(name, column, kind, dtype)
     # What is not declared may be missing wherever the dtype allows: whether it ever is, is private.
     nullable = column.nullable if declared else _holds_missing(dtype)
     text = "category" if hasattr(dtype, "categories") else str(dtype)
-    if kind in ("float", "integer", "datetime"):
-        made = NumberColumn(name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), column.step)
+    if kind in NUMBERS:
+        made = NumberColumn(
+            name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), step=column.step or _step_of(dtype),
+            format=column.format, decimal=column.decimal,
+        )  # fmt: skip
         return made if column.edges is None else made.with_bins(column.edges)
     if column.bounds is not None or column.step is not None:
-        raise BadTypeError(f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead")
-    if kind == "ordinal" and column.values is None:
-        raise BadValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
+        raise BadTypeError(
+            f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead, or if numbers or "
+            "dates are written in it, how: decimal='.', decimal=',' or format='%d.%m.%Y'"
+        )
     values = (False, True) if kind == "boolean" else column.values
+    if kind == "ordinal" and values is None:
+        values = _ordered_categories(name, dtype)
     if not (values is None or text in ("category", "object") or _holds(dtype, values)):
         raise BadTypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
     return CategoryColumn(name, text, kind, nullable, values, other=values is None)
 
 
-def _check_kind(name, kind, dtype):
-    if kind is None or (kind == "datetime") != (getattr(dtype, "kind", "O") == "M"):
+def _check_kind(name, declared, kind, dtype):
+    """Raise TypeError where a column of this dtype cannot be what it is declared as."""
+    text, are_dates = is_text(dtype), getattr(dtype, "kind", "O") == "M"
+    told = f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
+    can_be = {
+        "datetime": are_dates or text,
+        "float": text or _are_numbers(dtype),
+        "integer": text or _are_numbers(dtype),
+    }
+    if kind is None:
+        raise BadTypeError(f"{told}; columns hold numbers, booleans, text, categories or datetimes")
+    if not can_be.get(kind, not are_dates):
+        raise BadTypeError(f"{told}, which it cannot hold: convert it, or declare what it holds")
+    if are_dates and declared.kind is None and declared.bounds is not None:
+        raise BadTypeError(f"{told}, by bounds that are numbers: give dates, or kind='datetime' for seconds since 1970")
+    if not text and (declared.format or declared.decimal):
+        raise BadTypeError(f"{told}, with format or decimal: these say how dates and numbers are written in text")
+    is_written = {"datetime": declared.format, "float": declared.decimal, "integer": declared.decimal}
+    if text and str(dtype) != "object" and not is_written.get(kind, True):
+        how = "format='%Y-%m-%d'" if kind == "datetime" else "decimal='.' or decimal=','"
+        raise BadTypeError(f"{told}: declare how they are written in it, as by {how}")
+
+
+def _are_numbers(dtype):
+    return getattr(dtype, "kind", "O") in "biuf" or str(dtype).startswith("decimal")
+
+
+def _ordered_categories(name, dtype):
+    """The categories of an ordered dtype, in its order."""
+    if not getattr(dtype, "ordered", False) or not len(dtype.categories):
+        raise BadValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
+    try:
+        return Column("ordinal", values=tuple(dtype.categories)).values
+    except TypeError:
         raise BadTypeError(
-            f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
-            + "; columns hold numbers, booleans, text, categories or datetimes"
-        )  # fmt: skip
+            f"column {name!r} has categories that are neither texts nor numbers: convert it by .astype('str')"
+        ) from None
+
+
+def orders_of_dtypes(form, schema):
+    """What is known of ordered columns by their dtypes alone, in words: for the statement."""
+    declared = _as_schema(schema, form.names)
+    of_dtype = [
+        c.name for c in form.columns if getattr(c, "kind", None) == "ordinal" and not _names_values(declared, c)
+    ]
+    return tuple(f"the categories of {name!r} and their order, by its dtype" for name in of_dtype)
+
+
+def _names_values(schema, column):
+    return column.name in schema and schema[column.name].values is not None
+
+
+def _step_of(dtype):
+    """Distance of the numbers that a dtype of decimals holds; else None."""
+    scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
+    return None if scale is None else 10.0**-scale
 
 
 def _holds(dtype, values):
@@ -282,7 +340,8 @@ def _holds(dtype, values):
     import pandas as pd
 
     try:
-        return pd.Series(list(values), dtype=object).astype(dtype).tolist() == list(values)
+        held = pd.Series(list(values), dtype=object).astype(dtype).tolist()
+        return list(map(key_of, held)) == list(map(key_of, values))  # to Python, True is 1
     except (TypeError, ValueError, OverflowError):
         return False
 
@@ -345,18 +404,62 @@ def check_columns(frame):
 def _check_cells(column, series):
     if isinstance(column, CategoryColumn):
         _check_categories(column, series)
-    elif column.kind != "datetime" and series.dtype.kind not in "biuf":
-        raise BadTypeError(f"column {column.name!r} is declared as {column.kind} and has dtype {series.dtype}")
-    if column.nullable:
+        if not column.nullable and series.isna().any():
+            raise BadValueError(f"column {column.name!r} has missing cells; declare Column(..., nullable=True)")
         return
-    if series.isna().any() or (series.dtype.kind == "f" and not np.isfinite(series.to_numpy(dtype=float)).all()):
-        raise BadValueError(f"column {column.name!r} has missing or infinite cells; declare Column(..., nullable=True)")
+    numbers = column.numbers(series)
+    missing = np.isnan(numbers)
+    if is_text(series.dtype) and (missing & series.notna().to_numpy()).any():
+        how = f", format={column.format!r}" * bool(column.format) + f", decimal={column.decimal!r}" * bool(
+            column.decimal
+        )
+        raise BadTypeError(
+            f"column {column.name!r} is declared as {column.kind}{how}, and has cells that cannot be read so"
+        )
+    if np.isinf(numbers).any():
+        raise BadValueError(
+            f"column {column.name!r} has infinite cells: replace them by finite ones, or by missing ones and declare "
+            "Column(..., nullable=True)"
+        )
+    if not column.nullable and missing.any():
+        raise BadValueError(f"column {column.name!r} has missing cells; declare Column(..., nullable=True)")
 
 
 def _check_categories(column, series):
+    kinds = _kinds_of_cells(series)
+    if any(issubclass(kind, (datetime.date, decimal.Decimal)) for kind in kinds):
+        raise BadTypeError(
+            f"column {column.name!r} holds dates or decimals as objects: convert it by pandas.to_datetime or "
+            "pandas.to_numeric, or declare Column(kind='datetime') or Column(kind='float')"
+        )
+    are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
+    if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
+        raise BadTypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
+    held, declared = ({_word(kind) for kind in of} for of in (kinds, map(type, column.values or ())))
+    if held and declared and not held & declared:
+        raise BadTypeError(
+            f"column {column.name!r} holds {' and '.join(sorted(held))}, and is declared to hold "
+            f"{' and '.join(sorted(declared))}: declare values as they are in it"
+        )
+    if not hasattr(series.dtype, "categories") or column.values is None or not len(series.dtype.categories):
+        return
+    unknown = set(map(key_of, series.dtype.categories)) - set(map(key_of, column.values))
+    if len(unknown) == len(series.dtype.categories) or (unknown and column.kind == "ordinal"):
+        raise BadTypeError(
+            f"column {column.name!r} has a dtype of other categories than those declared: declare values as they are "
+            "in it, the same in all chunks if they are ordered"
+        )
+
+
+def _kinds_of_cells(series):
+    """Types of the cells of a column of categories; by its dtype, where that says it."""
     cells = series.dtype.categories if hasattr(series.dtype, "categories") else series.dropna()
-    if cells.dtype.kind not in "biuf" and not str(cells.dtype).startswith(("str", "string")):
-        kinds = {type(value.item() if isinstance(value, np.generic) else value) for value in cells}
-        are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
-        if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
-            raise BadTypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
+    if str(cells.dtype).startswith(("str", "string", "large_string", "dictionary")):
+        return {str}
+    if cells.dtype.kind in "biuf":
+        return {{"b": bool, "f": float}.get(cells.dtype.kind, int)}
+    return {type(value.item() if isinstance(value, np.generic) else value) for value in cells}
+
+
+def _word(kind):
+    return "texts" if issubclass(kind, str) else "truth values" if kind is bool else "numbers"

@@ -6,6 +6,7 @@ be rare, one for missing cells. Bins are made of smaller cells; of other states 
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,8 @@ class NumberColumn:
         Bin of each cell, rising by 0 or 1.
     weights : tuple of float
         Weight of each cell within its bin, positive: what is known of them before they are counted within classes.
+    format, decimal : str or None
+        How dates, or numbers, stand in a column of text.
     """
 
     name: str | int
@@ -55,6 +58,8 @@ class NumberColumn:
     edges: tuple | None = None
     bins: tuple = ()
     weights: tuple = ()
+    format: str | None = None
+    decimal: str | None = None
 
     @property
     def missing(self):
@@ -103,12 +108,16 @@ class NumberColumn:
 
     def outside(self, series):
         """Which cells (m,) lie outside of the bounds."""
-        numbers = numbers_of(series)
+        numbers = self.numbers(series)
         return (numbers < self.bounds[0]) | (numbers > self.bounds[1])
+
+    def numbers(self, series):
+        """Cells of a pandas column as float64 (m,), missing ones as nan."""
+        return numbers_of(series, self)
 
     def extremes(self, series):
         """The least and the greatest cell."""
-        numbers = numbers_of(series)
+        numbers = self.numbers(series)
         places = np.flatnonzero(np.isfinite(numbers))
         return series.iloc[places[[numbers[places].argmin(), numbers[places].argmax()]] if len(places) else []]
 
@@ -116,7 +125,7 @@ class NumberColumn:
         """The column with bounds: its own, or those that its cells show."""
         if self.bounds:
             return self
-        numbers = numbers_of(series)
+        numbers = self.numbers(series)
         numbers = numbers[np.isfinite(numbers)]
         return self.with_bounds((numbers.min(), numbers.max()) if len(numbers) else (0.0, 1.0))
 
@@ -149,7 +158,7 @@ class NumberColumn:
 
     def encode(self, series):
         """Cells (m,) of a pandas column; -1 for missing ones of a column that has no state for them."""
-        numbers = numbers_of(series)
+        numbers = self.numbers(series)
         cells = np.clip(np.searchsorted(self.edges, numbers, side="right") - 1, 0, len(self.bins) - 1)
         return np.where(np.isnan(numbers), len(self.bins) if self.nullable else -1, cells)
 
@@ -193,12 +202,40 @@ class NumberColumn:
     def _restore(self, numbers, is_missing):
         import pandas as pd
 
+        if self.dtype == "object" or self.format or self.decimal:
+            cells = np.empty(len(numbers), dtype=object)
+            cells[:] = self._objects(np.where(is_missing, np.nan, numbers))
+            cells[is_missing] = None
+            return pd.Series(cells).astype(self.dtype)
         if self.kind == "datetime":
             return _dates(numbers, is_missing, self.dtype)
         if is_missing.any():
             numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
             numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
-        return pd.Series(numbers, name=self.name).astype(self.dtype)
+        return pd.Series(numbers, name=self.name).astype(dtype_named(self.dtype))
+
+    def _objects(self, numbers):
+        """Numbers or dates as texts, where it is declared how they stand in it; else one by one, nan for missing."""
+        if self.kind == "datetime":
+            dates = _dates(np.nan_to_num(numbers), np.isnan(numbers), "datetime64[s]")
+            if self.format:
+                return dates.dt.strftime(self.format).tolist()
+            return (dates.dt.date if self.step and self.step % DAY == 0 else dates.astype(object)).tolist()
+        if self.kind == "integer":
+            numbers = [int(number) for number in np.nan_to_num(numbers)]
+        if not self.decimal:
+            return np.asarray(numbers).tolist()
+        digits = _digits(self.step)
+        shown = [str(number) if digits is None else f"{number:.{digits}f}" for number in numbers]
+        return [text.replace(".", self.decimal) for text in shown]
+
+
+DAY = 86_400.0
+
+
+def _digits(step):
+    """Decimals of the multiples of a step, if it is a power of ten; else None."""
+    return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
 
 
 def _multiple(times, step):
@@ -214,6 +251,21 @@ def _dates(seconds, is_missing, dtype):
     dates[is_missing] = np.datetime64("NaT")
     series = pd.Series(dates)
     return series.dt.tz_localize("UTC").astype(dtype) if "," in dtype else series.astype(dtype)
+
+
+def dtype_named(name):
+    """The pandas dtype of a name, or the name where pandas knows it: decimals and dictionaries of Arrow it does not."""
+    decimal = re.fullmatch(r"decimal128\((\d+), (\d+)\)\[pyarrow\]", name)
+    dictionary = re.fullmatch(r"dictionary<values=(\w+), indices=(\w+), ordered=[01]>\[pyarrow\]", name)
+    if decimal is None and dictionary is None:
+        return name
+    import pandas as pd
+    import pyarrow
+
+    if decimal is not None:
+        return pd.ArrowDtype(pyarrow.decimal128(*map(int, decimal.groups())))
+    values, indices = map(pyarrow.type_for_alias, dictionary.groups())
+    return pd.ArrowDtype(pyarrow.dictionary(indices, values))
 
 
 @dataclass(frozen=True)
@@ -321,7 +373,7 @@ class CategoryColumn:
         if self.dtype == "category":
             categories = [state for state in dict.fromkeys(states) if state is not None]
             return pd.Series(pd.Categorical(cells, categories=categories, ordered=self.kind == "ordinal"))
-        return pd.Series(cells, dtype=object).astype(self.dtype)
+        return pd.Series(cells, dtype=object).astype(dtype_named(self.dtype))
 
     def allowed(self, condition):
         """Part of each cell that meets a condition: (n_cells, 2), from and to.

@@ -10,7 +10,6 @@ import torch
 from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import label_set
-from sinkgen.data.schema import numbers_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
@@ -103,13 +102,12 @@ def _learn_categories(columns, source, mechanism):
 
 
 def _count_bins(columns, source, total, mechanism):
-    names = [column.name for column in columns]
     known = [Numbers.of(column.bounds, column.kind, column.step) for column in columns]
-    return count_numbers(known, source.map(partial(_numbers, names)), total, mechanism, "bins", STEPS["bins"])
+    return count_numbers(known, source.map(partial(_numbers, columns)), total, mechanism, "bins", STEPS["bins"])
 
 
-def _numbers(names, records):
-    cells = np.stack([numbers_of(records.values.frame[name]) for name in names], 1)
+def _numbers(columns, records):
+    cells = np.stack([column.numbers(records.values.frame[column.name]) for column in columns], 1)
     return records.having(values=torch.from_numpy(cells), labels=None)
 
 

@@ -194,6 +194,21 @@ def test_cells_that_no_declaration_covers_stop_nothing(tmp_path):
     assert synthetic["a"].isna().any()
 
 
+def test_dates_and_numbers_come_back_as_they_are_written(tmp_path):
+    days = np.random.default_rng(0).integers(0, 60, 600)
+    dates = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D")).dt.strftime("%d.%m.%Y")
+    paid = pd.Series(days / 4).map("{:.2f}".format).str.replace(".", ",")
+    pd.DataFrame({"day": dates, "paid": paid.mask(days < 9, "NA")}).to_csv(tmp_path / "data.csv", sep=";", index=False)
+    schema = {"day": {"format": "%d.%m.%Y"}, "paid": {"decimal": ",", "step": 0.01, "nullable": True}}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    run("fit", tmp_path / "data.csv", "--schema", tmp_path / "schema.json", "--epsilon", 20, "-q", "-o", tmp_path / "m")
+    drawn = pd.read_csv(pd.io.common.StringIO(run("sample", tmp_path / "m", "-n", 300).stdout), dtype=str)
+    assert drawn["day"].isin(set(dates)).mean() > 0.95
+    assert drawn["paid"].dropna().str.fullmatch(r"\d+,\d\d").all()
+    assert drawn["paid"].isna().mean() == pytest.approx((days < 9).mean(), abs=0.1)
+    run("report", tmp_path / "m", "--real", tmp_path / "data.csv", "-o", tmp_path / "page.html")
+
+
 def test_report_of_a_table_names_the_target_and_what_was_spent(workplace, people, tmp_path):
     people[:150].to_parquet(tmp_path / "unseen.parquet")
     data = ("--real", workplace / "data.csv", "--test", tmp_path / "unseen.parquet")

@@ -1,5 +1,8 @@
 """Tables through the front door: what goes in comes out alike; bad input; what neighbours may not change."""
 
+import datetime
+import decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -219,7 +222,36 @@ BAD = {
     "durations": ({"a": pd.to_timedelta([1, 2])}, {}, TypeError),
     "number declared as date": ({"a": [1, 2]}, {"a": Column("datetime")}, TypeError),
     "text declared as number": ({"a": [SECRET, "b"]}, {"a": Column("float", bounds=(0, 1))}, TypeError),
-    "ordinal without its order": ({"a": pd.Categorical(["a", "b"], ordered=True)}, {}, ValueError),
+    "ordinal without its order": ({"a": ["a", "b"]}, {"a": Column("ordinal")}, ValueError),
+    "ordinal of intervals": ({"a": pd.cut([1, 2], 2)}, {}, TypeError),
+    "infinite, declared nullable": ({"a": [1.0, np.inf]}, {"a": Column(bounds=(0, 2), nullable=True)}, ValueError),
+    "infinite, not declared": ({"a": [1.0, -np.inf]}, {}, ValueError),
+    "infinite in a masked column": ({"a": pd.array([1.0, np.inf], dtype="Float64")}, {}, ValueError),
+    "bounds of text": ({"a": [SECRET, "b"]}, {"a": (0, 50)}, TypeError),
+    "bounds of text in categories": ({"a": pd.Categorical([SECRET, "b"])}, {"a": (0, 50)}, TypeError),
+    "texts for integers": ({"a": [1, 2]}, {"a": ["1", "2"]}, TypeError),
+    "texts for integers as objects": ({"a": np.array([1, 2], dtype=object)}, {"a": ["1", "2"]}, TypeError),
+    "texts for categories of integers": ({"a": pd.Categorical([1, 2])}, {"a": ["1", "2"]}, TypeError),
+    "integers for text": ({"a": ["1", SECRET]}, {"a": [1, 2]}, TypeError),
+    "integers for text as objects": ({"a": np.array(["1", SECRET], dtype=object)}, {"a": [1, 2]}, TypeError),
+    "integers for truth values": ({"a": [True, False]}, {"a": [0, 1]}, TypeError),
+    "truth values for integers": ({"a": [1, 0]}, {"a": [True, False]}, TypeError),
+    "integers declared as boolean": ({"a": [1, 0]}, {"a": Column("boolean")}, TypeError),
+    "other categories than those of the dtype": ({"a": pd.Categorical([SECRET])}, {"a": ["male"]}, TypeError),
+    "an ordered category more than declared": (
+        {"a": pd.Categorical(["s", "m"], ordered=True)},
+        {"a": ["s"]},
+        TypeError,
+    ),
+    "dates for integers": ({"a": [1, 2]}, {"a": ("2020-01-01", "2021-01-01")}, TypeError),
+    "numbers for dates": ({"a": pd.to_datetime(["2020-01-01"] * 2)}, {"a": (2020, 2022)}, TypeError),
+    "dates as objects": ({"a": np.array([datetime.date(2020, 1, 1)], dtype=object)}, {}, TypeError),
+    "decimals as objects": ({"a": np.array([decimal.Decimal(1)], dtype=object)}, {}, TypeError),
+    "text dates, and not how": ({"a": ["31.12.2021", SECRET]}, {"a": Column("datetime")}, TypeError),
+    "text dates, written otherwise": ({"a": ["31.12.2021", SECRET]}, {"a": Column(format="%d.%m.%Y")}, TypeError),
+    "text numbers, and not how": ({"a": ["1,5", SECRET]}, {"a": Column("float")}, TypeError),
+    "text numbers, written otherwise": ({"a": ["1.234,5", "1"]}, {"a": Column(decimal=",")}, TypeError),
+    "a decimal mark of what is no text": ({"a": [1.0, 2.0]}, {"a": Column(decimal=",")}, TypeError),
 }
 
 
