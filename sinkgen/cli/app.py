@@ -94,6 +94,25 @@ def schema(
     _tell_what_was_read(draft)
 
 
+@app.command(epilog=_examples("sinkgen validate data.csv --schema schema.json"))
+def validate(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: .csv, .tsv or .parquet.")],
+    schema: Annotated[Path, typer.Option("--schema", metavar="FILE", help="What is declared.")],
+) -> None:
+    """Tell which cells of a table do not fit a schema: missing, out of bounds, of no declared category.
+
+    It looks at the records without any privacy, and is for those who may see them. A fit knows nothing of it. The exit
+    code is 0 if all fits, and 1 if not.
+    """
+    from sinkgen.cli import model as models
+
+    _check_table_path(data)
+    check = models.validate(data, schema)
+    typer.echo(str(check))
+    if not check.fits:
+        raise Refused(f"{data} does not fit {schema}")
+
+
 def _tell_what_was_read(draft):
     bounds = [name for name, column in draft.items() if "bounds" in column]
     values = [name for name, column in draft.items() if "values" in column]

@@ -91,6 +91,14 @@ def read_private(path, schema_path, target, classes, shape=None, group=None):
     return Private(X, images.labels_as(y, labels) if path.is_dir() else y, declared, labels, None, observed)
 
 
+def validate(path, schema_path):
+    """How a table fits a schema: :class:`~sinkgen.data.validation.SchemaCheck`."""
+    declared = _read_schema(schema_path)
+    if not isinstance(declared, Schema):
+        raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
+    return declared.validate(tables.read_table(path, declared))
+
+
 def _private_persons(path, schema, target, texts, group):
     if group == target:
         raise Refused("--group and --target name the same column")

@@ -8,12 +8,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sinkgen._validation import check_choice, check_real
 from sinkgen.exceptions import BadTypeError, BadValueError, PrivacyLeakWarning
+
+if TYPE_CHECKING:
+    from sinkgen.data.validation import SchemaCheck
 
 
 def parse_bounds(schema, n_groups):
@@ -343,6 +346,41 @@ class Schema(Mapping):
         message = "a schema was read off a table: all that it holds is taken as public"
         warnings.warn(message, PrivacyLeakWarning, stacklevel=2)
         return cls({name: _observed(frame[name]) for name in frame.columns})
+
+    def validate(self, frame: Any) -> "SchemaCheck":
+        """Look at a table's cells and tell which do not fit: for those who hold the records, before they fit.
+
+        What it returns tells of single records, without any privacy. Nothing of it reaches a fit: what you change in
+        the schema after it should be what you knew, or can know, without these records.
+
+        Parameters
+        ----------
+        frame : data frame of pandas or another library
+
+        Returns
+        -------
+        SchemaCheck
+            Print it; ``fits`` says whether all is as declared.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``frame`` is none that a table can be.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> people = pd.DataFrame({"age": [31, 50, 180], "sex": ["Female", "Male", "male"], "id": [1, 2, 3]})
+        >>> print(Schema({"age": (0, 120), "sex": ["female", "male"], "wage": (0, 9)}).validate(people))
+        3 records, looked at without privacy: this is for those who may see them, and nothing of it reaches a fit.
+        age: int64, 1 lie outside of its bounds
+        sex: str, 2 are none of its values: 'Female' (1), 'Male' (1)
+        wage: declared, and ABSENT
+        id: not declared; a fit learns it on its budget
+        """
+        from sinkgen.data.validation import validate
+
+        return validate(self, frame)
 
 
 def _column(name, declared):

@@ -74,7 +74,7 @@ class TableFormat:
             If cells are missing or infinite where that is not declared.
         """
         for column in self.columns:
-            _check_cells(column, rows.frame[column.name])
+            check_cells(column, rows.frame[column.name])
 
     def extremes(self, chunks):
         """A few cells that :meth:`observe` reads like all those of the chunks of :class:`Rows`."""
@@ -237,21 +237,27 @@ def table_format(frame, schema=None, frame_kind=None):
         If the schema names a column that the table lacks, or does not fit a column's dtype.
     """
     schema = _as_schema(schema, frame.columns)
-    columns = (_column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns)
+    columns = (column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns)
     return TableFormat(tuple(columns), frame_kind)
 
 
 def _as_schema(schema, names):
     schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
-    # JSON has written the names that are numbers as texts.
-    by_text = {str(name): name for name in names} | {name: name for name in names}
-    unknown = [name for name in schema if name not in by_text]
+    declared = by_names_of(names, schema)
+    unknown = [name for name in declared if name not in set(names)]
     if unknown:
         raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    return Schema({by_text[name]: column for name, column in schema.items()})
+    return Schema(declared)
 
 
-def _column_format(name, dtype, declared):
+def by_names_of(names, schema):
+    """Columns of a schema by a table's names: JSON has written those that are numbers as texts; dict."""
+    by_text = {str(name): name for name in names} | {name: name for name in names}
+    return {by_text.get(name, name): column for name, column in schema.items()}
+
+
+def column_format(name, dtype, declared):
+    """The format of a column of a dtype, of which a :class:`Column` is declared, or None."""
     column = declared or Column()
     kind = kind_of(dtype, column)
     _check_kind(name, column, kind, dtype)
@@ -401,7 +407,8 @@ def check_columns(frame):
         raise BadValueError("X must have column names that are distinct texts or integers")
 
 
-def _check_cells(column, series):
+def check_cells(column, series):
+    """Check the cells of a pandas column against its format; see :meth:`TableFormat.check`."""
     if isinstance(column, CategoryColumn):
         _check_categories(column, series)
         if not column.nullable and series.isna().any():

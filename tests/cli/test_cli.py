@@ -194,6 +194,18 @@ def test_cells_that_no_declaration_covers_stop_nothing(tmp_path):
     assert synthetic["a"].isna().any()
 
 
+def test_validate_tells_what_does_not_fit_and_says_so_by_its_exit_code(workplace, tmp_path):
+    schema = ("--schema", workplace / "schema.json")
+    assert "age: int64, fits" in run("validate", workplace / "data.csv", *schema).stdout
+    text = (workplace / "data.csv").read_text().replace("Oslo", "oslo")
+    (tmp_path / "data.csv").write_text(text)
+    arguments = [str(argument) for argument in ("validate", tmp_path / "data.csv", *schema)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert re.search(r"city: .*none of its values: 'oslo' \(\d+\)", result.stdout)
+    assert result.stderr == f"sinkgen: {tmp_path / 'data.csv'} does not fit {workplace / 'schema.json'}\n"
+
+
 def test_dates_and_numbers_come_back_as_they_are_written(tmp_path):
     days = np.random.default_rng(0).integers(0, 60, 600)
     dates = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(days, unit="D")).dt.strftime("%d.%m.%Y")

@@ -70,3 +70,64 @@ def test_from_frame_wants_trust():
     assert schema["b"] == Column("category", values=("x", "y"), nullable=True)
     assert schema["c"] == Column("boolean")
     assert schema["d"] == Column("float", bounds=(0.5, 2), nullable=True)
+
+
+CELLS = {
+    "age": [31.5, 180.0, np.nan, 40.0],
+    "sex": ["Male", "male", "Male", None],
+    "size": [1, 2, 2, 9],
+    "wage": ["1,5", "2,5", "x", "1,0"],
+    "day": pd.to_datetime(["2020-01-01 00:00", "2020-01-02 10:00", "2031-01-01 00:00", "2020-03-01 00:00"]),
+    "id": [1, 2, 3, 4],
+}
+DECLARED = {
+    "age": Column("integer", bounds=(0, 120), nullable=True),
+    "sex": Column(values=["male", "female"]),
+    "size": [1, 2],
+    "wage": Column(decimal=","),
+    "day": Column(bounds=("2020-01-01", "2021-01-01"), step=86400),
+    "gone": (0, 1),
+}
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_validate_tells_what_does_not_fit(library):
+    frame = pd.DataFrame(CELLS)
+    if library == "pyarrow":
+        frame = pytest.importorskip("pyarrow").Table.from_pandas(frame)
+    check = Schema(DECLARED).validate(frame)
+    assert (check.n_records, check.absent, check.extra, check.fits) == (4, ("gone",), ("id",), False)
+    assert (check["age"].missing, check["age"].outside, check["age"].off_step, check["age"].refused) == (1, 1, 1, None)
+    assert check["sex"].undeclared == (("Male", 2),)
+    assert "missing cells" in check["sex"].refused
+    assert (check["size"].outside, check["size"].undeclared) == (1, ((9, 1),))
+    assert "cannot be read" in check["wage"].refused
+    assert (check["day"].outside, check["day"].off_step) == (1, 1)
+    told = str(check)
+    assert told.startswith("4 records, looked at without privacy")
+    for line in ("'Male' (2)", "gone: declared, and ABSENT", "id: not declared", "wage: ", "REFUSED"):
+        assert line in told
+
+
+def test_validate_finds_nothing_where_all_fits_and_refuses_dtypes():
+    frame = pd.DataFrame({"age": [31, 50], "sex": ["F", "M"]})
+    check = Schema({"age": (0, 120), "sex": ["F", "M"]}).validate(frame)
+    assert check.fits
+    assert str(check).splitlines()[1] == "age: int64, fits"
+    assert "'sex'" in Schema({"sex": (0, 1)}).validate(frame)["sex"].refused
+    with pytest.raises(TypeError, match="ndarray"):
+        Schema({}).validate(np.zeros((2, 2)))
+
+
+@pytest.mark.parametrize("name", ["bounds of dates for integers", "a decimal mark of dates", "a format of integers"])
+def test_what_only_dates_are_declared_as_says_the_kind(name):
+    assert Column(bounds=("2020-01-01", "2021-01-01")).kind == "datetime"
+    assert Column(format="%Y").kind == "datetime"
+    assert Column(decimal=",").kind == "float"
+    wrong = {
+        "bounds of dates for integers": {"kind": "integer", "bounds": ("2020-01-01", "2021-01-01")},
+        "a decimal mark of dates": {"kind": "datetime", "decimal": ","},
+        "a format of integers": {"kind": "integer", "format": "%Y"},
+    }
+    with pytest.raises(ValueError, match="kind"):
+        Column(**wrong[name])
