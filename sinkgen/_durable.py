@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import tempfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def sync_directory(path):
 
 @contextmanager
 def replaced(path):
-    """Give a path beside ``path`` to write a file or folder to; it takes the place of ``path`` once it is whole.
+    """Give a path beside ``path`` to write a file or folder to; it takes the place of ``path`` once it is on the disk.
 
     Whatever interrupts the writing leaves what was at ``path`` as it was, and nothing beside it. What is no file, such
     as a pipe, is written in place.
@@ -69,8 +70,36 @@ def replaced(path):
     aside = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
     try:
         yield aside
+        if aside.is_file():
+            with aside.open("rb+") as file:
+                os.fsync(file.fileno())
         os.replace(aside, target)
+        if HAS_LOCKS:  # where folders can be opened
+            sync_directory(target.parent)
     finally:
         if aside.is_dir():
             shutil.rmtree(aside, ignore_errors=True)
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_for(folder, size):
+    """Context in which ``size`` bytes of the disk of ``folder`` are held free, for a file that is written after it.
+
+    Parameters
+    ----------
+    folder : path-like
+        There.
+    size : int
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there, or not so much.
+    """
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:  # of no name: whatever ends the process frees it
+        left = memoryview(bytes(size))
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+        yield

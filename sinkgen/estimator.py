@@ -285,13 +285,13 @@ class DPSinkhornGenerator(BaseEstimator):
         weights = self.release_.class_weights
         network = make_network(self.generator, self.release_.form.network_shape, len(weights), random)
         network.to(torch_device(self.device))
-        progress = Progress(self.verbose, self.callback)
-        progress.follow(lambda: "nothing", lambda: self.release_.spent.epsilon)
-        distill(
-            network, released, weights,
-            random=random, backend=self.backend, progress=progress.steps("public steps"),
-        )  # fmt: skip
-        self.generator_ = network.cpu()
+        with Progress(self.verbose, self.callback) as progress:
+            progress.follow(lambda: "nothing", lambda: self.release_.spent.epsilon)
+            distill(
+                network, released, weights,
+                random=random, backend=self.backend, progress=progress.steps("public steps"),
+            )  # fmt: skip
+            self.generator_ = network.cpu()
 
     def sample(
         self,
@@ -533,7 +533,7 @@ class DPSinkhornGenerator(BaseEstimator):
     def save(self, path: Path) -> None:
         """Write the fitted generator into a folder: one JSON and one safetensors file, no code, no record.
 
-        What the fit has kept in ``checkpoint_dir`` is then erased.
+        What the fit has kept in ``checkpoint_dir`` is erased once the model is on the disk.
 
         Parameters
         ----------
@@ -545,7 +545,8 @@ class DPSinkhornGenerator(BaseEstimator):
         NotFittedError
             Before ``fit``.
         OSError
-            If the folder cannot be written.
+            If the folder cannot be written, or the disk is full. Nothing is lost then: this generator can be saved
+            elsewhere, and what ``checkpoint_dir`` holds stays there.
 
         Examples
         --------

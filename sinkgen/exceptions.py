@@ -66,7 +66,8 @@ class ReproducibleNoiseWarning(UserWarning):
     >>> import warnings
     >>> import numpy as np
     >>> from sinkgen import DPSinkhornGenerator
-    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     gen = DPSinkhornGenerator(schema=(0, 1), noise_seed=0).fit(np.zeros((100, 2)))
     >>> caught[0].category.__name__, gen.privacy_spent().reproducible_noise
     ('ReproducibleNoiseWarning', True)
@@ -83,7 +84,8 @@ class PoorFitWarning(UserWarning):
     >>> import warnings
     >>> import numpy as np
     >>> from sinkgen import DPSinkhornGenerator
-    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
     ...     gen = DPSinkhornGenerator(epsilon=0.01).fit(np.zeros((20, 1)))
     >>> caught[0].category.__name__
     'PoorFitWarning'

@@ -46,7 +46,7 @@ from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
-from sinkgen.training.undeclared import learn_form, learn_labels, learn_outside
+from sinkgen.training.undeclared import LearnedLabels, learn_form, learn_labels, learn_outside
 
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
@@ -231,10 +231,11 @@ def open_journal(
 
 
 class Known(NamedTuple):
-    """What has been counted of columns, by their places: numbers, and what lies outside of what is declared."""
+    """What has been counted: of columns, by place, numbers and what lies outside of what is declared; of labels."""
 
     counted: dict[int, Counted]
     outside: dict[int, float]
+    classes: LearnedLabels
 
 
 class Prepared(NamedTuple):
@@ -250,11 +251,11 @@ class Prepared(NamedTuple):
 def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
     """Release what was not declared and how many records there are of each class, and encode the records."""
     raw = mechanism.bound(raw)
-    labels, counts = learn_labels(facts, raw, mechanism)
-    total = float(counts.sum())
-    outside = learn_outside(facts.form, raw, total, mechanism)
-    form, counted = learn_form(facts, raw, total, mechanism)
-    return Prepared(form, labels, counts, raw.map(Encoder(form, labels, device)), Known(counted, outside))
+    classes = learn_labels(facts, raw, mechanism)
+    outside = learn_outside(facts.form, raw, classes.total, mechanism)
+    form, counted = learn_form(facts, raw, classes.total, mechanism)
+    encoded = raw.map(Encoder(form, classes.coded, device))
+    return Prepared(form, classes.labels, classes.counts, encoded, Known(counted, outside, classes))
 
 
 def fitted_schema(
@@ -274,7 +275,10 @@ def fitted_schema(
         found = [(names[j], number_remarks(names[j], of)) for j, of in known.counted.items()]
         columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
         noise = 0.0
-    return FittedSchema(tuple(columns), class_quality(labels, counts, noise))
+    are_known = known.classes.coded is labels
+    return FittedSchema(
+        tuple(columns), class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
+    )
 
 
 class Encoder:

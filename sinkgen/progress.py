@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from contextlib import suppress
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -71,6 +72,8 @@ class Progress:
 
     def __exit__(self, *error):
         self._ended.set()
+        if self._callback is not None and error[0] is None:
+            self._callback.tell()
 
     def _tick(self):
         while not self._ended.wait(TICK):
@@ -85,7 +88,8 @@ class Progress:
         """Make what wraps the steps of a stage, which have a length; a bar that is not ``lasting`` goes at its end."""
 
         def shown(steps):
-            self._bar = bar = tqdm(steps, desc=what, leave=lasting, disable=not (self._verbose and len(steps)))
+            off = not (self._verbose and len(steps))
+            self._bar = bar = _Bar(steps, desc=what, leave=lasting, disable=off)
             return bar if self._callback is None else watched(bar, what, self._callback, self._epsilon)
 
         return shown
@@ -118,14 +122,37 @@ class _Unfailing:
     """A callback whose errors end no fit whose budget is spent: it is not called again then, and a warning says so."""
 
     def __init__(self, callback):
-        self._callback = callback
+        self._callback, self._error = callback, None
 
     def __call__(self, progress):
-        if self._callback is None:
+        if self._error is not None:
             return
         try:
             self._callback(progress)
         except Exception as error:
-            self._callback = None
-            message = f"callback raised {type(error).__name__} and is not called again; the fit goes on"
-            warnings.warn(message, RuntimeWarning, stacklevel=2)
+            self._error = error
+
+    def tell(self):
+        """Warn, when all is done: a warning that is made an error must not lose what has been paid for."""
+        if self._error is not None:
+            message = f"callback raised {type(self._error).__name__} and was not called again"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)  # the caller of fit
+
+
+class _Bar(tqdm):
+    """A bar that nobody may read any more, as after ``| head``: that must end no fit whose budget is spent."""
+
+    def display(self, *arguments, **more):
+        """Draw, if that can be done."""
+        with suppress(OSError):
+            return super().display(*arguments, **more)
+
+    def clear(self, *arguments, **more):
+        """Go, if that can be done."""
+        with suppress(OSError):
+            super().clear(*arguments, **more)
+
+    def close(self):
+        """End, if that can be done."""
+        with suppress(OSError):
+            super().close()

@@ -53,7 +53,6 @@ def save_model(path, release, generator, generator_name, parameters):
         JSON values: the estimator's parameters worth keeping.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
     tensors = {"class_weights": release.class_weights, **_tensors("release", release.generator)}
     if generator is not release.generator:
         tensors |= _tensors("generator", generator)
@@ -71,10 +70,15 @@ def save_model(path, release, generator, generator_name, parameters):
     blob = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
     content["tensors_sha256"] = hashlib.sha256(blob).hexdigest()
     text = json.dumps(content | {"sha256": _digest(content)}, indent=1)
-    # Both aside before either is renamed; cut between the two renamings, the digest tells.
-    with replaced(folder / "model.json") as description, replaced(folder / "model.safetensors") as aside:
-        description.write_text(text)
-        aside.write_bytes(blob)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Both aside before either is renamed; cut between the two renamings, the digest tells.
+        with replaced(folder / "model.json") as description, replaced(folder / "model.safetensors") as aside:
+            description.write_text(text)
+            aside.write_bytes(blob)
+    except OSError as error:
+        message = f"{error.strerror or error}: no model was written. The fitted generator holds it still: save it elsewhere"
+        raise OSError(error.errno, message, str(folder)) from error
 
 
 def _digest(content):

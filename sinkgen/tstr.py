@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -18,7 +19,7 @@ from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
 from sinkgen.data.check import check_records, unpack_numbers
 from sinkgen.estimator import DPSinkhornGenerator
-from sinkgen.exceptions import BadTypeError, BadValueError, PrivacyLeakWarning
+from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning, PrivacyLeakWarning
 
 __all__ = ["SyntheticResampler", "TSTRClassifier", "TSTRRegressor", "sample_from_pipeline"]
 
@@ -50,7 +51,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
     generator_ : estimator
         The fitted generator; ``generator_.privacy_spent()`` is what ``fit`` cost.
     classifier_ : classifier
-        The fitted classifier.
+        The fitted classifier; a ``DummyClassifier`` where the records drawn are of one class.
     classes_ : ndarray of shape (n_classes,)
         Classes that the classifier knows.
     n_features_in_ : int
@@ -107,10 +108,12 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         ------
         TypeError, ValueError
             If a parameter or the data are unusable; before anything is spent.
-        ValueError
-            If the generator lost a class of ``y``, or the classifier fails; the budget is spent then, and
-            ``generator_`` is there to go on with. That a class was lost is not private: it is told to who holds the
-            records, and says neither which nor how many.
+
+        Warns
+        -----
+        PoorFitWarning
+            Of what is poorly known of the release, and if none of the records drawn is of some class. The classifier
+            then knows the others; where only one class is drawn, it is one that always says this.
 
         Examples
         --------
@@ -123,12 +126,15 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         y = _column(y)
         check_classification_targets(y)
         plan.check_samples(y)
-        self.generator_ = plan.generator.fit(X, y) if groups is None else plan.generator.fit(X, y, groups=groups)
+        self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
+        plan.generator.fit(X, y, **{} if groups is None else {"groups": groups})
         X_new, y_new = plan.draw()
-        _check_no_class_is_lost(y, y_new, self.generator_)
-        self.classifier_ = plan.model.fit(X_new, y_new)
+        # Many classifiers refuse a single class, and what is paid for must not be lost with them.
+        model = plan.model if len(np.unique(y_new)) > 1 else DummyClassifier(strategy="most_frequent")
+        self.classifier_ = model.fit(X_new, y_new)
         self.classes_ = self.classifier_.classes_
         _adopt_features(self, self.generator_)
+        _tell_of_classes_not_drawn(y_new, self.generator_)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -300,7 +306,8 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         """
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         joint = _frame_with_target(X, y) if hasattr(X, "columns") else _array_with_target(X, y)
-        self.generator_ = plan.generator.fit(joint)
+        self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
+        plan.generator.fit(joint)
         self.regressor_ = plan.model.fit(*_without_target(plan.draw()))
         _adopt_features(self, self.generator_, but=1)
         return self
@@ -430,14 +437,14 @@ class SyntheticResampler(BaseEstimator):
         >>> X.shape, y.shape
         ((50, 4), (50,))
         """
-        y = _column(y)
-        drawn = self._plan_and_fit(X, y).draw()
-        _check_no_class_is_lost(y, drawn[1], self.generator_)
+        drawn = self._plan_and_fit(X, _column(y)).draw()
+        _tell_of_classes_not_drawn(drawn[1], self.generator_)
         return drawn
 
     def _plan_and_fit(self, X, y):
         plan = _Plan(self.generator, None, self.n_samples, self.random_state)
-        self.generator_ = plan.generator.fit(X, y)
+        self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
+        plan.generator.fit(X, y)
         _adopt_features(self, self.generator_)
         return plan
 
@@ -529,15 +536,12 @@ def _column(y):
     return y
 
 
-def _check_no_class_is_lost(y, drawn, generator):
-    declared = getattr(generator, "classes", None)
-    wanted = np.unique(y) if declared is None else np.intersect1d(y, declared)
-    if len(np.setdiff1d(wanted, drawn)):
-        # Neither which nor how many: both would be counts of private labels.
-        raise BadValueError(
-            "the generator lost a class: no synthetic record is of it. It is too rare for the budget, unless it is "
-            "declared (classes=...); or n_samples is too small"
-        )
+def _tell_of_classes_not_drawn(drawn, generator):
+    """Warn of classes that the generator knows and none of the drawn records has; of released facts alone."""
+    lost = np.setdiff1d(getattr(generator, "classes_", drawn), drawn)
+    if len(lost):
+        message = f"no synthetic record is of the classes {lost.tolist()}: raise n_samples, or epsilon"
+        warnings.warn(message, PoorFitWarning, stacklevel=3)  # the caller of fit
 
 
 def _target(y):

@@ -1,5 +1,7 @@
 """Nothing fails after the charge that could have failed before, and a fit goes on with its own records alone."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,10 +115,15 @@ def test_a_callback_that_raises_ends_no_fit_and_is_told():
         told.append(progress.what)
         raise RuntimeError("mine")
 
-    with pytest.warns(RuntimeWarning, match="callback raised RuntimeError and is not called again"):
+    with pytest.warns(RuntimeWarning, match="callback raised RuntimeError and was not called again"):
         gen = DPSinkhornGenerator(schema=(-4, 4), steps=2, callback=fail).fit(X)
     assert gen.sample(3).shape == (3, 3)
     assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeWarning, match="callback"):
+            gen.set_params(steps=3).fit(X)
+    assert {row.what: row.steps for row in gen.privacy_spent().releases}["points"] == 3
 
 
 # --- The records of a fit that goes on -------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Train on synthetic, test on real; the generator in pipelines."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from sklearn.svm import LinearSVC
 
 from sinkgen import (
     DPSinkhornGenerator,
+    PoorFitWarning,
     PrivacyLeakWarning,
     PrivacyLedger,
     SyntheticResampler,
@@ -122,25 +125,48 @@ class LossyGenerator(BaseEstimator):
         return np.zeros((n_samples, self.n_features_in_)), np.zeros(n_samples, dtype=int)
 
 
+def test_a_single_class_is_a_classifier_that_always_says_it(blobs):
+    X, y = blobs
+    model = TSTRClassifier(LossyGenerator(), LogisticRegression()).fit(X, y)
+    assert model.classes_.tolist() == [0]
+    assert set(model.predict(X)) == {0}
+    assert model.predict_proba(X).shape == (len(X), 1)
+    assert not hasattr(model, "decision_function")
+    assert set(SyntheticResampler(LossyGenerator()).fit_resample(X, y)[1]) == {0}
+
+
+def test_a_class_too_rare_to_be_learned_fails_nothing_and_tells_nothing(blobs):
+    X, y = blobs
+    rare = np.where(np.arange(len(y)) == 0, 2, y)
+    told = []
+    for labels in (y, rare):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            model = TSTRClassifier(make(classes=None), LogisticRegression()).fit(X, labels)
+        told.append([str(warning.message) for warning in caught])
+        assert model.classes_.tolist() == [0, 1]
+    assert told == [[], []]
+
+
 @pytest.mark.parametrize("fit", ["fit", "fit_resample"])
-def test_a_lost_class_is_an_error_that_says_so_and_does_not_name_it(fit, blobs):
+def test_classes_that_are_not_drawn_are_told(fit, blobs):
     X, y = blobs
-    y = np.where(y, 12345, 0)
-    model = TSTRClassifier(LossyGenerator()) if fit == "fit" else SyntheticResampler(LossyGenerator())
-    with pytest.raises(ValueError, match="the generator lost a class") as caught:
+    gen = make(classes=[0, 1, *range(2, 40)])
+    model = TSTRClassifier(gen, random_state=0) if fit == "fit" else SyntheticResampler(gen, random_state=0)
+    model.n_samples = 40
+    with pytest.warns(PoorFitWarning, match=r"no synthetic record is of the classes \[.*38, 39\]: raise n_samples"):
         getattr(model, fit)(X, y)
-    assert not any(letter.isdigit() for letter in str(caught.value))
-    model.set_params(generator__classes=[0])  # a label that was declared to be none is not lost
-    if fit == "fit_resample":
-        assert set(model.fit_resample(X, y)[1]) == {0}
 
 
-def test_a_class_too_rare_to_be_learned_is_lost(blobs):
+@pytest.mark.parametrize("make_model", [TSTRClassifier, TSTRRegressor, SyntheticResampler])
+def test_a_warning_that_is_made_an_error_loses_no_release(make_model, blobs):
     X, y = blobs
-    y = y.copy()
-    y[0] = 2
-    with pytest.raises(ValueError, match="the generator lost a class"):
-        TSTRClassifier(make(classes=None), LogisticRegression()).fit(X, y)
+    model = make_model(DPSinkhornGenerator(0.01))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PoorFitWarning)
+        with pytest.raises(PoorFitWarning):
+            model.fit(X[:40], y[:40])
+    assert len(model.generator_.sample(2)) == 2
 
 
 WRONG = {

@@ -195,6 +195,15 @@ def fit(
     secure_noise: Annotated[
         bool, typer.Option("--secure-noise", help="Noise and sampling from a cipher; needs sinkgen[secure].")
     ] = False,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="FOLDER",
+            help="Keep there what is released until the model is written: what was killed, or found the disk full, "
+            "goes on from there when it is run again, and is not charged again. For your eyes only.",
+        ),
+    ] = None,
     seed: Seed = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     force: Force = False,
@@ -216,14 +225,14 @@ def fit(
         raise Refused("--max-rows needs --group")
     private = models.read_private(data, schema, target, classes, shape, group)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
-    with progress_bar(epsilon, quiet) as callback:
+    with models.room_for_model(output), progress_bar(epsilon, quiet) as callback:
         estimator = DPSinkhornGenerator(
             epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
             image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
-            max_rows_per_group=max_rows, secure_noise=secure_noise, random_state=seed, callback=callback,
+            max_rows_per_group=max_rows, secure_noise=secure_noise, random_state=seed, checkpoint_dir=checkpoint,
+            callback=callback,
         ).fit(ReadOff(private.X, private.observed), private.y, private.groups)  # fmt: skip
-    estimator.save(output)
-    models.write_layout(output, private.layout)
+    models.save_or_rescue(estimator, private.layout, output, checkpoint)
     if private.observed:
         say(f"Read off the records, and public with the model: {', '.join(private.observed)}")
     spent = estimator.privacy_spent()

@@ -1,7 +1,7 @@
 """What the user sees beside results: errors and warnings of one line, and the progress of a fit. All on stderr."""
 
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 from rich.console import Console
@@ -16,8 +16,17 @@ class Refused(Exception):
 
 
 def say(text):
-    """Tell the user one line."""
-    typer.echo(text, err=True)
+    """Tell the user one line, if anybody still reads."""
+    with suppress(OSError):
+        typer.echo(text, err=True)
+
+
+class LastingConsole(Console):
+    """A console that falls silent where nobody reads it any more, instead of ending the program."""
+
+    def on_broken_pipe(self):
+        """What rich calls then."""
+        self.quiet = True
 
 
 class OneLineErrors(TyperGroup):
@@ -80,7 +89,7 @@ def progress_bar(epsilon, quiet):
         TimeRemainingColumn(compact=True),
         TextColumn("epsilon {task.fields[spent]} of {task.fields[budget]} spent"),
     )  # fmt: skip
-    progress = Progress(*columns, console=Console(stderr=True), disable=quiet)
+    progress = Progress(*columns, console=LastingConsole(stderr=True), disable=quiet)
     tasks = {}
 
     def show(state):
@@ -93,4 +102,5 @@ def progress_bar(epsilon, quiet):
         yield show
     finally:
         if tasks:
-            progress.stop()
+            with suppress(OSError):
+                progress.stop()

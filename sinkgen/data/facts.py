@@ -47,7 +47,7 @@ class Facts:
     def missing(self):
         """Names of the releases that have to find what is missing, and whether what is declared fits."""
         outside = ("outside",) if self.form.declared else ()
-        return self.form.missing + (("labels",) if self.labels_unknown else ("count",)) + outside
+        return (*self.form.missing, *["labels"] * self.labels_unknown, "count", *outside)
 
     @property
     def labels_unknown(self):

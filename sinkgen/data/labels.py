@@ -81,6 +81,17 @@ def label_set(classes, y_dtype):
     return LabelSet(tuple(classes), _dtype_name(dtype))
 
 
+def stand_in(y_dtype):
+    """The label set of records whose labels are not known: "unknown", or 0 where labels are numbers.
+
+    Examples
+    --------
+    >>> stand_in(np.dtype("<U3")).classes, stand_in(np.dtype(bool)).classes, stand_in(np.dtype("int8")).classes
+    (('unknown',), (False,), (0,))
+    """
+    return label_set(["unknown"] if y_dtype.kind in "OUS" else np.zeros(1, y_dtype).tolist(), y_dtype)
+
+
 def _kind(y):
     return "U" if y.dtype == object else y.dtype.kind
 

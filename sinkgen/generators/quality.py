@@ -91,9 +91,9 @@ class FittedSchema:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is poor, and what to do about it; one a column or class at most."""
+        """What is poor, and what to do about it: classes first, then columns."""
         of_columns = [remark for column in self.columns for remark in column.remarks]
-        return (*of_columns, *(remark for part in self.classes for remark in part.remarks))
+        return (*(remark for part in self.classes for remark in part.remarks), *of_columns)
 
     def summary(self) -> str:
         """The remarks in a line, the first few of them."""
@@ -172,12 +172,34 @@ def number_remarks(name, found):
     return (remark,) if found.error > MOST_ERROR else ()
 
 
-def class_quality(labels, counts, noise):
-    """What is known of each class: whether its records stand out of the noise of what is counted of them."""
+def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):
+    """What is known of each class: whether its records stand out of the noise of what is counted of them.
+
+    Parameters
+    ----------
+    labels : LabelSet or None
+    counts : Tensor of shape (n_classes,)
+        Noisy number of records of each.
+    noise : float
+        Standard deviation of the noise of the count of a state within the class.
+    unlabelled : float
+        Share of the records whose labels are none of these, as far as it stands out.
+    are_known : bool
+        Whether the label is not a stand-in for labels that did not stand out.
+    """
     if labels is None:
         return ()
     names = labels.decode(range(len(labels.classes))).tolist()
-    return tuple(_class(name, float(n), noise) for name, n in zip(names, counts, strict=True))
+    if not are_known:
+        remark = f"no label stands out of the noise: all records are drawn with {names[0]!r}: declare classes"
+        return (ClassQuality(names[0], float(counts.sum()), noise, (remark,)),)
+    first, *others = [_class(name, float(n), noise) for name, n in zip(names, counts, strict=True)]
+    if unlabelled > LIKE:
+        remark = (
+            f"about {unlabelled:.0%} of the records have labels that do not stand out of the noise: declare classes"
+        )
+        first = dataclasses.replace(first, remarks=(remark, *first.remarks))
+    return (first, *others)
 
 
 def _class(label, records, noise):

@@ -1,6 +1,7 @@
 """What was not declared of the records, learned on the budget: bounds, categories, bins and labels."""
 
 import dataclasses
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -9,11 +10,10 @@ import torch
 
 from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
-from sinkgen.data.labels import label_set
+from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
-from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.training.numbers import Counted, Numbers, count_numbers
@@ -156,21 +156,50 @@ def _bounds(least, greatest):
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def learn_labels(facts, source, mechanism):
-    """The label set, None without labels, and noisy counts of the records of each.
+class LearnedLabels(NamedTuple):
+    """The classes, and what was counted of them.
 
-    Raises
-    ------
-    ValueError
-        If no label occurs often enough to stand out; the budget is spent then.
+    Attributes
+    ----------
+    labels : LabelSet or None
+        None without labels.
+    coded : LabelSet or None
+        By which records get their classes; None where all are of one.
+    counts : Tensor of shape (n_classes,)
+        Noisy numbers of records.
+    total : float
+        Noisy number of the records of all classes, also of those that are not known.
+    unlabelled : float
+        Share of the records whose labels do not stand out, as far as that share does.
     """
-    if "labels" not in facts.missing:
-        query = CountQuery(len(facts.labels.classes) if facts.labels else 1)
-        return facts.labels, mechanism.release("count", query, source.map(partial(_coded, facts.labels)))
+
+    labels: LabelSet | None
+    coded: LabelSet | None
+    counts: torch.Tensor
+    total: float
+    unlabelled: float = 0.0
+
+
+def learn_labels(facts, source, mechanism):
+    """The label set, and noisy counts of the records of each.
+
+    Where the set is not declared and no label stands out of the noise, all records are of one class, which has a
+    stand-in for a label: what else was paid for is not lost with the labels.
+    """
+    declared = facts.labels
+    query = CountQuery(len(declared.classes) if declared else 1)
+    counts = mechanism.release("count", query, source.map(partial(_coded, declared)))
+    total = float(counts.sum())
+    if not facts.labels_unknown:
+        return LearnedLabels(declared, declared, counts, total)
     kept = mechanism.release_labels("labels", source)
     if not kept.labels:
-        raise BadValueError("no label occurs often enough to be learned on this budget; declare classes")
-    return label_set(kept.labels, facts.y_dtype), kept.counts
+        return LearnedLabels(stand_in(facts.y_dtype), None, counts, total)
+    found, left = label_set(kept.labels, facts.y_dtype), total - float(kept.counts.sum())
+    noise = math.hypot(
+        mechanism.noise_multiplier("count"), mechanism.noise_multiplier("labels") * math.sqrt(len(kept.labels))
+    )
+    return LearnedLabels(found, found, kept.counts, total, left / total if left > SURE * noise else 0.0)
 
 
 def _coded(labels, records):

@@ -48,7 +48,9 @@ def test_an_infinite_budget_is_no_noise():
 
 
 @pytest.mark.parametrize("mechanism", ["semidual", "batch"])
-@pytest.mark.parametrize("missing", [("count",), ("bounds", "labels"), ("labels",), ("bounds", "count")])
+@pytest.mark.parametrize(
+    "missing", [("count",), ("bounds", "labels", "count"), ("labels", "count"), ("bounds", "count")]
+)
 def test_plans_hold_a_row_for_everything_that_is_missing(mechanism, missing):
     form = numeric_format(np.zeros((1, 4, 4)), schema=None if "bounds" in missing else (0, 1))
     facts = Facts(form, None, np.dtype(int) if "labels" in missing else None)

@@ -1,5 +1,6 @@
 """What a release shows to be poor is said, by column and remedy; what is not, is not."""
 
+import re
 import warnings
 
 import numpy as np
@@ -23,7 +24,8 @@ def table():
 
 
 def remarks(X, y=None, epsilon=3, **parameters):
-    with warnings.catch_warnings(record=True, action="always") as caught:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         gen = DPSinkhornGenerator(epsilon, noise_seed=0, random_state=0, **parameters).fit(X, y)
     told = [str(warning.message) for warning in caught if warning.category is PoorFitWarning]
     assert told == ([gen.schema_.summary()] if gen.schema_.remarks else [])
@@ -59,6 +61,20 @@ def test_numbers_and_classes_that_do_not_stand_out_are_told():
     rare = remarks(table()[["age"]], np.arange(N) < 4, epsilon=1, classes=[False, True])
     assert any(remark.startswith("class True: about") for remark in rare.remarks)
     assert remarks(random.normal(size=(20, 2)), epsilon=0.1).remarks[0].startswith("the numbers of 0 do not stand out")
+
+
+def test_labels_that_do_not_stand_out_are_told():
+    some = np.where(np.arange(N) % 4 == 0, np.arange(N), 0).astype(str)
+    told = remarks(table()[["age", "sex"]], some).remarks
+    assert len(told) == 1
+    assert re.fullmatch(
+        r"about 2\d% of the records have labels that do not stand out of the noise: declare classes", told[0]
+    )
+    assert (
+        remarks(table()[["age"]], [f"id{i}" for i in range(N)])
+        .remarks[0]
+        .startswith("no label stands out of the noise")
+    )
 
 
 def test_it_is_saved(tmp_path):
