@@ -77,7 +77,7 @@ def save_model(path, release, generator, generator_name, parameters):
             description.write_text(text)
             aside.write_bytes(blob)
     except OSError as error:
-        message = f"{error.strerror or error}: no model was written. The fitted generator holds it still: save it elsewhere"
+        message = f"{error.strerror or error}: no model was written. The generator still holds it: save it elsewhere"
         raise OSError(error.errno, message, str(folder)) from error
 
 
