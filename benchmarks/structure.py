@@ -4,11 +4,12 @@
     python benchmarks/structure.py xor --epsilon 1 10
     python benchmarks/structure.py slopes --seeds 30
     python benchmarks/structure.py wide --columns 100 --seeds 1
+    python benchmarks/structure.py wide --columns 24 --rows 24000 --epsilon 1 10
 
 adult: boosting on synthetic rows, tested on real ones, with income, sex and marital status as target (relationship is
 left out for the last two), distances of marginals in the bins of the schema, how many records keep education and its
 number together, and husbands who are female. xor: 15,000 rows of eight fair bits and the exclusive or of three. slopes:
-5,000 rows of six columns, of which one is 1.79 and another .0196 times others, and noise. wide: 5,000 rows in which ten
+5,000 rows of six columns, of which one is 1.79 and another .0196 times others, and noise. wide: rows in which ten
 hidden numbers move all columns.
 """
 
@@ -31,6 +32,7 @@ from sinkgen import Column, DPSinkhornGenerator, Schema
 from sinkgen.data.table import Rows, table_format
 
 SCHEMA = Path(__file__).parent / "schemas" / "adult.json"
+MOST_PAIRS = 2000  # whose distances are measured
 TARGETS = {
     "income": (">50K", []),
     "sex": ("Male", ["relationship"]),
@@ -105,13 +107,19 @@ def slopes(arguments, epsilon, seed):
 
 
 def wide(arguments, epsilon, seed):
-    """Errors of correlations over all pairs, and seconds."""
+    """Errors of correlations over all pairs, distances of pairs in eight bins, and seconds."""
     random = np.random.default_rng(seed)
-    hidden, mixing = random.normal(size=(5000, 10)), random.normal(size=(10, arguments.columns))
-    x = hidden @ mixing / 3 + random.normal(size=(5000, arguments.columns))
+    hidden, mixing = random.normal(size=(arguments.rows, 10)), random.normal(size=(10, arguments.columns))
+    x = hidden @ mixing / 3 + random.normal(size=(arguments.rows, arguments.columns))
     frame = pd.DataFrame(x).rename(columns="x{}".format)
     drawn, seconds = fit_and_draw(frame, epsilon, seed, dict.fromkeys(frame, (-6.0, 6.0)))
     pairs, found = np.triu_indices(arguments.columns, 1), {}
+    apart = frame.apply(random.permutation)  # the best that columns without any dependence can do
+    few = random.permutation(np.transpose(pairs))[:MOST_PAIRS]
+    ends = np.linspace(-6, 6, 9)[1:-1]
+    binned = [np.searchsorted(ends, table.to_numpy()) for table in (frame, drawn, apart)]
+    for name, other in zip(("tvd2", "tvd2 of independence"), binned[1:], strict=True):
+        found[name] = np.mean([_distance(binned[0], other, pair) for pair in few])
     for kind in ("pearson", "spearman"):
         real, new = (table.corr(kind).to_numpy()[pairs] for table in (frame, drawn))
         found |= {f"{kind} error": np.abs(real - new).mean(), f"{kind} error of independence": np.abs(real).mean()}
@@ -136,6 +144,7 @@ def main():
     parser.add_argument("--epsilon", type=float, nargs="+", default=[1.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--columns", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=5000, help="of the wide table")
     arguments = parser.parse_args()
     measure = {"adult": adult, "xor": xor, "slopes": slopes, "wide": wide}[arguments.figure]
     for epsilon in arguments.epsilon:

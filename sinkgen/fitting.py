@@ -21,6 +21,7 @@ from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
+from sinkgen.generators.field import Field
 from sinkgen.generators.quality import (
     ColumnQuality,
     FittedSchema,
@@ -269,7 +270,8 @@ def fitted_schema(
             column_quality(column, known.counted.get(j), known.outside.get(j, 0.0), frequencies)
             for j, (column, frequencies) in parts
         ]
-        noise = mechanism.noise_multiplier("marginals") * len(columns) ** 0.5 if labels else 0.0
+        what = "columns" if isinstance(generator, Field) else "marginals"
+        noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
         names = form.names or range(form.n_groups)
         found = [(names[j], number_remarks(names[j], of)) for j, of in known.counted.items()]

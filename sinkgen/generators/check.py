@@ -95,6 +95,10 @@ def _check_field(field, form, n_classes):
             _require(torch.equal(of.unique(), torch.arange(n)), "groups have gaps")
         _check("potentials", potential, clique.shape)
         _check("targets", target, clique.shape)
+    if field.coupling is not None:
+        for scores, width in zip(field.coupling.scores, widths, strict=True):
+            _check("scores", scores, (width,), low=-1 - SUM, high=1 + SUM)
+        _check("coupling", field.coupling.weights, (len(widths), len(widths)))
     states = field.population.long()
     _require(
         states.ndim == 2 and states.shape[0] == len(widths) and states.shape[1] > 0, "the population has no records"

@@ -1,6 +1,7 @@
 """A field over the columns of a table says what goes together; records are drawn from it by Gibbs sampling."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
+from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.places import Places
 
 SWEEPS = 3  # over the columns, in which a draw leaves the record of the population that it starts from
@@ -43,6 +45,8 @@ class Field(nn.Module):
         States, and the label.
     places : Places
         Where in its state a cell lies.
+    coupling : Coupling, optional
+        Of all columns with an order, beside the cliques.
 
     References
     ----------
@@ -60,9 +64,9 @@ class Field(nn.Module):
     True
     """
 
-    def __init__(self, cliques, potentials, targets, heights, frequencies, population, *, places):
+    def __init__(self, cliques, potentials, targets, heights, frequencies, population, *, places, coupling=None):
         super().__init__()
-        self.cliques, self.places = list(cliques), places
+        self.cliques, self.places, self.coupling = list(cliques), places, coupling
         self.potentials, self.targets = [part.float() for part in potentials], [part.float() for part in targets]
         self.heights, self.frequencies = [part.float() for part in heights], [part.float() for part in frequencies]
         self.population = population.short() if max(map(len, heights)) < 2**15 else population.int()
@@ -78,6 +82,8 @@ class Field(nn.Module):
         parts |= {"heights": self.heights, "frequencies": self.frequencies}
         flat = {name: torch.cat([part.flatten() for part in [torch.zeros(0), *of]]) for name, of in parts.items()}
         own = {"cliques": columns, "population": self.population, "n_classes": torch.tensor(len(self.heights[-1]))}
+        if self.coupling is not None:
+            own |= {"scores": torch.cat(self.coupling.scores), "coupling": self.coupling.weights}
         return own | flat | dict(self.places.named_buffers())
 
     @classmethod
@@ -96,7 +102,10 @@ class Field(nn.Module):
             for name in ("potentials", "targets")
         )
         heights, frequencies = (tensors[name].split(widths) for name in ("heights", "frequencies"))
-        return cls(cliques, potentials, targets, heights, frequencies, tensors["population"], places=places)
+        coupling = Coupling(list(tensors["scores"].split(widths)), tensors["coupling"]) if "scores" in tensors else None
+        return cls(
+            cliques, potentials, targets, heights, frequencies, tensors["population"], places=places, coupling=coupling
+        )
 
     @property
     def class_weights(self):
@@ -138,8 +147,13 @@ class Field(nn.Module):
     def sweep(self, codes, rng, columns, balanced=False):
         """Codes (n_columns + 1, m) after each of these columns, in random order, has been drawn given the others."""
         rows = codes.T.contiguous()  # a record's states lie side by side
+        scores = None if self.coupling is None else self.coupling.of(rows)
         for place in torch.randperm(len(columns), generator=rng).tolist():
-            _Site(self, columns[place], rows, balanced).draw(rng)
+            j = columns[place]
+            pull = None if scores is None else _Pull(scores @ self.coupling.weights[:, j], self.coupling.scores[j])
+            _Site(self, j, rows, balanced, pull).draw(rng)
+            if scores is not None:
+                scores[:, j] = self.coupling.scores[j][rows[:, j]]
         return rows.T.contiguous()
 
     def condition(self, parts):
@@ -167,7 +181,14 @@ class Field(nn.Module):
         if any(chance is not None and not chance.any() for chance in chances):
             raise BadValueError("no record can meet the conditions")
         made = Field(
-            self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population, places=places
+            self.cliques,
+            self.potentials,
+            self.targets,
+            heights,
+            self.frequencies,
+            self.population,
+            places=places,
+            coupling=self.coupling,
         )
         made.is_free = False
         random, codes = torch.Generator().manual_seed(0), self.population.long()
@@ -182,6 +203,17 @@ class Field(nn.Module):
         return made
 
 
+class _Pull(NamedTuple):
+    """What other columns' scores add to a state's logit in each record (m,), for each unit of its score (n_states,)."""
+
+    of_record: torch.Tensor
+    scores: torch.Tensor
+
+    def logits(self, rows):
+        """What is added (m, n_states), for some of the records."""
+        return torch.outer(self.of_record[rows], self.scores)
+
+
 class _Site:
     """One column of some records, to be drawn given the others.
 
@@ -189,8 +221,8 @@ class _Site:
     where these are several; all tables lie one below the other.
     """
 
-    def __init__(self, field, column, rows, balanced):
-        self._rows, self._column, self._height = rows, column, field.heights[column]
+    def __init__(self, field, column, rows, balanced, pull):
+        self._rows, self._column, self._height, self._pull = rows, column, field.heights[column], pull
         numbers = [q for q, clique in enumerate(field.cliques) if column in clique.columns]
         self._cliques = [field.cliques[q] for q in numbers]
         self._potentials = [field.cliques[q].rows(field.potentials[q], column) for q in numbers]
@@ -248,6 +280,8 @@ class _Site:
     def _logits(self, rows):
         pulls = [balance.pull() for balance in self._balances]
         height = self._height + pulls.pop()[0] if pulls else self._height
+        if self._pull is not None:
+            height = height + self._pull.logits(rows)
         if self._places is None:
             return height.expand(len(self._rows[rows]), -1)
         values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials

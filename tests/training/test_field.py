@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from sinkgen import Column, DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
+from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
+from sinkgen.generators.coupling import rank_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
+from sinkgen.training.tables.coupling import correlations
 from sinkgen.training.tables.structure import (
     Columns,
     Counted,
@@ -95,6 +98,66 @@ def test_a_pair_has_as_many_cells_as_it_pays_for(widths, n_cells):
     found = affordable(widths, n_cells)
     assert all(min(2, had) <= has <= had for has, had in zip(found, widths, strict=True))
     assert math.prod(found) <= max(n_cells, 2 ** len(widths)) or max(found) <= 2
+
+
+def test_scores_are_ranks_and_have_mean_zero():
+    frequencies = torch.tensor([0.5, 0.2, 0.2, 0.1])
+    assert rank_scores(frequencies, 3).tolist() == pytest.approx([-0.4, 0.3, 0.7, 0.0])
+    assert rank_scores(frequencies, 0).tolist() == [0.0] * 4  # categories have no order
+    two = torch.tensor([0.98, 0.02])
+    assert float(two @ rank_scores(two, 0)) == pytest.approx(0, abs=1e-6)
+
+
+def test_correlations_lose_their_noise_and_keep_a_strong_pair():
+    random = torch.Generator().manual_seed(0)
+    loadings = 0.7 * torch.randn(40, 3, generator=random, dtype=torch.float64)
+    loadings[:2] = 0  # the strong pair goes with each other alone
+    real = loadings @ loadings.T / (1 + loadings.square().sum(1).max())
+    real[0, 1] = real[1, 0] = 0.9
+    real += torch.diag(1 - real.diag())
+    noise = 0.05 * torch.randn(40, 40, generator=random, dtype=torch.float64).triu(1)
+    found = correlations(real + noise + noise.T, 0.05 * 2**0.5)
+    assert (found - real).square().mean() < 0.4 * (noise + noise.T).square().mean()
+    assert float(found[0, 1]) > 0.7
+    assert torch.linalg.eigvalsh(found).min() > 0
+    torch.testing.assert_close(found.diag(), torch.ones(40, dtype=torch.float64))
+    nothing = correlations(noise + noise.T, 0.05 * 2**0.5)
+    assert (nothing - torch.eye(40)).abs().max() < 0.1
+
+
+@pytest.fixture(scope="module")
+def wide_gen():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(4000, 2)) @ random.normal(size=(2, 14)) + random.normal(size=(4000, 14))
+    x[:, 13] = x[:, 13] > 0
+    frame = pd.DataFrame(x, columns=[f"c{j}" for j in range(14)]).astype({"c13": bool})
+    schema = {name: Column(edges=tuple(np.linspace(-6, 6, 13))) for name in frame.columns[:-1]}
+    gen = DPSinkhornGenerator(3, schema=schema, random_state=0, noise_seed=0)
+    with pytest.warns(ReproducibleNoiseWarning):
+        gen.fit(frame)
+    return frame, gen
+
+
+def spearman(frame):
+    return frame.astype(float).corr("spearman").to_numpy()[np.triu_indices(frame.shape[1], 1)]
+
+
+def test_many_columns_are_coupled(wide_gen):
+    frame, gen = wide_gen
+    assert "moments" in [row.what for row in gen.privacy_spent().releases]
+    drawn = gen.sample(4000, random_state=0)
+    assert np.abs(spearman(drawn) - spearman(frame)).mean() < 0.2 * np.abs(spearman(frame)).mean()
+
+
+def test_a_coupled_field_is_saved_and_conditions_pull_what_is_coupled(wide_gen, tmp_path):
+    frame, gen = wide_gen
+    gen.save(tmp_path / "model")
+    again = DPSinkhornGenerator.load(tmp_path / "model")
+    pd.testing.assert_frame_equal(again.sample(50, random_state=1), gen.sample(50, random_state=1))
+    name = frame.columns[int(frame.iloc[:, 1:13].corrwith(frame["c0"]).abs().argmax()) + 1]
+    sign = np.sign(frame["c0"].corr(frame[name]))
+    high = again.sample(2000, random_state=1, conditions={"c0": (1.0, 6.0)})[name].mean()
+    assert sign * (high - frame[name].mean()) > 0.5 * abs(frame.loc[frame["c0"] > 1, name].mean() - frame[name].mean())
 
 
 def test_what_is_within_the_noise_is_not_asked():

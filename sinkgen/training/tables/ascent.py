@@ -6,16 +6,19 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
 from sinkgen._groups import count_cells
+from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.field import NEVER, Field
+from sinkgen.training.tables.coupling import draw_copula
 
-POPULATION = 20_000  # draws that the fit goes on with
+POPULATION, MOST_CELLS = 20_000, 1_000_000  # draws that the fit goes on with, and their cells
+COUPLING_STEP = 0.2
 STEP = 1.4  # of all cliques of a column together
 SETTLED = 0.6  # share of the sweeps after which steps shrink
 LARGEST = 8.0  # of a potential
 TINY = 1e-9
 
 
-def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, progress=iter):
+def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, moments=None, progress=iter):
     """The field of greatest entropy whose draws have the frequencies that are wanted, nearly.
 
     Persistent contrastive divergence [1]_: a population of records goes through Gibbs sweeps; after each, potentials
@@ -34,6 +37,8 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     places : Places
     sweeps : int
     random : torch.Generator
+    moments : Moments, optional
+        Wanted of all columns with an order.
     progress : callable
         Wraps the range of sweeps.
 
@@ -49,11 +54,15 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     """
     potentials, population = _tree(cliques, targets, frequencies, random)
     heights = [part.log().clamp_min(NEVER) for part in frequencies]
-    field = Field(cliques, potentials, targets, heights, frequencies, population, places=places)
-    return settle(field, doubts, sweeps, random, progress)
+    coupling = None
+    if moments is not None:
+        population = draw_copula(moments, population, frequencies, random)
+        coupling = Coupling(moments.scores, moments.weights(len(frequencies)))
+    field = Field(cliques, potentials, targets, heights, frequencies, population, places=places, coupling=coupling)
+    return settle(field, doubts, sweeps, random, moments=moments, progress=progress)
 
 
-def settle(field, doubts, sweeps, random, progress=iter):
+def settle(field, doubts, sweeps, random, *, moments=None, progress=iter):
     """The field after more steps of its potentials and its population; see :func:`fit_field`."""
     codes, n = field.population.long(), field.population.shape[1]
     columns = [j for j, height in enumerate(field.heights) if len(height) > 1]
@@ -66,6 +75,8 @@ def settle(field, doubts, sweeps, random, progress=iter):
         for q, (clique, doubt) in enumerate(zip(field.cliques, doubts, strict=True)):
             move = _move(counts[q].view(clique.shape) / n, field.targets[q], field.potentials[q], doubt, n)
             field.potentials[q] = (field.potentials[q] + step * move).clamp(-LARGEST, LARGEST)
+        if moments is not None:
+            moments.move(field.coupling, codes, min(step, COUPLING_STEP))
         for j in columns:
             has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
             field.heights[j] = field.heights[j] + step * ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log().clamp(
@@ -106,7 +117,8 @@ def _log_ratio(wanted, expected):
 
 
 def _ancestral(cliques, targets, frequencies, of_edge, random):
-    codes = torch.stack([_draw(row.expand(POPULATION, -1), random) for row in frequencies])
+    n = min(POPULATION, MOST_CELLS // len(frequencies))
+    codes = torch.stack([_draw(row.expand(n, -1), random) for row in frequencies])
     waiting, done = list(range(len(frequencies))), set()
     while waiting:
         column = waiting.pop(0)

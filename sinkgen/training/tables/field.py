@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 
+from sinkgen.data.table_columns import NumberColumn
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field, settle
 from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.coupling import learn_moments
 from sinkgen.training.tables.structure import (
     MOST_CANDIDATES,
     Asked,
@@ -28,6 +30,9 @@ from sinkgen.training.tables.structure import (
 
 CELL_SHARE, COLUMN_SHARE, DISTANCE_SHARE = 0.05, 0.22, 0.05
 INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
+# Columns with an order: from how many on moments of all are worth asking, and of how many they get half of the rest.
+FEWEST_COUPLED, MANY_COUPLED = 12, 24
+CELLS_SWEPT = 600  # columns times sweeps, but never more than 40 or less than 8 sweeps
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,12 @@ def plan_field(form: Any) -> Schedule:
         shares = cells | {"columns": COLUMN_SHARE, "distances": DISTANCE_SHARE}
         if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
+        left, n = 1 - sum(shares.values()), sum(isinstance(column, NumberColumn) for column in form.columns)
+        if n >= FEWEST_COUPLED:
+            shares["moments"] = left * n**2 / (n**2 + MANY_COUPLED**2)
         shares["pairs"] = 1 - sum(shares.values())
-    return Schedule(FieldSettings(shares), shares, {})
+    sweeps = min(40, max(8, CELLS_SWEPT // form.n_encoded))
+    return Schedule(FieldSettings(shares, sweeps), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
@@ -93,28 +102,34 @@ def train_field(stage: Stage) -> Trained:
         frequencies = frequencies_of(columns, ordered, optional)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
-    sweeps = settings.sweeps if asked.cliques else 0
+    moments = None
+    if "moments" in settings.shares:
+        moments = learn_moments(source, frequencies, ordered, total, mechanism)
+    sweeps = settings.sweeps if asked.cliques or moments else 0
     made = fit_field(
-        asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, progress=progress
-    )
+        asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, moments=moments,
+        progress=progress,
+    )  # fmt: skip
     if "interactions" in settings.shares:
         more = learn_interactions(source, made, ordered, total, mechanism)
         if more.cliques:
-            made = _settled(made, Asked(*(a + b for a, b in zip(asked, more, strict=True))), stage)
+            made = _settled(made, Asked(*(a + b for a, b in zip(asked, more, strict=True))), moments, stage)
         elif pairs is not None:  # and so does what interactions would have had
-            made = _settled(made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), stage)
+            made = _settled(
+                made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
+            )
     return Trained(made, made.class_weights)
 
 
-def _settled(field, asked, stage):
+def _settled(field, asked, moments, stage):
     """The field after more sweeps, with other targets and perhaps more cliques."""
     more = [torch.zeros_like(target) for target in asked.targets[len(field.cliques) :]]
     start = Field(
         asked.cliques, [*field.potentials, *more], asked.targets, field.heights, field.frequencies, field.population,
-        places=field.places,
+        places=field.places, coupling=field.coupling,
     )  # fmt: skip
     doubts = [stage.settings.hold * noise for noise in asked.noises]
-    return settle(start, doubts, stage.settings.sweeps // 2, stage.random)
+    return settle(start, doubts, stage.settings.sweeps // 2, stage.random, moments=moments)
 
 
 def _as_states(form, records):

@@ -170,7 +170,10 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise,
         return None
     grouped = [even_groups(part, COARSE, n) for part, n in zip(frequencies, ordered, strict=True)]
     coarse = [Clique(pair, tuple(grouped[j] for j in pair)) for pair in pairs]
-    expected = [total * clique.independent(frequencies) for clique in coarse]
+    shares = [
+        torch.zeros(int(of.max()) + 1).index_add_(0, of, part) for of, part in zip(grouped, frequencies, strict=True)
+    ]
+    expected = [total * torch.outer(shares[a], shares[b]) for a, b in pairs]
     query = DistanceQuery(coarse, expected)
     distances = mechanism.release("distances", query, source)
     by_chance = [_by_chance(clique, part, column_noise) for clique, part in zip(coarse, expected, strict=True)]

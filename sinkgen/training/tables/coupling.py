@@ -1,0 +1,147 @@
+"""What any two columns with an order have to do with each other, roughly: a release of moments, without its noise."""
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.denoise.spectra import spectrum
+from sinkgen.generators.coupling import rank_scores
+from sinkgen.privacy.queries.moments import MomentQuery
+
+ROOM = 1.25  # of a record's squared norm over its mean
+ROUNDS = 5  # in which what a column shares with others is found
+MOST_SHARED = 0.95  # of a column's variance
+LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
+TINY = 1e-9
+
+
+class Moments(NamedTuple):
+    """Second moments of columns' scores.
+
+    Attributes
+    ----------
+    scores : list of Tensor, each of shape (n_states,)
+    columns : list of int
+        Those that have scores.
+    covariance : Tensor of shape (n, n)
+        Of these columns, positive definite.
+    """
+
+    scores: list
+    columns: list
+    covariance: torch.Tensor
+
+    def weights(self, n_columns):
+        """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
+        return self._spread(-torch.linalg.inv(self.covariance), n_columns)
+
+    def move(self, coupling, codes, step):
+        """Move a coupling's weights, in place, by a share of what they lack: the difference of inverse covariances.
+
+        For normal scores a whole step is Newton's.
+        """
+        own = coupling.of(codes.T)[:, self.columns].double()
+        own = own - own.mean(0)
+        has = own.T @ own / len(own) + LEAST_VARIANCE * torch.diag(self.covariance.diag())
+        difference = torch.linalg.inv(has) - torch.linalg.inv(self.covariance)
+        coupling.weights.add_(step * self._spread(difference, len(coupling.weights)))
+
+    def _spread(self, weights, n_columns):
+        out = torch.zeros(n_columns, n_columns)
+        places = torch.tensor(self.columns)
+        out[places[:, None], places] = (weights - torch.diag(weights.diag())).float()
+        return out
+
+
+def learn_moments(source, frequencies, ordered, total, mechanism):
+    """Release the second moments of all columns' ranks, and take the noise out of them.
+
+    Parameters
+    ----------
+    source : RecordSource
+        States (m, n_columns) with classes.
+    frequencies : list of Tensor
+        Of the states of each column, the label last.
+    ordered : sequence of int
+        How many of each column's first states have an order.
+    total : float
+        Number of records.
+    mechanism : GaussianMechanism
+        Charged with "moments".
+
+    Returns
+    -------
+    Moments
+    """
+    scores = [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
+    variances = torch.stack([(part * of.square()).sum() for part, of in zip(frequencies, scores, strict=True)]).double()
+    columns = torch.nonzero(variances > TINY).flatten().tolist()
+    variances = variances[columns]
+    clip = math.sqrt(ROOM * float(variances.sum()))
+    query = MomentQuery(len(columns), clip, residual=partial(_scored, scores, columns))
+    noisy = mechanism.release("moments", query, source)[0] / total
+    noise = mechanism.noise_multiplier("moments") * query.sensitivity / total
+    spread = variances.sqrt()
+    # Columns' own variances are known: noise is taken in units of their correlations.
+    shared = correlations(noisy / torch.outer(spread, spread), noise / float(variances.mean()))
+    return Moments(scores, columns, shared * torch.outer(spread, spread))
+
+
+def _scored(scores, columns, records):
+    codes = torch.cat([records.values.long(), records.labels.long()[:, None]], 1)
+    # A state more, for -1, which has 0.
+    return torch.stack([torch.cat([scores[j], scores[j].new_zeros(1)])[codes[:, j]] for j in columns], 1)
+
+
+def correlations(noisy, noise):
+    """Correlations from noisy ones: factors that stand out of the noise, and on the diagonal what columns do not share.
+
+    Parameters
+    ----------
+    noisy : Tensor of shape (n, n)
+        Symmetric; its diagonal is not looked at.
+    noise : float
+        Standard deviation of the noise on the diagonal; it is sqrt 2 times less off it.
+
+    Returns
+    -------
+    Tensor of shape (n, n)
+        Positive definite, 1 on the diagonal.
+
+    Examples
+    --------
+    >>> alike = torch.full((20, 20), 0.5, dtype=torch.float64)
+    >>> correlations(alike, 0.01)[0, :3]
+    tensor([1.0000, 0.5000, 0.5000], dtype=torch.float64)
+    """
+    n = len(noisy)
+    off = noisy - torch.diag(noisy.diag())
+    shared = off.abs().amax(1).clamp(0, MOST_SHARED)
+    for _ in range(ROUNDS):
+        values, vectors = torch.linalg.eigh(off + torch.diag(shared))
+        found = (vectors * spectrum(values, noise * math.sqrt(2 * n))) @ vectors.T
+        shared = found.diag().clamp(0, MOST_SHARED)
+    scale = (shared / found.diag().clamp_min(TINY)).sqrt().clamp_max(1)
+    found = found * torch.outer(scale, scale)
+    return found + torch.diag(1 - found.diag())
+
+
+def draw_copula(moments, codes, frequencies, rng):
+    """States (n_columns, m) in which columns with scores have been drawn anew, with nearly these moments.
+
+    They are the ranks of normal numbers with the correlations that ranks of so much have.
+    """
+    codes = codes.clone()
+    spread = moments.covariance.diag().sqrt()
+    ranks = (moments.covariance / torch.outer(spread, spread)).clamp(-1, 1)
+    normal = 2 * torch.sin(math.pi / 6 * ranks)
+    values, vectors = torch.linalg.eigh(normal)
+    normal = (vectors * values.clamp_min(1e-6)) @ vectors.T
+    factor = torch.linalg.cholesky(normal / torch.outer(normal.diag().sqrt(), normal.diag().sqrt())).float()
+    drawn = torch.randn(codes.shape[1], len(moments.columns), generator=rng) @ factor.T
+    for j, column in zip(moments.columns, torch.special.ndtr(drawn).T, strict=True):
+        ends = frequencies[j].cumsum(0)
+        codes[j] = torch.searchsorted(ends, column.contiguous(), right=True).clamp_max(len(ends) - 1)
+    return codes
