@@ -45,7 +45,7 @@ from sinkgen.training.batch import plan_batch, train_batch
 from sinkgen.training.numbers import Counted
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
-from sinkgen.training.stage import Schedule, Stage, Trained
+from sinkgen.training.stage import Schedule, Stage, StateCounts, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
 from sinkgen.training.undeclared import LearnedLabels, learn_form, learn_labels, learn_outside
 
@@ -147,7 +147,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         form, labels, counts, source, known = prepare(seal(data.source), facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
-            estimator.generator, device, random, progress.steps,
+            estimator.generator, device, random, progress.steps, known.states,
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
@@ -232,9 +232,10 @@ def open_journal(
 
 
 class Known(NamedTuple):
-    """What has been counted: of columns, by place, numbers and what lies outside of what is declared; of labels."""
+    """What has been counted: of columns, by place, numbers, states, what lies outside of what is declared; of labels."""
 
     counted: dict[int, Counted]
+    states: dict[int, StateCounts]
     outside: dict[int, float]
     classes: LearnedLabels
 
@@ -254,9 +255,9 @@ def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, devic
     raw = mechanism.bound(raw)
     classes = learn_labels(facts, raw, mechanism)
     outside = learn_outside(facts.form, raw, classes.total, mechanism)
-    form, counted = learn_form(facts, raw, classes.total, mechanism)
+    form, counted, states = learn_form(facts, raw, classes.total, mechanism)
     encoded = raw.map(Encoder(form, classes.coded, device))
-    return Prepared(form, classes.labels, classes.counts, encoded, Known(counted, outside, classes))
+    return Prepared(form, classes.labels, classes.counts, encoded, Known(counted, states, outside, classes))
 
 
 def fitted_schema(

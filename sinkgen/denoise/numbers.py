@@ -20,8 +20,10 @@ FALSE_RUNS = 0.01  # chance, nearly, of a run where there is only noise
 HINT, NEGLIGIBLE, SURE = 1.5, 2.0, 3.0  # standard deviations
 UNCERTAIN = 0.15  # share of what is counted next that is spread evenly over the cells, whatever was counted before
 TAIL = 64.0  # ratio of the numbers of an outermost cell that are told apart by magnitude
-FINE = 128  # parts of a cell that holds many, all of them maybe a single number
+FINE, PARTED = 128, 6.0  # parts of a cell that holds many, at most; and by how many deviations all of them stand out
+FINEST = 2.0**-12  # of the span of known bounds: smaller magnitudes are not told apart at first
 UNRESOLVED = 4.0  # times the average share, that a cell holds which should be cut once more
+SUSPECTS = 4  # cells that are counted on, wherever others seem to lie
 LEAST, TINY = 1e-12, 1e-300
 
 
@@ -146,6 +148,7 @@ def first_cells(bounds, grain, n_even):
         return Cells(edges, np.full(len(edges) - 1, 1 / (len(edges) - 1)))
     low, high = bounds
     end = (math.floor(high / grain + 1e-9) + 1) * grain if grain else _after(high)
+    edges = edges[(edges == 0) | (edges == _after(0.0)) | (np.abs(edges) > FINEST * (high - low))]
     edges = np.concatenate([edges, np.linspace(low, high, n_even + 1)])
     edges = _on_grain(edges[(edges > low) & (edges <= high)], grain)
     edges = np.concatenate([[low], edges[(edges > low) & (edges < end)], [max(end, _after(low))]])
@@ -166,7 +169,8 @@ def finer_cells(cells, n, grain):
     doubted /= doubted.sum()
     ends_of_gaps = edges[1:-1][held[1:] != held[:-1]]
     unresolved = np.flatnonzero(_unresolved(cells, n, grain))
-    full = [np.linspace(edges[cell], edges[cell + 1], FINE + 1) for cell in unresolved]
+    parts = ((ENOUGH * n * shares[unresolved] / PARTED) ** 2).clip(2, FINE).astype(int)
+    full = [np.linspace(edges[cell], edges[cell + 1], of + 1) for cell, of in zip(unresolved, parts, strict=True)]
     inner = np.concatenate([np.interp(np.arange(1, n) / n, _sums(doubted), edges), ends_of_gaps, *full])
     new = np.unique(np.concatenate([edges[[0, -1]], _on_grain(inner, grain)]).clip(edges[0], edges[-1]))
     tails = np.concatenate([_octaves(*new[-2:]), -_octaves(*-new[1::-1])])
@@ -322,6 +326,48 @@ def _is_empty(counts, hoped, where):
     found, deviation = counts.records(where)
     lacking = hoped[where].sum() * counts.total - max(found, 0.0)
     return found < NEGLIGIBLE * deviation < lacking
+
+
+def likeliest_beyond(cells, counts, held):
+    """Places of the few cells that most likely hold some, of those beyond the cells that seem to (None for none)."""
+    scores = counts.values / (counts.noise * np.sqrt(counts.sizes)) - _costs(cells.edges)
+    if held is not None:
+        scores[(cells.edges[1:] > held.edges[0]) & (cells.edges[:-1] < held.edges[-1])] = -np.inf
+    places = np.argsort(-scores)[:SUSPECTS]
+    return np.sort(places[np.isfinite(scores[places])])
+
+
+def with_far(cells, counts, far):
+    """The cells, and others that lie apart.
+
+    Parameters
+    ----------
+    cells : Cells
+    counts : Counts
+        Of the cells.
+    far : sequence of (start, stop, records, noise)
+        Ends of cells of which none holds others, noisy numbers of records, and the deviations of their noise.
+
+    Returns
+    -------
+    tuple of (Cells, Counts)
+
+    Examples
+    --------
+    >>> cells, counts = Cells(np.array([0.0, 1.0]), np.ones(1)), Counts(np.array([90.0]), np.ones(1), 5.0, 90.0)
+    >>> with_far(cells, counts, [(8.0, 16.0, 10.0, 5.0)])[0]
+    Cells(edges=array([ 0.,  1.,  8., 16.]), shares=array([0.9, 0. , 0.1]))
+    """
+    for start, stop, records, noise in sorted(far, key=lambda of: abs(of[0] - cells.edges[0])):  # from within
+        share = min(records / (counts.total + records), 1.0)
+        found = ([start, stop], [share], [records], [(noise / counts.noise) ** 2])
+        own = (cells.edges, (1 - share) * cells.shares, counts.values, counts.sizes)
+        first, second = (found, own) if stop <= cells.edges[0] else (own, found)
+        gap = [0.0] * int(first[0][-1] < second[0][0])
+        edges = np.concatenate([first[0], second[0] if gap else second[0][1:]])
+        shares, values, sizes = (np.concatenate([a, gap, b]) for a, b in zip(first[1:], second[1:], strict=True))
+        cells, counts = Cells(edges, shares), Counts(values, sizes, counts.noise, counts.total + records)
+    return cells, counts
 
 
 def by_magnitude(cells):

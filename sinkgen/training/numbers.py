@@ -19,9 +19,11 @@ from sinkgen.denoise.numbers import (
     grain_of,
     held_cells,
     is_resolved,
+    likeliest_beyond,
     likely_grain,
     located,
     n_cells,
+    with_far,
     without_empty_ends,
 )
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumnsQuery
@@ -29,6 +31,7 @@ from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumn
 GRAIN_SHARE = 0.15  # of the first count
 LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
+FAR = 4.4  # the same, of a cell that was chosen among all, for its first count
 ROUGHNESS = 0.6  # of the error of numbers, by the root of the noise of a cell over all records
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 
@@ -69,8 +72,10 @@ class Counted(NamedTuple):
         Noisy number of records that are not missing.
     noise : float
         Standard deviation of the noise of a cell's count.
-    missing : float
-        Noisy number of records that are, in standard deviations of the noise.
+    values, sizes : ndarray of shape (k,)
+        Noisy counts of the cells, and how many noisy counts each is the sum of.
+    absent : tuple of float
+        Noisy number of records that are missing, and the standard deviation of its noise.
     outside : float
         Noisy share of the numbers that lie outside of the cells, or of the bounds that are known.
     is_resolved : bool
@@ -83,7 +88,9 @@ class Counted(NamedTuple):
     grain: float | None
     present: float
     noise: float
-    missing: float
+    values: np.ndarray
+    sizes: np.ndarray
+    absent: tuple[float, float]
     outside: float
     is_resolved: bool
     is_bounded: bool
@@ -92,6 +99,11 @@ class Counted(NamedTuple):
     def error(self):
         """About how far the numbers are off, on average, in their standard deviations; by noise and chance."""
         return ROUGHNESS * math.sqrt(self.noise / self.present)
+
+    @property
+    def missing(self):
+        """Noisy number of records that are missing, in standard deviations of its noise."""
+        return self.absent[0] / self.absent[1]
 
 
 def count_numbers(columns, source, total, mechanism, what, steps):
@@ -126,8 +138,8 @@ def count_numbers(columns, source, total, mechanism, what, steps):
         ]
         for state in states:
             state.cut(noises[0])
-        grids, grains = [state.grid.edges for state in states], [(j, columns[j].grains) for j in asked]
-        widths = [[len(edges) + 2 for edges in grids], [len(tried) + 1 for _, tried in grains]][: len(shares)]
+        grids, grains = [state.places() for state in states], [(j, columns[j].grains) for j in asked]
+        widths = [[int(codes.max()) + 2 for _, codes in grids], [len(tried) + 1 for _, tried in grains]][: len(shares)]
         query = JointQuery(_queries_in_a_row(widths), shares)
         released = mechanism.release(what, query, source.map(partial(_codes, grids, grains)))
         parts = [counts[0].split(of) for counts, of in zip(released, widths, strict=True)]
@@ -146,14 +158,31 @@ def _queries_in_a_row(widths):
 
 
 def _codes(grids, grains, records):
-    """Places of numbers: below all cells, in a cell, above, or missing; then the grain of some columns."""
-    numbers = records.values.numpy()
-    codes = [np.searchsorted(edges, column, side="right") for edges, column in zip(grids, numbers.T, strict=True)]
-    for edges, code, column in zip(grids, codes, numbers.T, strict=True):
-        code[np.isnan(column)] = len(edges) + 1
+    """Places of numbers: as the grids say, of what is missing the last; then the grain of some columns."""
+    numbers, codes = records.values.numpy(), []
+    for (edges, places), column in zip(grids, numbers.T, strict=True):
+        code = places[np.searchsorted(edges, column, side="right")]
+        codes.append(np.where(np.isnan(column), places.max() + 1, code))
     codes += [grain_of(numbers[:, j], tried) for j, tried in grains]
     values = torch.from_numpy(np.stack(codes, 1).astype(np.int16))
     return records.having(values=values, labels=torch.zeros(len(numbers), dtype=torch.long))
+
+
+class Mean(NamedTuple):
+    """Mean of noisy counts of the same, and its standard deviation."""
+
+    value: float
+    noise: float
+
+    def with_one(self, count, noise):
+        """One count more, each by the inverse of its variance."""
+        share = self.noise**2 / (self.noise**2 + noise**2)
+        return Mean(float(self.value + share * (count - self.value)), noise * math.sqrt(share))
+
+    @property
+    def stands_out(self):
+        """Whether there surely are any, though they were looked for in many places."""
+        return self.value > FAR * self.noise
 
 
 class _Column:
@@ -167,6 +196,10 @@ class _Column:
         self.sums: Any = 0.0
         self.times, self.n = 0, 0
         self.missing: list[float] = []  # of each count
+        self.first: Any = None  # the cells that were counted first
+        self.likely: Any = np.array([], dtype=int)  # places of those of them that are counted on, wherever others lie
+        self.far: dict[int, Mean] = {}  # what counts since have shown of these
+        self.suspects: Any = self.likely  # those that lie outside of the grid
         self.counted: Any = None
 
     def cut(self, noise):
@@ -180,35 +213,65 @@ class _Column:
             self.n = max(2, n_cells(self.total, noise))
             self.grid, self.hoped = finer_cells(self.cells, self.n, self.grain)
         self.sums, self.times = 0.0, 0
+        if self.first is not None:
+            edges, own = self.first.edges, self.grid.edges
+            lies_outside = (edges[self.likely + 1] <= own[0]) | (edges[self.likely] >= own[-1])
+            self.suspects = self.likely[lies_outside]
+
+    def places(self):
+        """Ends (k,) of cells, and a code (k + 1,) for what lies between: below, the cells, above, suspects in a row."""
+        own, first = self.grid.edges, self.grid if self.first is None else self.first
+        edges = np.unique(np.concatenate([own, first.edges[self.suspects], first.edges[self.suspects + 1]]))
+        starts = np.concatenate([[-np.inf], edges])
+        codes = np.searchsorted(own, starts, side="right")
+        for code, suspect in enumerate(self.suspects, len(own) + 1):
+            codes[(starts >= first.edges[suspect]) & (starts < first.edges[suspect + 1])] = code
+        return edges, codes.astype(np.int16)
 
     def learn_grain(self, counts, noise):
         """Take the distance that the numbers show."""
         self.grain = likely_grain(counts, self.known.grains, noise, self.total)
 
     def learn(self, counts, noise):
-        """Take noisy counts of the cells, in their order: below, the cells, above, missing."""
+        """Take noisy counts of the codes, in their order: below, the cells, above, suspects, missing."""
+        for place, count in zip(self.suspects.tolist(), counts[len(self.grid.edges) + 1 : -1], strict=True):
+            self.far[place] = self.far[place].with_one(count, max(noise, LEAST_NOISE))
         self.sums, self.times = self.sums + counts, self.times + 1
         self.missing.append(float(counts[-1]))
         missing, doubt = np.mean(self.missing), max(noise / math.sqrt(len(self.missing)), LEAST_NOISE)
         noise = max(noise / math.sqrt(self.times), LEAST_NOISE)
-        below, *inner, above, _ = self.sums / self.times
+        below, *inner, above = (self.sums / self.times)[: len(self.grid.edges) + 1]
         present = max(self.total - (missing if missing > PRESENT * doubt else 0.0), 1.0)
         values, sizes = np.array(inner), np.ones(len(inner))
         outside = below + above if below + above > PRESENT * math.sqrt(2) * noise else 0.0
-        within = max(present - outside, 1.0)
+        far = {place: of for place in self.suspects.tolist() if (of := self.far[place]).stands_out}
+        within = max(present - outside - sum(of.value for of in far.values()), 1.0)
         if self.known.bounds:  # what lies outside is clipped to them
             for end, count in ((0, below), (-1, above)):
-                values[end], sizes[end], within = values[end] + count, sizes[end] + 1, present
-        cells = self._held(Counts(values, sizes, noise, within))
+                values[end], sizes[end], within = values[end] + count, sizes[end] + 1, within + outside
+        counts = Counts(values, sizes, noise, within)
+        cells = self._held(counts)
+        own = self._counts_of(cells, counts)
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
+        ends = [(self.first.edges[place], self.first.edges[place + 1], *of) for place, of in far.items()]
+        whole, own = with_far(cells, own, ends) if cells is not None else (None, own)
         self.counted = Counted(
-            cells, self.grain, present, noise, float(missing / doubt), min(outside / present, 1.0), resolved,
-            self.known.bounds is not None,
+            whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(doubt)),
+            min(outside / present, 1.0), resolved, self.known.bounds is not None,
         )  # fmt: skip
+        if self.first is None:
+            self.first, self.likely = self.grid, likeliest_beyond(self.grid, counts, cells)
+            self.far = {place: Mean(float(values[place]), noise) for place in self.likely.tolist()}
         is_lost = not self.known.bounds and outside > LOST * present
         self.cells = None if is_lost else cells
         if is_lost or (cells is not None and not (resolved and self.hoped is not None)):
             self.grid = None
+
+    def _counts_of(self, cells, counts):
+        """Counts of some of the cells that are counted, or of several together."""
+        if cells is None:
+            return counts.part(0, 0)
+        return counts.grouped(np.searchsorted(self.grid.edges, cells.edges))
 
     def _held(self, counts):
         if self.known.bounds is None and self.hoped is None:

@@ -1,7 +1,7 @@
 """What a private stage works with, and what it gives back: the same for every mechanism."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -32,6 +32,24 @@ class Schedule(NamedTuple):
     sampled: tuple[str, float] | None = None
 
 
+class StateCounts(NamedTuple):
+    """Noisy counts of the states of a column, released when these were learned.
+
+    Attributes
+    ----------
+    values, variances : Tensor of shape (n_states,)
+        The variance of the noise is infinite where nothing was released.
+    """
+
+    values: torch.Tensor
+    variances: torch.Tensor
+
+    def joined(self, counts, variance):
+        """The best of other counts of the same records, of noise of a variance, and these; and the new variances."""
+        share = variance / (variance + self.variances)  # 0 where these say nothing
+        return torch.where(share > 0, counts + share * (self.values - counts), counts), variance * (1 - share)
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a mechanism trains with.
@@ -58,6 +76,8 @@ class Stage:
         Public stream: starts and latents.
     progress : callable
         Takes the name of a stage; what it returns wraps the range of its steps.
+    known : dict of int to StateCounts
+        Of columns of tables, by their places, whose states were learned.
     """
 
     source: SealedSource
@@ -71,6 +91,7 @@ class Stage:
     device: torch.device
     random: torch.Generator
     progress: Callable[[str], Callable]
+    known: Mapping[int, StateCounts] = field(default_factory=dict)
 
 
 class Trained(NamedTuple):

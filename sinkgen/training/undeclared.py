@@ -12,11 +12,12 @@ from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import member_counts, members
+from sinkgen.data.table_columns import key_of, member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.training.numbers import Counted, Numbers, count_numbers
+from sinkgen.training.stage import StateCounts
 
 SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
 MISSING = 1.0  # standard deviations by which missing cells have to stand out, to be looked for
@@ -24,10 +25,20 @@ NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it ca
 
 
 class LearnedForm(NamedTuple):
-    """A format with nothing missing, and what counts have shown of the columns of numbers, by their places."""
+    """A format with nothing missing, and what counts have shown of columns, by their places.
+
+    Attributes
+    ----------
+    form : NumericFormat or TableFormat
+    counted : dict of int to Counted
+        Of columns of numbers.
+    states : dict of int to StateCounts
+        Of columns of tables whose states were learned.
+    """
 
     form: NumericFormat | TableFormat
     counted: dict[int, Counted]
+    states: dict[int, StateCounts]
 
 
 def learn_form(facts, source, total, mechanism):
@@ -51,23 +62,27 @@ def learn_form(facts, source, total, mechanism):
     if isinstance(form, TableFormat):
         return learn_table(form, source, total, mechanism)
     if not form.missing:
-        return LearnedForm(form, {})
+        return LearnedForm(form, {}, {})
     counted = _count_bounds(form, source, total, mechanism)
-    return LearnedForm(form.with_bounds([_bounds(*pair) for pair in counted]), dict(enumerate(map(_worse, counted))))
+    form = form.with_bounds([_bounds(*pair) for pair in counted])
+    return LearnedForm(form, dict(enumerate(map(_worse, counted))), {})
 
 
 def learn_table(form, source, total, mechanism):
     """A table's format with nothing missing; see :func:`learn_form`."""
     columns, counted = dict(enumerate(form.columns)), {}
+    states: dict[int, StateCounts] = {}
     waiting = {what: [j for j, of in columns.items() if what in of.missing] for what in ("categories", "bins")}
     if waiting["categories"]:
-        learned = _learn_categories([columns[j] for j in waiting["categories"]], source, mechanism)
+        learned, found = _learn_categories([columns[j] for j in waiting["categories"]], source, mechanism)
         columns |= dict(zip(waiting["categories"], learned, strict=True))
+        states |= dict(zip(waiting["categories"], found, strict=True))
     if waiting["bins"]:
         found = _count_bins([columns[j] for j in waiting["bins"]], source, total, mechanism)
         counted = dict(zip(waiting["bins"], found, strict=True))
         columns |= {j: _with_counted(columns[j], of) for j, of in counted.items()}
-    return LearnedForm(form.with_columns(columns.values()), counted)
+        states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
+    return LearnedForm(form.with_columns(columns.values()), counted, states)
 
 
 def learn_outside(form, source, total, mechanism):
@@ -98,7 +113,28 @@ def _learn_categories(columns, source, mechanism):
         return [member_counts(records.values.frame[column.name]) for column in columns]
 
     kept = mechanism.release_sets("categories", source, cells, len(columns))
-    return [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
+    noise = mechanism.noise_multiplier("categories") * math.sqrt(len(columns))
+    learned = [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
+    return learned, [_counts_of_values(*pair, noise) for pair in zip(learned, kept, strict=True)]
+
+
+def _counts_of_values(column, found, noise):
+    """Of the values that were released; nothing is known of the others, or of missing cells."""
+    counts = dict(zip(found.labels, found.counts.tolist(), strict=True))
+    values, rest = [counts[key_of(value)] for value in column.values], column.n_states - len(column.values)
+    variances = [noise**2] * len(values) + [math.inf] * rest
+    return StateCounts(torch.tensor(values + [0.0] * rest).double(), torch.tensor(variances).double())
+
+
+def _counts_of_bins(column, found):
+    """Of the cells of each bin, and of missing cells; nothing is known where no cells were found."""
+    if found.cells is None:
+        return StateCounts(torch.zeros(column.n_states).double(), torch.full((column.n_states,), math.inf).double())
+    starts = np.flatnonzero(np.diff(column.bins, prepend=-1))
+    values, sizes = (np.add.reduceat(part, starts) for part in (found.values, found.sizes))
+    missing, doubt = ([part] * column.nullable for part in found.absent)
+    variances = [*(sizes * found.noise**2), *(of**2 for of in doubt)]
+    return StateCounts(torch.tensor([*values, *missing]).double(), torch.tensor(variances).double())
 
 
 def _count_bins(columns, source, total, mechanism):

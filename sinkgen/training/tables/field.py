@@ -83,7 +83,7 @@ def train_field(stage: Stage) -> Trained:
     widths, ordered = [*form.widths, n_classes], [*form.ordered, 0]
     optional = [*(column.optional for column in form.columns), [False] * n_classes]
     columns = learn_columns(source, widths, mechanism)
-    frequencies = frequencies_of(columns, ordered, optional)
+    frequencies = frequencies_of(columns, ordered, optional, stage.known)
     pairs = None
     if "pairs" in settings.shares:
         pairs = learn_pairs(
@@ -99,7 +99,7 @@ def train_field(stage: Stage) -> Trained:
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
         else:
             columns = pairs.pooled(columns)
-        frequencies = frequencies_of(columns, ordered, optional)
+        frequencies = frequencies_of(columns, ordered, optional, stage.known)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     moments = None

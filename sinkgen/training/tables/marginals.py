@@ -46,14 +46,18 @@ class OneWay(NamedTuple):
         Of all records.
     noise : float
         Standard deviation of a share's noise, before bins of numbers were smoothed.
+    together : Tensor of shape (D,), or None
+        The same of all classes together, where more is known of these.
     """
 
     shares: torch.Tensor
     noise: float
+    together: torch.Tensor | None = None
 
     def absent(self, states):
         """Which of the D states are for missing or other cells, and do not stand out: but never all of a column."""
-        quiet = self.shares.sum(0) < RARE * self.noise * math.sqrt(len(self.shares))
+        noise = self.noise * math.sqrt(len(self.shares)) if self.together is None else self.together
+        quiet = self.shares.sum(0) < RARE * noise
         absent = torch.tensor(states.optional) & quiet
         # A column of which nothing stands out has all of its states.
         return torch.cat([part & ~part.all() for part in absent.split(states.widths)])
@@ -199,7 +203,7 @@ def noise_together(names, mechanism):
     return math.fsum(max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names) ** -0.5
 
 
-def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_split, share):
+def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_split, share, known=None):
     """Release one-way marginals of each class and, on what is left of the share, two-way marginals.
 
     Parameters
@@ -215,6 +219,8 @@ def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_s
         Of the one-way marginals; 1 for no pairs.
     names : sequence of str
         The charged releases, each of which is asked all of it.
+    known : dict of int to StateCounts, optional
+        Other counts of some columns, of all classes together.
     mechanism : GaussianMechanism
 
     Returns
@@ -229,7 +235,8 @@ def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_s
     released = zip(*(mechanism.release(what, query, source) for what in names), strict=True)
     noises = [noise_together(names, mechanism) / (scale * total) for scale in query.scales]
     shares = [torch.tensordot(precision, torch.stack(part), 1) / precision.sum() / total for part in released]
-    one_way = OneWay(smoothed(shares[0], states, noises[0]).float(), noises[0])
+    joined, together = _joined(shares[0], states, noises[0], known or {}, total)
+    one_way = OneWay(smoothed(joined, states, noises[0], together).float(), noises[0], together)
     return one_way, Pairs(shares[1].float(), noises[1]) if share < 1 else None
 
 
@@ -250,7 +257,7 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     -------
     Marginals
     """
-    shares, noise = one_way
+    shares, noise = one_way.shares, one_way.noise
     one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
     own = (shares if len(pairs.shares) > 1 else shares.sum(0, keepdim=True)).clamp_min(0)
     of_class = (own.sum(1) / len(states.widths)).clamp_min(TINY)
@@ -261,16 +268,32 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     return Marginals(shares, pairs.shares, unit / one_way_variance, unit * weight, float(unit))
 
 
-def smoothed(shares, states, noise):
+def _joined(shares, states, noise, known, total):
+    """Shares of each class, whose sums are joined with other counts; and the deviation of the noise of these sums."""
+    n_classes, shares = len(shares), shares.double()
+    together, starts = torch.full((shares.shape[1],), noise * n_classes**0.5).double(), [0]
+    for width in states.widths:
+        starts.append(starts[-1] + width)
+    for j, of in known.items():
+        part = slice(starts[j], starts[j + 1])
+        found, variances = of.joined(total * shares[:, part].sum(0), n_classes * (total * noise) ** 2)
+        shares[:, part] += (found / total - shares[:, part].sum(0)) / n_classes
+        together[part] = variances.sqrt() / total
+    return shares, together
+
+
+def smoothed(shares, states, noise, together=None):
     """Noisy shares of each class, smooth in the bins of numbers as far as their noise allows.
 
     All classes' shares together are smoothed, and what each class's differ by from its part of these.
     """
+    together = torch.full((shares.shape[1],), noise * len(shares) ** 0.5) if together is None else together
     out, start, of_class = shares.clone(), 0, shares.sum(1)
     parts = (of_class / of_class.sum()).clamp(0, 1) if of_class.sum() > 0 else torch.zeros_like(of_class)
     for width, n in zip(states.widths, states.ordered, strict=True):
         if n > 2:
-            common = smooth_frequencies(shares[:, start : start + n].sum(0), noise * len(shares) ** 0.5)
+            scale = float(together[start : start + n].square().mean().sqrt())
+            common = smooth_frequencies(shares[:, start : start + n].sum(0), scale)
             for row, part in zip(out[:, start : start + n], parts, strict=True):
                 row.copy_(part * common + smooth_frequencies(row - part * common, noise))
         start += width

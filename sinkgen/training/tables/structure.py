@@ -69,7 +69,7 @@ def averaged(first, second):
     return Columns(counts, [a * of**0.5 for of, a in zip(share, first.noises, strict=True)])
 
 
-def frequencies_of(columns, ordered, optional):
+def frequencies_of(columns, ordered, optional, known=None):
     """Frequencies of the states of each column: smooth where states have an order, and on the simplex.
 
     Parameters
@@ -79,9 +79,18 @@ def frequencies_of(columns, ordered, optional):
         How many of each column's first states have an order.
     optional : sequence of sequence of bool
         Which states are for missing or other cells: those that do not stand out are never drawn.
+    known : dict of int to StateCounts, optional
+        Other counts of some columns.
     """
-    parts = zip(columns.counts, ordered, optional, columns.noises, strict=True)
-    return [_frequencies(counts, n, torch.tensor(absent), noise) for counts, n, absent, noise in parts]
+    counts, noises = (
+        list(columns.counts),
+        [torch.full((len(of),), noise).double() for of, noise in zip(columns.counts, columns.noises, strict=True)],
+    )
+    for j, of in (known or {}).items():
+        counts[j], variances = of.joined(counts[j].double(), columns.noises[j] ** 2)
+        noises[j] = variances.sqrt()
+    parts = zip(counts, ordered, optional, noises, strict=True)
+    return [_frequencies(of, n, torch.tensor(absent), noise) for of, n, absent, noise in parts]
 
 
 def _frequencies(counts, n_ordered, optional, noise):
@@ -90,7 +99,8 @@ def _frequencies(counts, n_ordered, optional, noise):
     absent &= ~absent.all()  # of which nothing stands out, has all of its states
     shares = torch.where(absent, 0.0, counts) / total
     if n_ordered > 2:
-        shares = torch.cat([smooth_frequencies(shares[:n_ordered], noise / float(total)), shares[n_ordered:]])
+        scale = float(noise[:n_ordered].square().mean().sqrt() / total)
+        shares = torch.cat([smooth_frequencies(shares[:n_ordered], scale), shares[n_ordered:]])
     found = project_simplex(shares) if total > TINY else torch.ones_like(shares)
     # Whatever is declared can be drawn where it is asked for.
     found = torch.where(absent, 0.0, found.clamp_min(LEAST_FREQUENCY))

@@ -172,8 +172,8 @@ def train_mixture(stage: Stage) -> Trained:
     source = source.map(partial(_as_states, form))
     names = settings.rows(unasked)
     one_way, pairs = measure_marginals(
-        source, total, states, mechanism, names, n_classes=n_classes, n_split=n_split, share=share
-    )
+        source, total, states, mechanism, names, n_classes=n_classes, n_split=n_split, share=share, known=stage.known
+    )  # fmt: skip
     simple = ComponentMixture(*naive_bayes(one_way, states))
     if pairs is None:
         made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
