@@ -232,7 +232,7 @@ def open_journal(
 
 
 class Known(NamedTuple):
-    """What has been counted: of columns, by place, numbers, states, what lies outside of what is declared; of labels."""
+    """What has been counted: of columns, by place, numbers, states, what lies outside of declarations; of labels."""
 
     counted: dict[int, Counted]
     states: dict[int, StateCounts]

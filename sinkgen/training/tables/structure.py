@@ -82,10 +82,8 @@ def frequencies_of(columns, ordered, optional, known=None):
     known : dict of int to StateCounts, optional
         Other counts of some columns.
     """
-    counts, noises = (
-        list(columns.counts),
-        [torch.full((len(of),), noise).double() for of, noise in zip(columns.counts, columns.noises, strict=True)],
-    )
+    counts = list(columns.counts)
+    noises = [torch.full((len(of),), noise).double() for of, noise in zip(counts, columns.noises, strict=True)]
     for j, of in (known or {}).items():
         counts[j], variances = of.joined(counts[j].double(), columns.noises[j] ** 2)
         noises[j] = variances.sqrt()
