@@ -51,7 +51,7 @@ warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive", 
 class Order:
     """The examples in the order in which they are best read."""
 
-    names = ("digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport")
+    names = ("digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals")
 
     def __init__(self, folder):
         self.folder = folder

@@ -1,4 +1,5 @@
 from . import accounting as accounting
+from . import federated as federated
 from . import ot as ot
 from . import sources as sources
 from ._version import __version__ as __version__

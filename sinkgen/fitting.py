@@ -4,6 +4,8 @@ Nothing of it is known to the estimator but :func:`fit`; nothing that sees recor
 :data:`TRAINERS` holds.
 """
 
+import dataclasses
+import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -38,7 +40,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.sealed import SealedSource, seal
 from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
-from sinkgen.records import Records
+from sinkgen.records import AskedRecords, Records, Terms
 from sinkgen.settings import Settings, mechanism_of
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
@@ -136,6 +138,9 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
     if former is not None:
         former.discard()
     with open_journal(estimator, facts, plan, unit, data) as journal:
+        if isinstance(data.source, AskedRecords):
+            session = journal.charge_id or uuid.uuid4().hex
+            data.source.agree(Terms(session, plan.releases, estimator.delta, estimator.accountant, facts.form))
         # From here on the budget is spent, whatever happens.
         mechanism = GaussianMechanism(
             plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
@@ -168,6 +173,12 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)
     facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
+    if isinstance(data.source, AskedRecords):  # owners look at their own
+        if estimator.metadata == "trust":
+            raise BadValueError(
+                "metadata='trust' reads facts off the records, which owners keep; declare or learn them"
+            )
+        return dataclasses.replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
     check_source(data.source, form)
     return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
 

@@ -116,6 +116,59 @@ class RecordSource(Protocol):
         """The chunks themselves, in order."""
 
 
+class AskedRecords:
+    """Records of owners who keep them: they can be asked for sums, which come clipped and with their noise.
+
+    See :mod:`sinkgen.federated`; a fit takes one in place of ``X``.
+    """
+
+    @property
+    def fingerprint(self) -> int:
+        """A number that another set of owners hardly shares; public."""
+        raise NotImplementedError
+
+    def layout(self, as_array: bool) -> Any:
+        """Public facts of the records: a :class:`~sinkgen.data.layout.Layout`."""
+        raise NotImplementedError
+
+    def agree(self, terms: "Terms") -> None:
+        """Raise, before anything is charged, unless all owners take part on these terms."""
+        raise NotImplementedError
+
+    def assumptions(self) -> tuple[str, ...]:
+        """What the statement rests on beside what each owner's own would."""
+        raise NotImplementedError
+
+    def map(self, function: Callable[[Records], Records]) -> "AskedRecords":
+        """The same records after ``function``, which acts on each record alone, where it lies."""
+        raise NotImplementedError
+
+    def ask(self, what: str, step: int, query: Any) -> torch.Tensor:
+        """The value (size,) of a query, with the noise of the charged row ``what``."""
+        raise NotImplementedError
+
+
+class Terms(NamedTuple):
+    """What owners are asked to take part in.
+
+    Attributes
+    ----------
+    session : str
+        Of one charge: a fit that goes on after a crash has that of before.
+    releases : tuple of GaussianRelease
+    delta : float
+    accountant : str
+    form : NumericFormat or TableFormat
+        In which records have to be encoded.
+    """
+
+    session: str
+    releases: tuple
+    delta: float
+    accountant: str
+    form: Any
+
+
 class ArraySource:
     """Records that lie in memory: one shard.
 

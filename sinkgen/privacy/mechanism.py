@@ -23,7 +23,7 @@ from sinkgen.privacy.journal import Unkept
 from sinkgen.privacy.query import Query
 from sinkgen.privacy.sealed import SealedSource, seal, unseal
 from sinkgen.privacy.streams import Streams, new_key
-from sinkgen.records import Draw, Records, RecordSource
+from sinkgen.records import AskedRecords, Draw, Records, RecordSource
 
 
 class ThresholdedCounts(NamedTuple):
@@ -128,15 +128,20 @@ class GaussianMechanism:
         kept = self._journal.recall(what, step)
         if kept is None:
             self._require_bounded()
-            coins = None if row.sampling_rate == 1 else self._streams.sampling(what, step)
-            draw = None if coins is None else Draw(row.sampling_rate, coins, self._n_persons)
-            value = query.over(unseal(source), draw)
-            reach = query.reach(self._unit.max_rows)
-            value = value + self._noise(what, step, value.shape, row.noise_multiplier * reach)
+            value = self._noisy(what, step, row, query, unseal(source))
             self._journal.keep(what, step, value.numpy().tobytes())
         else:
             value = torch.frombuffer(bytearray(kept), dtype=torch.float64).clone()  # aligned as the first was
         return query.read(value)
+
+    def _noisy(self, what, step, row, query, records):
+        if isinstance(records, AskedRecords):
+            return records.ask(what, step, query)
+        coins = None if row.sampling_rate == 1 else self._streams.sampling(what, step)
+        draw = None if coins is None else Draw(row.sampling_rate, coins, self._n_persons)
+        value = query.over(records, draw)
+        reach = query.reach(self._unit.max_rows)
+        return value + self._noise(what, step, value.shape, row.noise_multiplier * reach)
 
     def release_labels(self, what: str, source: SealedSource | RecordSource) -> ThresholdedCounts:
         """The labels that occur often enough, with noisy counts, when not even their set is public.

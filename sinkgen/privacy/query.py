@@ -60,6 +60,13 @@ class SumQuery:
 
     size: int
     sensitivity: float
+    asked: tuple
+
+    def __new__(cls, *args, **kwargs):
+        """Keep what it is made with: who is sent these makes the same query, and bounds it by what is proven here."""
+        query = super().__new__(cls)
+        query.asked = (args, kwargs)
+        return query
 
     def contribution(self, records: Records) -> torch.Tensor:
         """Sum of the records' clipped contributions, (size,): whole counts, or summed in double precision."""
@@ -172,8 +179,13 @@ def by_weight(records):
 
 def on_grid(value, sensitivity):
     """The nearest multiple of a power of two, near ``2^-36`` of the sensitivity: sums of such are exact."""
-    unit = GRID * 2.0 ** math.frexp(sensitivity)[1]
+    unit = grid_unit(sensitivity)
     return unit * torch.round(value / unit)
+
+
+def grid_unit(sensitivity):
+    """The power of two that sums are multiples of."""
+    return GRID * 2.0 ** math.frexp(sensitivity)[1]
 
 
 def _is_out_of_memory(error):

@@ -5,11 +5,12 @@ holds no record and no way to one, so that what a training loop makes can depend
 """
 
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from sinkgen.records import Records, RecordSource
+from sinkgen.records import AskedRecords, Records, RecordSource
 
-_SOURCES: "WeakKeyDictionary[SealedSource, RecordSource]" = WeakKeyDictionary()
+_SOURCES: "WeakKeyDictionary[SealedSource, RecordSource | AskedRecords]" = WeakKeyDictionary()
 
 
 class SealedSource:
@@ -35,13 +36,13 @@ class SealedSource:
         return seal(unseal(self).map(function))
 
 
-def seal(source: RecordSource) -> SealedSource:
+def seal(source: RecordSource | AskedRecords) -> SealedSource:
     """A sealed source of the records of ``source``."""
     sealed = SealedSource()
     _SOURCES[sealed] = source
     return sealed
 
 
-def unseal(source: "SealedSource | RecordSource") -> RecordSource:
+def unseal(source: "SealedSource | RecordSource") -> Any:
     """The records of a sealed source, for the mechanism; a source that is not sealed, as it is."""
     return _SOURCES[source] if isinstance(source, SealedSource) else source

@@ -13,7 +13,7 @@ from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.data.table import Rows, check_columns, is_table
 from sinkgen.exceptions import BadTypeError, BadValueError, FitError
-from sinkgen.records import CHUNK, PIECE, ArraySource, ChunkedSource, RecordSource
+from sinkgen.records import CHUNK, PIECE, ArraySource, AskedRecords, ChunkedSource, RecordSource
 from sinkgen.sources.chunks import Chunks, none_of
 from sinkgen.sources.files import ParquetFiles, parquet
 
@@ -23,11 +23,11 @@ class Data(NamedTuple):
 
     Attributes
     ----------
-    source : RecordSource
+    source : RecordSource or AskedRecords
     layout : Layout
     """
 
-    source: RecordSource
+    source: RecordSource | AskedRecords
     layout: Layout
 
 
@@ -70,6 +70,12 @@ def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
     if isinstance(X, ReadOff):
         data = open_records(X.X, y, groups, as_array=as_array, watch=watch)
         return data._replace(layout=dataclasses.replace(data.layout, read_off=X.facts))
+    if hasattr(X, "asked"):
+        X = X.asked()
+    if isinstance(X, AskedRecords):
+        if y is not None or groups is not None:
+            raise BadTypeError("owners hold labels and groups: leave y and groups None")
+        return Data(X, X.layout(as_array))
     if isinstance(X, (str, os.PathLike)):
         X = parquet(X)
     if hasattr(X, "__dask_graph__"):
@@ -158,12 +164,14 @@ def _check(form, chunks):
 # --- The same records again ------------------------------------------------------------------------------------------
 
 
-def fingerprint(source: RecordSource) -> int:
+def fingerprint(source: RecordSource | AskedRecords) -> int:
     """A number of 64 bits that other records, or these in another order, hardly share; private.
 
     However the records are cut into chunks and shards it is the same. Of their order it knows each place but for
     multiples of a chunk's size.
     """
+    if isinstance(source, AskedRecords):
+        return source.fingerprint
     return source.reduce(_hash_chunks, _add_hashes)
 
 

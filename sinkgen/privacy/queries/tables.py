@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
+from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records
 
@@ -36,7 +37,7 @@ class MarginalQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk."""
-        codes, labels = _known_classes(records, self.n_classes)
+        codes, labels = _known_classes(records, self.n_classes, self.widths)
         places = labels[:, None] * sum(self.widths) + _starts(self.widths).to(codes) + codes
         return torch.bincount(places[codes >= 0], minlength=self.size)
 
@@ -91,7 +92,7 @@ class PairQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk."""
-        codes, labels = _known_classes(records, self.n_classes)
+        codes, labels = _known_classes(records, self.n_classes, self.widths)
         columns = list((codes + 1).T.contiguous())  # a state more, for -1, which is then left out
         starts, counts = _starts(self.widths).tolist(), codes.new_zeros(self.n_classes, *self._above.shape)
         for a, b in itertools.combinations(range(len(self.widths)), 2):
@@ -126,6 +127,8 @@ class JointQuery(SumQuery):
     sensitivity = 1.0
 
     def __init__(self, queries, shares):
+        if min(shares) < 0 or sum(shares) > 1 + 1e-9:
+            raise BadValueError("shares of queries must sum to 1")
         self.queries = tuple(queries)
         self.scales = [math.sqrt(share) / query.sensitivity for query, share in zip(queries, shares, strict=True)]
         self.size = sum(query.size for query in queries)
@@ -159,15 +162,22 @@ def _starts(widths):
     return torch.tensor([0, *widths[:-1]]).cumsum(0)
 
 
-def _known_classes(records, n_classes):
+def _known_classes(records, n_classes, widths):
     """Codes (m, n_columns) and labels (m,) of the records that have a class; one class is all of them together."""
+    _check_columns(records, widths)
     labels = records.labels if n_classes > 1 else records.labels.clamp_max(0)
     known = (labels >= 0) & (labels < n_classes)
     return records.values[known].long(), labels[known].long()
 
 
+def _check_columns(records, widths):
+    if records.values.shape[1:] != (len(widths),):
+        raise BadValueError("a query of a table's columns is asked of records that have others")
+
+
 def _one_hot_by_class(records, widths, n_classes):
     """One-hot rows (m_c, D) of each class; float32, in which counts below 2^24 are exact."""
+    _check_columns(records, widths)
     codes = records.values.long()
     # A state more, for -1, which is then left out.
     blocks = [F.one_hot(codes[:, j] + 1, width + 1)[:, 1:] for j, width in enumerate(widths)]
@@ -247,7 +257,7 @@ class LabelGainQuery(SumQuery):
 
     def contribution(self, records):
         """Clipped sums of one chunk."""
-        codes, labels = _known_classes(records, len(self.mixture.class_weights))
+        codes, labels = _known_classes(records, len(self.mixture.class_weights), self.mixture.widths)
         whole = (codes >= 0).all(1)
         own, drawn = self.mixture.class_logits(codes[whole])
         ways = [drawn, *[((1 - share) * drawn + share * own).log_softmax(1) for share in self.shares]]

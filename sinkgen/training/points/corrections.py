@@ -1,6 +1,7 @@
 """What a mixture's draws are held against: the records' tones, and their mean features."""
 
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -33,7 +34,7 @@ def with_tilts(mixture, stage, space):
         return space.project(particles.draw(labels, random))
 
     features = make_features(draw(_draw_labels(mixture, FEATURE_DRAWS, random)), random)
-    query = FeatureQuery(features, n_classes, lambda records: space.project(records.values))
+    query = FeatureQuery(features, n_classes, partial(_coordinates, space))
     means = mechanism.release("features", query, stage.source) / counts[:, None]
     noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
     n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
@@ -42,6 +43,10 @@ def with_tilts(mixture, stage, space):
     if min(tilt.effective_share for tilt in tilts) > LARGEST_SHARE:
         return mixture
     return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
+
+
+def _coordinates(space, records):
+    return space.project(records.values)
 
 
 def _draw_labels(mixture, n, random):

@@ -5,6 +5,7 @@ Read :func:`train_semidual` first: it is the whole private stage, in order.
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from sinkgen.settings.semidual import regs_of
 from sinkgen.training.points.corrections import with_tilts, with_tones
 from sinkgen.training.points.variation import (
     Offsets,
+    Seen,
     find_variation,
     find_warp_factors,
     fit_warps,
@@ -107,7 +109,8 @@ def train_semidual(stage: Stage) -> Trained:
     scale = cost_scale(view, *space.lift(gaussian(512, variances, random)).split(256))
     moved = move_points(stage, classes, view, scale)
     points = shrink_points(view.coordinates(), classes, moved.noise)
-    offsets = Offsets(points, classes, view, moved.potentials, space)
+    seen = Seen(view.cost, view.measure, view.support.points())
+    offsets = Offsets(points, classes, seen, moved.potentials, space)
     fields = form.warps() if stage.settings.deform else None
     warps = fit_warps(fields, points, space, variances)
     warp_factors = find_warp_factors(stage, offsets, warps)
@@ -148,7 +151,7 @@ def find_space(stage):
     public = form.public_basis()
     basis = torch.eye(form.n_encoded) if public is None else public
     whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
-    coordinates = source.map(lambda records: records.having(values=whole.project(records.values)))
+    coordinates = source.map(partial(_measured, whole.project))
     moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
@@ -179,6 +182,14 @@ class _Moved(NamedTuple):
     noise: torch.Tensor
 
 
+def _measured(measure, records):
+    return records.having(values=measure(records.values))
+
+
+def _measured_by_class(measure, records):
+    return sort_by_class(_measured(measure, records))
+
+
 def move_points(stage, classes, view, scale):
     """Noisy steps of semi-dual transport; the support moves in place.
 
@@ -193,7 +204,7 @@ def move_points(stage, classes, view, scale):
     mechanism, settings, counts = stage.mechanism, stage.settings, stage.counts
     clip = settings.clip * scale.force
     mass_clip = settings.mass_share * clip
-    measured = stage.source.map(lambda records: sort_by_class(records.having(values=view.measure(records.values))))
+    measured = stage.source.map(partial(_measured_by_class, view.measure))
     even_mass = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
     potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement

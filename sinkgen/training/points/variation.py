@@ -1,6 +1,8 @@
 """What varies around the points that serve the records: deformations of images, and Gaussian variation."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -8,6 +10,7 @@ import torch
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
+from sinkgen.ot.costs import Cost
 from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -18,6 +21,22 @@ SHARPENING_ROUNDS, SHARPENING_DRAWS = 2, 8
 WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
 
 
+class Seen(NamedTuple):
+    """Points as a cost sees them, and what it sees of records.
+
+    Attributes
+    ----------
+    cost : Cost
+    measure : callable
+        Encoded records (m, D) to measured ones (m, k).
+    points : Tensor of shape (n, k)
+    """
+
+    cost: Cost
+    measure: Callable
+    points: torch.Tensor
+
+
 class Offsets:
     """Each record's offset from the point that serves it; a function of that record alone.
 
@@ -26,14 +45,15 @@ class Offsets:
     points : Tensor of shape (n, d)
         In the space's coordinates.
     classes : LongTensor of shape (n,), sorted
-    view : CostView
+    seen : Seen
+        The same points, as the cost sees them.
     potentials : Tensor of shape (n,)
     space : Space
     """
 
-    def __init__(self, points, classes, view, potentials, space):
-        self.points, self._view, self._potentials, self._space = points, view, potentials, space
-        self._slices, self._measured = class_slices(classes), view.support.points()
+    def __init__(self, points, classes, seen, potentials, space):
+        self.points, self.classes, self.seen, self.potentials, self.space = points, classes, seen, potentials, space
+        self._slices = class_slices(classes)
 
     def __call__(self, records):
         """Index (m,) of each record's point, and offsets (m, d); zero for a record of no class."""
@@ -41,12 +61,12 @@ class Offsets:
         offsets = records.values.new_zeros(len(records), self.points.shape[1])
         for c, part in self._slices.items():
             own = records.values[records.labels == c]
-            seen = self._view.measure(own)
-            cost = self._view.cost.matrix(self._measured[part].to(seen), seen)
-            nearest = (cost - self._potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
+            seen = self.seen.measure(own)
+            cost = self.seen.cost.matrix(self.seen.points[part].to(seen), seen)
+            nearest = (cost - self.potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
             nearest = (nearest + part.start).to(own.device)
             serving[records.labels == c] = nearest
-            offsets[records.labels == c] = self._space.project(own) - self.points.to(own)[nearest]
+            offsets[records.labels == c] = self.space.project(own) - self.points.to(own)[nearest]
         return serving, offsets
 
 
@@ -95,7 +115,7 @@ def find_warp_factors(stage, offsets, warps):
     counts, mechanism = stage.counts, stage.mechanism
     if warps is None:
         return torch.zeros(len(counts), 0, 0)
-    query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), lambda records: warps.amounts(*offsets(records)))
+    query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), partial(_amounts, warps, offsets))
     moments = mechanism.release("warps", query, stage.source).float()
     return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
 
@@ -141,24 +161,29 @@ def find_variation(stage, offsets, warps, variances):
     A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
     """
     source, counts, mechanism = stage.source, stage.counts, stage.mechanism
-
-    def remainders(records):
-        serving, rows = offsets(records)
-        return rows if warps is None else warps.remainders(serving, rows)
-
+    remainders = partial(_remainders, warps, offsets)
     expected = gaussian(512, RESIDUAL_VARIANCE * variances, stage.random).norm(dim=1)
     lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", lengths, source)
     radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)
     clips = radii[:, round(CLIP_RANK * (radii.shape[1] - 1))].clamp_min(1e-12)
-
-    def scaled(records):
-        return remainders(records) / clips.to(records.values)[records.labels][:, None]
-
-    query = MomentQuery(len(variances), 1.0, len(counts), scaled)
+    query = MomentQuery(len(variances), 1.0, len(counts), partial(_scaled, remainders, clips))
     moments = mechanism.release("residuals", query, source).float()
     noise = mechanism.noise_multiplier("residuals") * query.sensitivity
     return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
+
+
+def _amounts(warps, offsets, records):
+    return warps.amounts(*offsets(records))
+
+
+def _remainders(warps, offsets, records):
+    serving, rows = offsets(records)
+    return rows if warps is None else warps.remainders(serving, rows)
+
+
+def _scaled(rows, scales, records):
+    return rows(records) / scales.to(records.values)[records.labels][:, None]
 
 
 def gaussian(n, variances, random):

@@ -53,7 +53,11 @@ def make_view(cost, space, start):
         support = FreePoints(start)
         return CostView(cost, space.project, support, support.points)
     support = FreePoints(space.lift(start))
-    return CostView(cost, lambda encoded: encoded, support, lambda: space.project(support.points()))
+    return CostView(cost, _as_encoded, support, lambda: space.project(support.points()))
+
+
+def _as_encoded(encoded):
+    return encoded
 
 
 def _feature_view(cost, space, start):
