@@ -33,6 +33,7 @@ from sinkgen.generators.quality import (
     number_remarks,
 )
 from sinkgen.generators.release import Release
+from sinkgen.inference.counts import pooled
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
 from sinkgen.privacy.journal import Journal, Kept, Unkept, kept_journal
@@ -156,7 +157,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
-    release = Release(trained.generator, trained.class_weights, form, labels, spent, schema)
+    release = Release(trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts))
     return Fitted(release, random, journal.kept)
 
 

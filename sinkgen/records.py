@@ -123,6 +123,11 @@ class AskedRecords:
     """
 
     @property
+    def noise_factor(self) -> float:
+        """By how much noise is larger than the statement's, at most: what colluding and absent owners may take off."""
+        return 1.0
+
+    @property
     def fingerprint(self) -> int:
         """A number that another set of owners hardly shares; public."""
         raise NotImplementedError

@@ -15,7 +15,7 @@ from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadTypeError, BadValueError
-from sinkgen.generators.check import check_release
+from sinkgen.generators.check import check_counts, check_release
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import Particles, PointMixture
@@ -25,16 +25,18 @@ from sinkgen.generators.release import Release
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT
 from sinkgen.images.tones import NO_CURVES
+from sinkgen.inference.counts import counts_from, flat_counts
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.
-# Version 6 had no digests, version 7 did not tell how well columns are known.
-FORMAT_VERSION = 8
+# Version 6 had no digests, version 7 did not tell how well columns are known, version 8 had no released counts.
+FORMAT_VERSION = 9
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
 CUSTOM = "custom"  # the name of a generator of the user's own
-DIGESTS = ("tensors_sha256", "sha256")  # of the other file, and of all other fields of this one
+# Fields of later versions; digests are of the other file, and of all other fields of this one.
+ADDED = {"tensors_sha256": 7, "sha256": 7, "schema": 8, "counts": 9}
 
 
 def save_model(path, release, generator, generator_name, parameters):
@@ -54,6 +56,7 @@ def save_model(path, release, generator, generator_name, parameters):
     """
     folder = Path(path)
     tensors = {"class_weights": release.class_weights, **_tensors("release", release.generator)}
+    tensors |= {f"counts.{name}": tensor for name, tensor in flat_counts(release.counts).items()}
     if generator is not release.generator:
         tensors |= _tensors("generator", generator)
     content = {
@@ -63,6 +66,7 @@ def save_model(path, release, generator, generator_name, parameters):
         "labels": release.labels.to_dict() if release.labels else None,
         "spent": release.spent.to_dict(),
         "schema": release.schema.to_dict(),
+        "counts": [part.to_dict() for part in release.counts],
         "generator": generator_name,
         "own_generator": generator is not release.generator,
         "parameters": parameters,
@@ -132,6 +136,7 @@ def load_model(path, factory=None):
         labels = LabelSet.from_dict(content["labels"]) if content["labels"] else None
         schema = FittedSchema.from_dict(content.get("schema", {"columns": [], "classes": []}))
         weights = tensors["class_weights"]
+        counts = counts_from(content.get("counts", []), _part(tensors, "counts"))
         build = _Builder(content["generator"], factory, form, len(weights))
         if content["format_version"] < FORMAT_VERSION:
             tensors = {part: _upgraded(_part(tensors, part), form, len(weights)) for part in ("release", "generator")}
@@ -139,6 +144,7 @@ def load_model(path, factory=None):
             tensors = {part: _part(tensors, part) for part in ("release", "generator")}
         released = build(tensors["release"])
         check_release(released, weights, form, labels)
+        check_counts(counts, form, len(weights))
         generator = released
         if content["own_generator"]:
             generator = build(tensors["generator"])
@@ -148,7 +154,7 @@ def load_model(path, factory=None):
     except Exception as error:
         told = f": {error}" if isinstance(error, ValueError) else ""
         raise BadValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
-    release = Release(released, weights, form, labels, spent, schema)
+    release = Release(released, weights, form, labels, spent, schema, counts)
     parameters = dict(content["parameters"])
     if isinstance(form, TableFormat) and parameters.get("mechanism") == "semidual":  # as version 0.1 called it
         parameters["mechanism"] = "marginals"
@@ -168,7 +174,8 @@ def _parse(text):
     if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
         message = f"it has format version {version!r}; this sinkgen reads versions up to {FORMAT_VERSION}"
         raise NotReadable(message)
-    if set(content) != {*FIELDS, *(DIGESTS if version >= 7 else ()), *(("schema",) if version >= 8 else ())}:
+    added = [name for name, since in ADDED.items() if version >= since]
+    if set(content) != {*FIELDS, *added}:
         raise BadValueError("fields are missing, or unknown")
     if version >= 7 and content.pop("sha256") != _digest(content):
         raise BadValueError("model.json was changed, or damaged")

@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LEVELS = [
     {"_types", "_version", "exceptions"},
     {"_validation", "_durable", "_groups", "progress"},
-    {"accounting", "denoise", "ot", "records", "settings"},
+    {"accounting", "denoise", "inference", "ot", "records", "settings"},
     {"images", "privacy", "report"},
     {"data"},
     {"generators", "sources"},

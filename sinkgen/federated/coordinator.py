@@ -129,6 +129,12 @@ class _OwnersRecords(AskedRecords):
         self._session, self._nonces = "", {}  # type: tuple[str, dict[str, str]]
 
     @property
+    def noise_factor(self) -> float:
+        """By how much noise is larger than the statement's, if no owner is absent."""
+        n = len(self._circle.owners)
+        return (n / (n - self._circle.colluding - self._circle.absent)) ** 0.5
+
+    @property
     def fingerprint(self) -> int:
         """Of the owners' names and keys."""
         text = repr(self._circle[1:]).encode()

@@ -1,5 +1,7 @@
 """Whether the tensors of a saved model are what a generator can be: shapes, finite numbers, signs."""
 
+import math
+
 import torch
 
 from sinkgen.exceptions import BadValueError
@@ -65,6 +67,20 @@ def _check_particles(generator, form, n_classes):
     _require(n > 0 and int(classes[0]) >= 0 and int(classes[-1]) < n_classes, "classes are none of the labels")
     held.index_add_(0, classes, mixture.mass.double())
     _require(bool((held > 0).all()), "a class has no mass")
+
+
+def check_counts(counts, form, n_classes):
+    """Raise ValueError unless released counts are of the format's columns."""
+    widths = (*getattr(form, "widths", ()), n_classes)
+    for part in counts:
+        fits = all(0 <= j < len(widths) for j in part.columns) and list(part.columns) == sorted(set(part.columns))
+        _require(fits and 0 <= part.noise < math.inf, "counts are of no columns")
+        if part.columns:
+            _require(len(part.groups) == len(part.columns), "counts have other columns than groups")
+            for j, of, n in zip(part.columns, part.groups, part.counts.shape, strict=True):
+                whole = len(of) == widths[j] and torch.equal(of.unique(), torch.arange(n))
+                _require(whole, "groups of counts have gaps")
+        _check("counts", part.counts, part.counts.shape)
 
 
 def _check_product(mixture, form, n_classes):

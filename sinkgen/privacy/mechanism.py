@@ -18,9 +18,10 @@ from scipy.stats import norm
 
 from sinkgen.accounting.unit import RECORD
 from sinkgen.exceptions import BadValueError, FitError
+from sinkgen.inference.counts import NoisyCounts
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.journal import Unkept
-from sinkgen.privacy.query import Query
+from sinkgen.privacy.query import Counting, Query
 from sinkgen.privacy.sealed import SealedSource, seal, unseal
 from sinkgen.privacy.streams import Streams, new_key
 from sinkgen.records import AskedRecords, Draw, Records, RecordSource
@@ -86,6 +87,7 @@ class GaussianMechanism:
                 secure_noise=secure_noise, unit=unit, id=self._journal.charge_id,
             )  # fmt: skip
         self._journal.charged = True
+        self._counts: list[NoisyCounts] = []
 
     def bound(self, source):
         """The sealed source of the same records, in which the part of each person is bounded; itself for records.
@@ -125,23 +127,33 @@ class GaussianMechanism:
             If the row was not charged, or all its steps are used; nothing is released then.
         """
         row, step = self._spend(what)
+        scale = row.noise_multiplier * query.reach(self._unit.max_rows)
         kept = self._journal.recall(what, step)
         if kept is None:
             self._require_bounded()
-            value = self._noisy(what, step, row, query, unseal(source))
+            value = self._noisy(what, step, query, unseal(source), scale)
             self._journal.keep(what, step, value.numpy().tobytes())
         else:
             value = torch.frombuffer(bytearray(kept), dtype=torch.float64).clone()  # aligned as the first was
+        if isinstance(query, Counting):
+            records = unseal(source)
+            factor = records.noise_factor if isinstance(records, AskedRecords) else 1.0
+            self._counts += query.counted(what, value, factor * scale)
         return query.read(value)
 
-    def _noisy(self, what, step, row, query, records):
+    @property
+    def counts(self) -> tuple[NoisyCounts, ...]:
+        """Public: what was released so far of how many records lie in cells of columns, with its noise."""
+        return tuple(self._counts)
+
+    def _noisy(self, what, step, query, records, scale):
         if isinstance(records, AskedRecords):
             return records.ask(what, step, query)
-        coins = None if row.sampling_rate == 1 else self._streams.sampling(what, step)
-        draw = None if coins is None else Draw(row.sampling_rate, coins, self._n_persons)
+        rate = self._rows[what].sampling_rate
+        coins = None if rate == 1 else self._streams.sampling(what, step)
+        draw = None if coins is None else Draw(rate, coins, self._n_persons)
         value = query.over(records, draw)
-        reach = query.reach(self._unit.max_rows)
-        return value + self._noise(what, step, value.shape, row.noise_multiplier * reach)
+        return value + self._noise(what, step, value.shape, scale)
 
     def release_labels(self, what: str, source: SealedSource | RecordSource) -> ThresholdedCounts:
         """The labels that occur often enough, with noisy counts, when not even their set is public.

@@ -5,10 +5,11 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from sinkgen.inference.counts import NoisyCounts
 from sinkgen.records import Draw, Records, RecordSource
 
 # Norms are computed and clipped in single precision, and sums of chunks are rounded to a grid: staying this much below
@@ -43,6 +44,14 @@ class Query(Protocol):
 
     def read(self, value: torch.Tensor) -> Any:
         """The released value in the shape that its user wants; post-processing."""
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A query whose value says how many records lie in cells of a table's columns."""
+
+    def counted(self, what: str, value: torch.Tensor, scale: float) -> list[NoisyCounts]:
+        """The counts in a released value, whose noise has the standard deviation ``scale``; post-processing."""
 
 
 class SumQuery:

@@ -9,6 +9,7 @@ import math
 import torch
 
 from sinkgen.denoise.radii import N_LENGTHS, radius_bins
+from sinkgen.inference.counts import NoisyCounts
 from sinkgen.privacy.query import SumQuery, clip_rows
 
 
@@ -29,6 +30,10 @@ class CountQuery(SumQuery):
         """Counts of one chunk."""
         labels = records.labels
         return torch.bincount(labels[labels >= 0], minlength=self.size)
+
+    def counted(self, what, value, scale):
+        """The counts of the classes; of no column."""
+        return [NoisyCounts(what, (), (), value, scale)]
 
 
 class ToneQuery(SumQuery):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
 from sinkgen.exceptions import BadValueError
+from sinkgen.inference.counts import NoisyCounts
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records
 
@@ -44,6 +45,12 @@ class MarginalQuery(SumQuery):
     def read(self, value):
         """Counts (n_classes, D) of the D states of all columns."""
         return value.view(self.n_classes, -1)
+
+    def counts_of_states(self, what, value, scale):
+        """Counts of each column's states within classes, where codes are states."""
+        label, states = (len(self.widths),), [torch.arange(width) for width in (*self.widths, self.n_classes)]
+        parts = enumerate(self.read(value).T.split(self.widths))
+        return [NoisyCounts(what, (j, *label), (states[j], states[-1]), part, scale) for j, part in parts]
 
 
 class SomeColumnsQuery(SumQuery):
@@ -109,6 +116,19 @@ class PairQuery(SumQuery):
         out[:, self._above] = value.view(self.n_classes, -1)
         return out + out.transpose(1, 2)
 
+    def counts_of_states(self, what, value, scale):
+        """Counts of each pair of columns, within classes unless these are counted together."""
+        counts, states = self.read(value), [torch.arange(width) for width in (*self.widths, self.n_classes)]
+        ends = list(itertools.accumulate(self.widths))
+        blocks = [slice(end - width, end) for end, width in zip(ends, self.widths, strict=True)]
+        found = []
+        for a, b in itertools.combinations(range(len(self.widths)), 2):
+            columns = (a, b, len(self.widths)) if self.n_classes > 1 else (a, b)
+            part = counts[:, blocks[a], blocks[b]].movedim(0, -1)
+            part = part.clone() if self.n_classes > 1 else part[..., 0].clone()
+            found.append(NoisyCounts(what, columns, tuple(states[j] for j in columns), part, scale))
+        return found
+
 
 class JointQuery(SumQuery):
     """Several queries on the same records in one release, each with its share of the squared sensitivity.
@@ -143,6 +163,12 @@ class JointQuery(SumQuery):
         """What each query reads."""
         parts = zip(self.queries, self.scales, value.split([query.size for query in self.queries]), strict=True)
         return tuple(query.read(part / scale) for query, scale, part in parts)
+
+    def counted(self, what, value, scale):
+        """The counts of states in it; those of other codes say nothing by themselves."""
+        parts = zip(self.queries, self.scales, value.split([query.size for query in self.queries]), strict=True)
+        own = [part for part in parts if isinstance(part[0], (MarginalQuery, PairQuery))]
+        return [found for query, s, part in own for found in query.counts_of_states(what, part / s, scale / s)]
 
 
 def pair_mask(widths):
@@ -299,6 +325,11 @@ class CliqueQuery(SumQuery):
             (part / scale).view(clique.shape)
             for part, scale, clique in zip(parts, self.scales, self.cliques, strict=True)
         ]
+
+    def counted(self, what, value, scale):
+        """The counts of each clique."""
+        parts = zip(self.cliques, self.read(value), self.scales, strict=True)
+        return [NoisyCounts(what, q.columns, q.groups, counts, scale / own) for q, counts, own in parts]
 
 
 class DistanceQuery:

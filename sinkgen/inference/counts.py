@@ -1,0 +1,114 @@
+"""Counts that were released, with the noise that they have: what may be concluded rests on them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+
+class NoisyCounts(NamedTuple):
+    """How many records lie in each cell of a few columns, as it was released.
+
+    Counts are unbiased: they are neither rounded nor kept from being negative. The noise of a cell is independent of
+    that of all others, also of other counts.
+
+    Attributes
+    ----------
+    what : str
+        Name of the release in the statement.
+    columns : tuple of int
+        Places of the columns, rising; the label's is the number of columns.
+    groups : tuple of LongTensor, each of shape (n_states,)
+        Group of each state of each column.
+    counts : Tensor, its shape the numbers of groups
+    noise : float
+        Standard deviation of a count's noise.
+
+    Examples
+    --------
+    >>> pair = NoisyCounts("pairs", (0, 1), (torch.arange(2), torch.zeros(3).long()), torch.tensor([[4.0], [6.0]]), 2.0)
+    >>> pair.within((1,)).counts.tolist(), round(pair.within((1,)).noise, 2)
+    ([10.0], 2.83)
+    """
+
+    what: str
+    columns: tuple[int, ...]
+    groups: tuple[torch.Tensor, ...]
+    counts: torch.Tensor
+    noise: float
+
+    def within(self, columns: tuple[int, ...]) -> "NoisyCounts":
+        """The counts of some of the columns, summed over the others."""
+        kept = [i for i, j in enumerate(self.columns) if j in columns]
+        others = [i for i in range(len(self.columns)) if i not in kept]
+        counts = self.counts.sum(others) if others else self.counts
+        noise = self.noise * (self.counts.numel() / max(1, counts.numel())) ** 0.5
+        return NoisyCounts(
+            self.what, tuple(self.columns[i] for i in kept), tuple(self.groups[i] for i in kept), counts, noise
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but numbers that :func:`flat_counts` holds; JSON."""
+        shape = {"columns": list(self.columns), "shape": list(self.counts.shape), "states": list(map(len, self.groups))}
+        return {"what": self.what, "noise": self.noise, **shape}
+
+    def has_groups_of(self, other: "NoisyCounts") -> bool:
+        """Whether its cells are the same."""
+        same = zip(self.groups, other.groups, strict=True) if self.columns == other.columns else []
+        return self.columns == other.columns and all(torch.equal(a, b) for a, b in same)
+
+
+def together(parts: list[NoisyCounts]) -> NoisyCounts:
+    """Counts of the same cells as one, each by the inverse of its variance.
+
+    Examples
+    --------
+    >>> one, other = (NoisyCounts("columns", (0,), (torch.arange(1),), torch.tensor([n]), 1.0) for n in (4.0, 6.0))
+    >>> together([one, other]).counts.tolist()
+    [5.0]
+    """
+    precisions = [max(part.noise, 1e-9) ** -2 for part in parts]
+    weighted = zip(precisions, parts, strict=True)
+    counts = sum((of * part.counts for of, part in weighted), torch.zeros(())) / sum(precisions)
+    names = " and ".join(dict.fromkeys(part.what for part in parts))
+    noise = 0.0 if not any(part.noise for part in parts) else sum(precisions) ** -0.5
+    return parts[0]._replace(what=names, counts=counts, noise=noise)
+
+
+def pooled(counts: Sequence[NoisyCounts]) -> tuple[NoisyCounts, ...]:
+    """The same counts, of which none has the cells of another."""
+    kinds: dict[Any, list[NoisyCounts]] = {}
+    for part in counts:
+        key = (part.columns, part.counts.shape, tuple(of.numpy().tobytes() for of in part.groups))
+        kinds.setdefault(key, []).append(part)
+    return tuple(together(parts) for parts in kinds.values())
+
+
+def flat_counts(counts: Sequence[NoisyCounts]) -> dict[str, torch.Tensor]:
+    """The numbers of all counts, for a file: ``values`` and ``groups``."""
+    values = [part.counts.float().flatten() for part in counts]
+    groups = [of.int() for part in counts for of in part.groups]
+    return {"values": torch.cat([torch.zeros(0), *values]), "groups": torch.cat([torch.zeros(0).int(), *groups])}
+
+
+def counts_from(rows: Sequence[Mapping[str, Any]], numbers: Mapping[str, torch.Tensor]) -> tuple[NoisyCounts, ...]:
+    """The counts whose :meth:`NoisyCounts.to_dict` and :func:`flat_counts` these are.
+
+    Examples
+    --------
+    >>> pair = NoisyCounts("pairs", (0, 1), (torch.arange(2), torch.zeros(3).long()), torch.tensor([[4.0], [6.0]]), 2.0)
+    >>> counts_from([pair.to_dict()], flat_counts([pair]))[0].counts.tolist()
+    [[4.0], [6.0]]
+    """
+    if not rows:
+        return ()
+    values = iter(numbers["values"].split([math.prod(row["shape"]) for row in rows]))
+    groups = iter(numbers["groups"].long().split([n for row in rows for n in row["states"]]))
+    return tuple(
+        NoisyCounts(
+            str(row["what"]), tuple(row["columns"]), tuple(next(groups) for _ in row["states"]),
+            next(values).double().view(row["shape"]), float(row["noise"]),
+        )
+        for row in rows
+    )  # fmt: skip
