@@ -14,7 +14,7 @@ import torch
 
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.schema import NUMBERS, Column, Schema, is_text, kind_of
-from sinkgen.data.table_columns import CategoryColumn, NumberColumn, key_of
+from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn, key_of
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 
@@ -45,7 +45,7 @@ class TableFormat:
     def missing(self):
         """Names of the releases that have to find what is not known, in their order."""
         wanted = {what for column in self.columns for what in column.missing}
-        return tuple(what for what in ("categories", "bins") if what in wanted)
+        return tuple(what for what in (*CATEGORIES, "bins") if what in wanted)
 
     @property
     def declared(self):

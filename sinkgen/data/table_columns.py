@@ -14,6 +14,7 @@ import numpy as np
 from sinkgen.data.schema import as_number, numbers_of
 from sinkgen.exceptions import BadTypeError, BadValueError
 
+CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
 FINE_CELLS = 128
 UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
@@ -296,7 +297,7 @@ class CategoryColumn:
     @property
     def missing(self):
         """Names of the releases that this column waits for."""
-        return () if self.values is not None else ("categories",)
+        return () if self.values is not None else CATEGORIES
 
     @property
     def n_states(self):

@@ -12,7 +12,7 @@ from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import key_of, member_counts, members
+from sinkgen.data.table_columns import CATEGORIES, key_of, member_counts, members
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
@@ -74,7 +74,7 @@ def learn_table(form, source, total, mechanism):
     states: dict[int, StateCounts] = {}
     waiting = {what: [j for j, of in columns.items() if what in of.missing] for what in ("categories", "bins")}
     if waiting["categories"]:
-        learned, found = _learn_categories([columns[j] for j in waiting["categories"]], source, mechanism)
+        learned, found = _learn_categories([columns[j] for j in waiting["categories"]], source, total, mechanism)
         columns |= dict(zip(waiting["categories"], learned, strict=True))
         states |= dict(zip(waiting["categories"], found, strict=True))
     if waiting["bins"]:
@@ -108,22 +108,42 @@ def _outside(columns, records):
     return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=labels)
 
 
-def _learn_categories(columns, source, mechanism):
-    def cells(records):
-        return [member_counts(records.values.frame[column.name]) for column in columns]
+def _learn_categories(columns, source, total, mechanism):
+    """The columns with what occurs often; rarer categories are looked for where most records have none of these yet."""
+    found: list[dict] = [{} for _ in columns]
+    for what in CATEGORIES:
+        # Nothing but what was released says of which columns the second look is.
+        looked = _worth_a_look([total - math.fsum(count for count, _ in known.values()) for known in found])
+        read = partial(_new_members, [columns[j].name for j in looked], [set(found[j]) for j in looked])
+        kept = mechanism.release_sets(what, source, read, len(looked))
+        noise = mechanism.noise_multiplier(what) * math.sqrt(len(looked))
+        for j, new in zip(looked, kept, strict=True):
+            found[j] |= {member: (count, noise) for member, count in zip(new.labels, new.counts.tolist(), strict=True)}
+    learned = [column.with_values(members(known)) for column, known in zip(columns, found, strict=True)]
+    return learned, [_counts_of_values(*pair) for pair in zip(learned, found, strict=True)]
 
-    kept = mechanism.release_sets("categories", source, cells, len(columns))
-    noise = mechanism.noise_multiplier("categories") * math.sqrt(len(columns))
-    learned = [column.with_values(members(found.labels)) for column, found in zip(columns, kept, strict=True)]
-    return learned, [_counts_of_values(*pair, noise) for pair in zip(learned, kept, strict=True)]
+
+def _worth_a_look(unknown):
+    """Columns that hold most records of unknown categories, by the noise that each more adds to the others'."""
+    order = sorted(range(len(unknown)), key=lambda j: -unknown[j])
+    gains = np.cumsum([max(unknown[j], 0.0) for j in order]) / np.sqrt(np.arange(1, len(order) + 1))
+    return sorted(order[: int(gains.argmax()) + 1])
 
 
-def _counts_of_values(column, found, noise):
+def _new_members(names, known, records):
+    counts = [member_counts(records.values.frame[name]) for name in names]
+    return [
+        {member: count for member, count in of.items() if member not in old}
+        for of, old in zip(counts, known, strict=True)
+    ]
+
+
+def _counts_of_values(column, found):
     """Of the values that were released; nothing is known of the others, or of missing cells."""
-    counts = dict(zip(found.labels, found.counts.tolist(), strict=True))
-    values, rest = [counts[key_of(value)] for value in column.values], column.n_states - len(column.values)
-    variances = [noise**2] * len(values) + [math.inf] * rest
-    return StateCounts(torch.tensor(values + [0.0] * rest).double(), torch.tensor(variances).double())
+    rest = column.n_states - len(column.values)
+    counts = [*(found[key_of(value)] for value in column.values), *[(0.0, math.inf)] * rest]
+    values, noises = torch.tensor(counts).double().T
+    return StateCounts(values, noises.square())
 
 
 def _counts_of_bins(column, found):
