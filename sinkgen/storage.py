@@ -26,11 +26,14 @@ from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT
 from sinkgen.images.tones import NO_CURVES
 from sinkgen.inference.counts import counts_from, flat_counts
+from sinkgen.lite import tensors as small
+from sinkgen.lite.tensors import is_compact, restored
 
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.
 # Version 6 had no digests, version 7 did not tell how well columns are known, version 8 had no released counts.
-FORMAT_VERSION = 9
+# Version 9 had no compact tensors.
+FORMAT_VERSION = 10
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -39,7 +42,7 @@ CUSTOM = "custom"  # the name of a generator of the user's own
 ADDED = {"tensors_sha256": 7, "sha256": 7, "schema": 8, "counts": 9}
 
 
-def save_model(path, release, generator, generator_name, parameters):
+def save_model(path, release, generator, generator_name, parameters, *, compact=False):
     """Write a release, and a generator made of it, into the folder ``path``.
 
     Parameters
@@ -53,10 +56,19 @@ def save_model(path, release, generator, generator_name, parameters):
         "particles", "mlp", "conv", or "custom" for the user's own module, whose weights alone are kept.
     parameters : dict
         JSON values: the estimator's parameters worth keeping.
+    compact : bool
+        Whether the release's tensors are kept in 8 bits, see :mod:`sinkgen.lite.tensors`, and without its counts.
+
+    Raises
+    ------
+    ValueError
+        If the release is none that can be compact.
     """
     folder = Path(path)
-    tensors = {"class_weights": release.class_weights, **_tensors("release", release.generator)}
-    tensors |= {f"counts.{name}": tensor for name, tensor in flat_counts(release.counts).items()}
+    parts = _tensors("release", release.generator)
+    tensors = {"class_weights": release.class_weights, **(_compact(parts) if compact else parts)}
+    if not compact:
+        tensors |= {f"counts.{name}": tensor for name, tensor in flat_counts(release.counts).items()}
     if generator is not release.generator:
         tensors |= _tensors("generator", generator)
     content = {
@@ -66,14 +78,14 @@ def save_model(path, release, generator, generator_name, parameters):
         "labels": release.labels.to_dict() if release.labels else None,
         "spent": release.spent.to_dict(),
         "schema": release.schema.to_dict(),
-        "counts": [part.to_dict() for part in release.counts],
+        "counts": [] if compact else [part.to_dict() for part in release.counts],
         "generator": generator_name,
         "own_generator": generator is not release.generator,
         "parameters": parameters,
     }
     blob = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
     content["tensors_sha256"] = hashlib.sha256(blob).hexdigest()
-    text = json.dumps(content | {"sha256": _digest(content)}, indent=1)
+    text = json.dumps(content | {"sha256": _digest(content)}, indent=None if compact else 1)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Both aside before either is renamed; cut between the two renamings, the digest tells.
@@ -197,7 +209,20 @@ def _read_tensors(path, content):
 
 
 def _part(tensors, prefix):
-    return {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
+    own = {name[len(prefix) + 1 :]: tensor for name, tensor in tensors.items() if name.startswith(prefix + ".")}
+    if not is_compact(own):
+        return own
+    whole = {name: torch.from_numpy(array) for name, array in restored(_arrays(own)).items()}
+    return {name: tensor if tensor.is_floating_point() else tensor.long() for name, tensor in whole.items()}
+
+
+def _compact(tensors):
+    parts = _arrays({name.removeprefix("release."): tensor for name, tensor in tensors.items()})
+    return {f"release.{name}": torch.from_numpy(array) for name, array in small.compact(parts).items()}
+
+
+def _arrays(tensors):
+    return {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 def _upgraded(tensors, form, n_classes):

@@ -20,6 +20,7 @@ LEVELS = [
     {"accounting", "denoise", "inference", "ot", "records", "settings"},
     {"images", "privacy", "report"},
     {"data"},
+    {"lite"},
     {"generators", "sources"},
     {"parameters", "storage", "training"},
     {"fitting"},

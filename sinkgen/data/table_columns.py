@@ -165,6 +165,14 @@ class NumberColumn:
 
     def decode(self, places):
         """A pandas column of drawn places (m,), cell plus fraction."""
+        return self._restore(self.numbers_at(places), self.missing_at(places))
+
+    def missing_at(self, places):
+        """Which drawn places (m,) are those of missing cells."""
+        return np.asarray(places) >= len(self.bins)
+
+    def numbers_at(self, places):
+        """Numbers (m,), dates in seconds, of drawn places."""
         edges = np.asarray(self.edges)
         cell = np.clip(np.floor(places).astype(int), 0, len(self.bins) - 1)
         left, width = edges[cell], np.diff(edges)[cell]
@@ -174,7 +182,7 @@ class NumberColumn:
             numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
         if self.step is not None:
             numbers = np.maximum(_multiple(np.floor(numbers / self.step + 1e-9), self.step), self.bounds[0])
-        return self._restore(np.minimum(numbers, self.bounds[1]), np.asarray(places) >= len(self.bins))
+        return np.minimum(numbers, self.bounds[1])
 
     def allowed(self, condition):
         """Part of each cell that meets a condition: (n_cells, 2), from and to.
@@ -366,15 +374,22 @@ class CategoryColumn:
         """A pandas column of drawn places (m,), code plus fraction."""
         import pandas as pd
 
-        is_text = not self.values or isinstance(self.values[0], str)
-        states = [*self.values, *[OTHER if is_text else None] * self.other, *[None] * self.nullable]
-        cells = np.empty(len(states), dtype=object)
-        cells[:] = states
-        cells = cells[np.floor(places).astype(int)]
+        cells = self.cells_at(places)
         if self.dtype == "category":
-            categories = [state for state in dict.fromkeys(states) if state is not None]
+            categories = [state for state in dict.fromkeys(self._states) if state is not None]
             return pd.Series(pd.Categorical(cells, categories=categories, ordered=self.kind == "ordinal"))
         return pd.Series(cells, dtype=object).astype(dtype_named(self.dtype))
+
+    @property
+    def _states(self):
+        is_text = not self.values or isinstance(self.values[0], str)
+        return [*self.values, *[OTHER if is_text else None] * self.other, *[None] * self.nullable]
+
+    def cells_at(self, places):
+        """Objects (m,) of drawn places: categories, or None for missing."""
+        cells = np.empty(len(self._states), dtype=object)
+        cells[:] = self._states
+        return cells[np.floor(places).astype(int)]
 
     def allowed(self, condition):
         """Part of each cell that meets a condition: (n_cells, 2), from and to.

@@ -1,0 +1,77 @@
+"""Draws from points with variation, as :class:`~sinkgen.generators.particles.Particles` makes them."""
+
+import math
+
+import numpy as np
+
+from sinkgen.lite.images import Texture, Tones, Warps
+
+BLOCK, POOL = 1024, 4  # draws at once; draws of which one is kept, where the mixture is tilted
+
+
+class Points:
+    """A point mixture's tensors with its space, and draws from it.
+
+    Parameters
+    ----------
+    tensors : dict of str to ndarray
+        Those of :class:`~sinkgen.generators.particles.PointMixture` and :class:`~sinkgen.generators.space.Space`.
+    image_shape : tuple of int, or None
+        None where records are no images.
+    """
+
+    def __init__(self, tensors, image_shape):
+        self._parts = {
+            name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in tensors.items()
+        }
+        parts = self._parts
+        self._warps = Warps(image_shape) if parts["warp_factors"].size else None
+        self._texture = Texture(image_shape) if parts["texture"].any() else None
+        self._tones = Tones(image_shape) if len(parts["tones"]) else None
+
+    def draw(self, labels, random):
+        """Encoded records (m, D), in [0, 1], of the given classes (m,)."""
+        tilted = len(self._parts["tilts"])
+        size = BLOCK // POOL if tilted else BLOCK
+        draw = self._draw_tilted if tilted else self._draw
+        return np.concatenate([draw(labels[first : first + size], random) for first in range(0, len(labels), size)])
+
+    def _draw_tilted(self, labels, random):
+        parts = self._parts
+        pools = self._draw(np.repeat(labels, POOL), random)
+        phases = ((pools - parts["centre"]) * parts["weights"]) @ parts["basis"] @ parts["waves"]
+        features = np.concatenate([np.cos(phases), np.sin(phases)], 1) / math.sqrt(phases.shape[1])
+        odds = (features * np.repeat(parts["tilts"][labels], POOL, 0)).sum(1).reshape(-1, POOL)
+        kept = (odds + random.gumbel(size=odds.shape)).argmax(1)
+        return pools.reshape(len(labels), POOL, -1)[np.arange(len(labels)), kept]
+
+    def _draw(self, labels, random):
+        parts = self._parts
+        records = parts["centre"] + (self._coordinates(labels, random) @ parts["basis"].T) / parts["weights"]
+        records = records.clip(0, 1)
+        if self._warps is not None:
+            normal = random.standard_normal((len(labels), self._warps.size), dtype=np.float32)
+            amounts = np.einsum("mqr,mr->mq", parts["warp_factors"][labels], normal)
+            records = self._warps.apply(records, amounts)
+        if self._texture is not None:
+            noise = random.standard_normal(records.shape, dtype=np.float32) * parts["texture"] * parts["weights"]
+            noise = (noise - (noise @ parts["basis"]) @ parts["basis"].T) / parts["weights"]
+            records = records + noise * self._texture.gain(records, parts["centre"])
+        records = records.clip(0, 1)
+        return records if self._tones is None else self._tones.apply(records, parts["tones"]).clip(0, 1)
+
+    def _coordinates(self, labels, random):
+        parts = self._parts
+        out = np.empty((len(labels), parts["points"].shape[1]), dtype=np.float32)
+        for c in np.unique(labels):
+            rows, own = np.flatnonzero(labels == c), np.flatnonzero(parts["classes"] == c)
+            mass = parts["mass"][own].astype(np.float64)
+            chosen = own[random.choice(len(own), len(rows), p=mass / mass.sum())]
+            offsets = random.standard_normal((len(rows), out.shape[1]), dtype=np.float32) @ parts["factors"][c].T
+            if parts["radii"].shape[1]:
+                ranks = np.linspace(0, 1, parts["radii"].shape[1])
+                lengths = np.interp(random.random(len(rows)), ranks, parts["radii"][c]).astype(np.float32)
+                norms = np.linalg.norm(offsets, axis=1)
+                offsets *= (lengths / np.maximum(norms, 1e-12))[:, None]
+            out[rows] = parts["points"][chosen] + offsets
+        return out

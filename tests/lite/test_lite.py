@@ -1,0 +1,211 @@
+"""Draws by numpy alone are those of torch but for chance, also of models in 8 bits."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sinkgen import DPSinkhornGenerator, lite
+from sinkgen.exceptions import BadValueError
+from sinkgen.images.texture import Texture
+from sinkgen.images.tones import Tones
+from sinkgen.images.warps import Warps
+from sinkgen.lite import images
+from sinkgen.lite.tensors import compact, is_compact, restored
+
+
+@pytest.fixture(scope="module")
+def pictures(digits, tmp_path_factory):
+    """A generator of images with all that images have, saved whole and compact."""
+    X, y = np.kron(digits[0][:400].reshape(-1, 8, 8), np.ones((2, 2))), digits[1][:400] % 3
+    settings = {"schema": (0, 16), "classes": range(3), "random_state": 0, "noise_seed": 0, "steps": 5}
+    with pytest.warns(UserWarning, match="noise_seed"):
+        gen = DPSinkhornGenerator(epsilon=100, **settings).fit(X, y)
+    return gen, *saved(gen, tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory):
+    """A generator of a table of all kinds of columns, saved whole and compact."""
+    random = np.random.default_rng(0)
+    n = 3000
+    frame = pd.DataFrame({
+        "age": random.integers(17, 91, n), "town": random.choice(["A", "B", "C"], n, p=[0.6, 0.3, 0.1]),
+        "height": random.normal(1.7, 0.1, n).round(2),
+        "since": pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 365, n), "D"),
+        "member": random.random(n) < 0.2,
+    })  # fmt: skip
+    frame.loc[random.random(n) < 0.1, "height"] = np.nan
+    y = np.where(random.random(n) < np.where(frame["age"] > 50, 0.7, 0.1), "yes", "no")
+    schema = {"age": (17, 90), "town": ["A", "B", "C"], "since": ("2024-01-01", "2024-12-31")}
+    with pytest.warns(UserWarning, match="noise_seed"):
+        gen = DPSinkhornGenerator(
+            epsilon=20, schema=schema, classes=["no", "yes"], random_state=0, noise_seed=0
+        ).fit(frame, y)  # fmt: skip
+    return gen, *saved(gen, tmp_path_factory.mktemp("people"))
+
+
+def saved(gen, folder):
+    for name in ("whole", "compact"):
+        gen.save(folder / name, compact=name == "compact")
+    return folder / "whole", folder / "compact"
+
+
+def size(folder):
+    return (folder / "model.safetensors").stat().st_size
+
+
+def test_numpy_draws_what_torch_draws_of_images(pictures):
+    gen, *folders = pictures
+    wanted, y = gen.sample(900, random_state=0)
+    for folder in folders:
+        drawn, labels = lite.load(folder).sample(900, random_state=1)
+        assert drawn.dtype == wanted.dtype
+        assert drawn.shape == wanted.shape
+        assert (np.bincount(labels) == np.bincount(y)).all()
+        for c in range(3):
+            one, other = drawn[labels == c], wanted[y == c]
+            noise = np.sqrt((one.var(0) + other.var(0)) / len(one))
+            assert (np.abs(one.mean(0) - other.mean(0)) <= 5 * noise + 0.12).all()
+        assert abs(drawn.std() - wanted.std()) < 0.1
+        ranks = [0.2, 0.5, 0.8, 0.95]
+        assert np.abs(np.quantile(drawn, ranks) - np.quantile(wanted, ranks)).max() < 0.5
+
+
+def test_numpy_draws_what_torch_draws_of_tables(people):
+    gen, *folders = people
+    wanted, y = gen.sample(4000, random_state=0)
+    for folder in folders:
+        drawn, labels = lite.load(folder).sample(4000, random_state=1)
+        drawn = pd.DataFrame(drawn)
+        assert list(drawn) == list(wanted)
+        assert abs((labels == "yes").mean() - (y == "yes").mean()) < 0.003
+        assert abs(drawn["age"].mean() - wanted["age"].mean()) < 0.8
+        assert abs(drawn["age"][labels == "yes"].mean() - wanted["age"][y == "yes"].mean()) < 1.5
+        towns = [frame["town"].value_counts(normalize=True).reindex(["A", "B", "C"]) for frame in (drawn, wanted)]
+        assert np.abs(towns[0] - towns[1]).max() < 0.01
+        assert abs(drawn["height"].isna().mean() - wanted["height"].isna().mean()) < 0.01
+        assert abs(drawn["height"].mean() - wanted["height"].mean()) < 0.01
+        assert abs(drawn["since"].mean() - wanted["since"].mean()) < pd.Timedelta(days=8)
+        assert drawn["age"].between(17, 90).all()
+        assert drawn["member"].dtype == bool
+
+
+def test_labels_may_be_wanted(people, pictures):
+    for _, whole, small in (people, pictures):
+        for folder in (whole, small):
+            model = lite.load(folder)
+            wanted = np.array([model.classes_[-1]] * 5 + [model.classes_[0]] * 2)
+            assert (model.sample(y=wanted, random_state=0)[1] == wanted).all()
+            with pytest.raises(BadValueError, match="labels that the model does not know"):
+                model.sample(y=["nobody"])
+            with pytest.raises(BadValueError, match="n_samples"):
+                model.sample(0)
+
+
+def test_wanted_labels_bring_their_records(people):
+    model = lite.load(people[1])
+    ages = {label: np.mean(model.sample(y=[label] * 800, random_state=0)[0]["age"]) for label in ("no", "yes")}
+    assert ages["yes"] > ages["no"] + 8
+
+
+def test_the_same_seed_draws_the_same(people):
+    one, other = (lite.load(people[2]).sample(50, random_state=3)[0] for _ in range(2))
+    assert all(pd.Series(one[name]).equals(pd.Series(other[name])) for name in one)
+
+
+def test_compact_models_are_small_and_load_as_any(pictures, people):
+    for gen, whole, small in (pictures, people):
+        assert size(small) < 0.27 * size(whole)
+        again = DPSinkhornGenerator.load(small)
+        assert again.privacy_spent() == gen.privacy_spent()
+        assert len(again.sample(10)[0]) == 10
+
+
+def test_what_is_no_point_or_mixture_is_not_made_compact(tmp_path):
+    frame = pd.DataFrame({"a": np.arange(200) % 7, "b": np.arange(200) % 3})
+    gen = DPSinkhornGenerator(epsilon=50, schema={"a": (0, 6), "b": (0, 2)}, random_state=0).fit(frame)
+    with pytest.raises(BadValueError, match="compact=True is for points and mixtures"):
+        gen.save(tmp_path / "model", compact=True)
+    assert not (tmp_path / "model").exists()
+    gen.save(tmp_path / "model")
+    with pytest.raises(BadValueError, match="table without labels"):
+        lite.load(tmp_path / "model")
+
+
+def test_damaged_models_are_refused(pictures, tmp_path):
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((pictures[2] / name).read_bytes())
+    content = json.loads((tmp_path / "model.json").read_text())
+    (tmp_path / "model.safetensors").write_bytes(b"x" + (tmp_path / "model.safetensors").read_bytes()[1:])
+    with pytest.raises(BadValueError, match="not those that it was written with"):
+        lite.load(tmp_path)
+    (tmp_path / "model.json").write_text(json.dumps(content)[:-5])
+    with pytest.raises(BadValueError, match="no readable model"):
+        lite.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        lite.load(tmp_path / "nothing")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 1000))
+def test_eight_bits_are_near(d, n, seed):
+    random = np.random.default_rng(seed)
+    tensors = {
+        "points": random.normal(size=(n, d)).astype(np.float32), "factors": random.normal(size=(2, d, d)),
+        "classes": np.zeros(n, dtype=np.int64), "tones": random.random((0, 2, 5)),
+    }  # fmt: skip
+    small = compact(tensors)
+    assert is_compact(small)
+    assert not is_compact(tensors)
+    back = restored(small)
+    assert set(back) == set(tensors)
+    assert (np.abs(back["points"] - tensors["points"]) <= np.abs(tensors["points"]).max(1, keepdims=True) / 253).all()
+    for made, factor in zip(back["factors"], tensors["factors"], strict=True):
+        wanted = factor @ factor.T  # what is drawn with it depends on this alone
+        assert np.abs(made @ made.T - wanted).max() <= 0.03 * np.abs(wanted).max()
+
+
+def test_shares_in_eight_bits_sum_to_one_and_stay_possible():
+    random = np.random.default_rng(0)
+    shares = random.dirichlet(np.full(5, 0.2), size=3)
+    frequencies = np.concatenate([shares, np.tile([1.0, 0.0], (3, 1))], 1)
+    back = restored(compact({
+        "frequencies": frequencies, "cell_shares": np.ones((1, 7)), "widths": np.array([5, 2]),
+        "cell_states": np.arange(7), "tilt": np.zeros((7, 1)), "parts": np.tile([0.0, 1.0], (7, 1)),
+    }))  # fmt: skip
+    assert np.allclose(back["frequencies"][:, :5].sum(1), 1)
+    assert ((back["frequencies"] > 0) == (frequencies > 0)).all()
+    assert np.abs(back["frequencies"] - frequencies).max() < 0.01
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (8, 8, 3)])
+def test_images_are_treated_as_torch_treats_them(shape):
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(6, int(np.prod(shape)), generator=random)
+    warps = Warps(shape)
+    amounts = torch.randn(6, warps.size, generator=random)
+    moved = images.Warps(shape).apply(x.numpy(), amounts.numpy())
+    assert np.abs(moved - warps.apply(x, amounts).numpy()).max() < 1e-4
+    gain = images.Texture(shape).gain(x.numpy(), x[0].numpy())
+    assert np.abs(gain - Texture(shape).gain(x, x[0]).numpy()).max() < 1e-5
+    tones = Tones(shape)
+    curves = tones.fit_curves(torch.full((4, 128), 1 / 128, dtype=torch.float64), x, 1e-6)
+    drawn = images.Tones(shape).apply(x.numpy(), curves.numpy())
+    assert np.abs(drawn - tones.apply(x, curves).numpy()).max() < 1e-3
+
+
+def test_drawing_imports_numpy_alone(pictures, people):
+    for _, _, folder in (pictures, people):
+        program = (
+            f"from sinkgen import lite\nlite.load({str(folder)!r}).sample(3)\nimport sys\n"
+            "print([n for n in ('torch', 'scipy', 'sklearn', 'pandas', 'ot', 'opacus') if n in sys.modules])"
+        )
+        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert run.stdout == "[]\n"
