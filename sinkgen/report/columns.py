@@ -9,6 +9,8 @@ from sklearn.utils.multiclass import type_of_target
 from sinkgen.exceptions import BadValueError
 
 N_BINS = 10
+MOST_INDICATORS = 200  # of the categories of a column, as numbers
+IDS, FEWEST_IDS = 0.9, 20  # share of the cells of a column that differ, and their number, from which they are ids
 NANOSECONDS_OF_A_DAY = 86_400e9
 
 
@@ -41,12 +43,26 @@ class EncodedPair(NamedTuple):
 
 
 class Columns:
-    """What is known of the columns, from the real records."""
+    """What is known of the columns, from the real records.
+
+    Attributes
+    ----------
+    names : list
+        Of the columns that are measured.
+    ids : list
+        Names of those that are not: columns of text whose cells differ from record to record.
+    of : dict of name to Numbers or Categories
+    target : Numbers, Categories or None
+    """
 
     def __init__(self, part):
         columns = named_columns(part.X)
-        self.names = list(columns)
-        self.of = {name: _column_kind(values)(values) for name, values in columns.items()}
+        of = {name: _column_kind(values)(values) for name, values in columns.items()}
+        ids = [name for name, column in of.items() if isinstance(column, Categories) and column.are_ids]
+        # What tells each record from all others says nothing of how alike two samples are: all of them differ in it.
+        self.ids = ids if len(ids) < len(of) else []
+        self.of = {name: column for name, column in of.items() if name not in self.ids}
+        self.names = list(self.of)
         self.target = None if part.y is None else _target_kind(part.y)(part.y)
         if np.ndim(part.X) > 2:  # the pixels of images are of one kind: those at the border do not count more
             scale = np.sqrt(np.mean([column.scale**2 for column in self.of.values()]))
@@ -56,8 +72,9 @@ class Columns:
     def view(self, part):
         """The :class:`EncodedPair` of records of these columns."""
         columns = named_columns(part.X)
-        if list(columns) != self.names:
+        if {*columns} != {*self.names, *self.ids} or [name for name in columns if name in self.of] != self.names:
             raise BadValueError("real and synthetic records must have the same columns")
+        columns = {name: columns[name] for name in self.names}
         bins = [self.of[name].bins(values) for name, values in columns.items()]
         if self.target is not None and part.y is not None:
             bins.append(self.target.bins(part.y))
@@ -131,25 +148,40 @@ def _edges(values, whole):
     return np.arange(low, high + width + 1, width) - 0.5
 
 
+def differing_share(values):
+    """Share of the cells of a column, missing ones left out, that are different from each other."""
+    texts = _texts(values)
+    texts = texts[texts != ""]
+    return len(np.unique(texts)) / max(len(texts), 1)
+
+
 class Categories:
     """A column of anything else; what is missing is a category of its own."""
 
     def __init__(self, values):
-        self.names = np.unique(_texts(values))
+        self.names, counts = np.unique(_texts(values), return_counts=True)
+        commonest = np.sort(np.argsort(-counts, kind="stable")[:MOST_INDICATORS])
+        self.indicators = np.full(len(self.names) + 1, len(commonest))
+        self.indicators[commonest] = np.arange(len(commonest))
+        self.are_ids = len(values) >= FEWEST_IDS and differing_share(values) > IDS
+        # Two categories that the real records lack are two: other real records have more of them than synthetic ones.
+        self.codes = {text: code for code, text in enumerate(self.names.tolist())}
 
     def bins(self, values):
-        texts = _texts(values)
-        places = np.searchsorted(self.names, texts).clip(max=len(self.names) - 1)
-        return np.where(self.names[places] == texts, places, len(self.names))
+        present, places = np.unique(_texts(values), return_inverse=True)
+        codes = [self.codes.setdefault(text, len(self.codes)) for text in present.tolist()]
+        return np.array(codes, dtype=np.int64)[places.ravel()]
 
     def numbers(self, values):
-        # Two categories are at distance 1; one that the real records lack is nothing.
-        return np.eye(len(self.names) + 1, len(self.names))[self.bins(values)] / np.sqrt(2)
+        # Two categories are at distance 1; one that the real records lack, or that is rare among many, is nothing.
+        codes = self.indicators[self.bins(values).clip(max=len(self.names))]
+        n_indicators = self.indicators[-1]
+        return np.eye(n_indicators + 1, n_indicators)[codes] / np.sqrt(2)
 
     def draw(self, ax, parts):
         for offset, (label, values) in zip((-0.2, 0.2), parts.items(), strict=True):
-            shares = np.bincount(self.bins(values), minlength=len(self.names) + 1) / len(values)
-            ax.bar(np.arange(len(self.names)) + offset, shares[:-1], 0.4, alpha=0.7, label=label)
+            shares = np.bincount(self.bins(values), minlength=len(self.names)) / len(values)
+            ax.bar(np.arange(len(self.names)) + offset, shares[: len(self.names)], 0.4, alpha=0.7, label=label)
         ax.set_xticks(range(len(self.names)), self.names, rotation=90)
 
 

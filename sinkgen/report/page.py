@@ -17,7 +17,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.report.charts import associations, draw_column, draw_map, missing_share
 from sinkgen.report.columns import Columns, Part, as_part, hold_out, named_columns
 from sinkgen.report.promise import describe_privacy, percent, render
-from sinkgen.report.scores import score_report
+from sinkgen.report.scores import DIFFERENT, score_report
 
 __all__ = ["html_report"]
 
@@ -145,6 +145,9 @@ def _describe_scores(scores, test):
         "two_way": [percent(share) for share in rows["two-way marginals"]] if "two-way marginals" in rows else None,
         "nearest": [f"{ratio:.2f}", f"{usual:.2f}"],
         "is_near": ratio < 0.5 * usual,
+        "ids": [
+            (name.removeprefix(DIFFERENT), *map(percent, rows[name])) for name in rows if name.startswith(DIFFERENT)
+        ],
     }
 
 
@@ -154,7 +157,7 @@ def _describe_scores(scores, test):
 def _column_sections(real, synthetic, target):
     columns = Columns(real)
     views = [columns.view(part) for part in (real, synthetic)]
-    cells = [named_columns(part.X) for part in (real, synthetic)]
+    cells = [{name: named_columns(part.X)[name] for name in columns.names} for part in (real, synthetic)]
     names = [str(name) for name in columns.names]
     if real.y is not None:
         names.append(target)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from sinkgen import DPSinkhornGenerator, FidelityDisplay, score_report
+from sinkgen import DPSinkhornGenerator, FidelityDisplay, html_report, score_report
 
 MEASURES = ["one-way marginals", "two-way marginals", "nearest-record ratio"]
 
@@ -37,6 +37,34 @@ def test_records_of_the_same_law_reach_the_mark(mixed):
     assert np.allclose(report["synthetic"], report["real"], atol=0.1)
     assert (report.loc["accuracy, linear"] > 0.9).all()
     assert (report.loc["one-way marginals"] < 0.1).all()
+
+
+def people(n, seed, names=10**9):
+    random = np.random.default_rng(seed)
+    ids = [f"u{number}" for number in random.integers(names, size=n)]
+    return pd.DataFrame({"id": ids, "city": random.choice(["Oslo", "Rome"], n), "x": random.normal(size=n)})
+
+
+def test_ids_are_left_out_and_told():
+    real, other, test = (people(900, seed) for seed in range(3))
+    report = score_report(real, other.assign(id="other"), test=test, random_state=0)
+    without = score_report(*(part.drop(columns="id") for part in (real, other)), test=test.drop(columns="id"))
+    assert report.loc["different cells, id"].tolist() == [1 / 900, 1]
+    assert np.allclose(report.loc[MEASURES], without.loc[MEASURES])
+    page = html_report(real, other.assign(id="other"), test=test, random_state=0)
+    assert "id is left out of all measures" in page
+    assert "<h3>id</h3>" not in page
+    assert list(score_report(real[["id"]], real[["id"]], random_state=0).index) == [MEASURES[0], MEASURES[2]]
+
+
+def test_categories_that_the_real_records_lack_are_not_one():
+    """Names of which some recur: to lump them together is farther from other names than these are from each other."""
+    real, other, test = (people(900, seed, names=2000)[["id", "x"]] for seed in range(3))
+    lumped = other.assign(id=other["id"].where(other["id"].isin(real["id"]), "other"))
+    distances = [
+        score_report(real, X, test=test, random_state=0).loc["one-way marginals", "synthetic"] for X in (other, lumped)
+    ]
+    assert distances[1] > distances[0]
 
 
 def test_copies_noise_and_shuffled_columns_are_told_apart():
