@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
-from sinkgen.data.check import check_records, unpack_numbers
+from sinkgen.data.check import check_finite, check_records, unpack_numbers
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning, PrivacyLeakWarning
 
@@ -125,6 +126,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         y = _column(y)
         check_classification_targets(y)
+        plan.take_codes(y)
         plan.check_samples(y)
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
         plan.generator.fit(X, y, **{} if groups is None else {"groups": groups})
@@ -162,7 +164,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         (2,)
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict(X)
+        return self.classifier_.predict(_finite(X))
 
     @available_if(lambda self: _model_has(self, "predict_proba"))
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -190,7 +192,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         (2, 3)
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.predict_proba(X)
+        return self.classifier_.predict_proba(_finite(X))
 
     @available_if(lambda self: _model_has(self, "decision_function"))
     def decision_function(self, X: Any) -> np.ndarray:
@@ -219,10 +221,10 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         (2, 3)
         """
         check_is_fitted(self, "classifier_")
-        return self.classifier_.decision_function(X)
+        return self.classifier_.decision_function(_finite(X))
 
     def __sklearn_tags__(self):
-        return _adapt_tags(super().__sklearn_tags__(), self.generator)
+        return _adapt_tags(super().__sklearn_tags__(), self.generator, self._model())
 
     def _model(self):
         return RandomForestClassifier() if self.classifier is None else self.classifier
@@ -336,10 +338,10 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         (3,)
         """
         check_is_fitted(self, "regressor_")
-        return self.regressor_.predict(X)
+        return self.regressor_.predict(_finite(X))
 
     def __sklearn_tags__(self):
-        return _adapt_tags(super().__sklearn_tags__(), self.generator)
+        return _adapt_tags(super().__sklearn_tags__(), self.generator, self._model())
 
     def _model(self):
         return RandomForestRegressor() if self.regressor is None else self.regressor
@@ -443,6 +445,7 @@ class SyntheticResampler(BaseEstimator):
 
     def _plan_and_fit(self, X, y):
         plan = _Plan(self.generator, None, self.n_samples, self.random_state)
+        plan.take_codes(_column(y))
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
         plan.generator.fit(X, y)
         _adopt_features(self, self.generator_)
@@ -514,6 +517,24 @@ class _Plan:
         self.model: Any = None if model is None else clone(model)
         self.n_samples = DEFAULT_SAMPLES if n_samples is None else check_integer("n_samples", n_samples, low=1)
         self.seed = None if random_state is None else check_random_state(random_state).randint(2**31)
+
+    def take_codes(self, y):
+        """Declare codes in place of the classes where ``y`` holds these, as VotingClassifier and its like encode it.
+
+        How many classes there are is public, and so is of what dtype y is.
+        """
+        declared = getattr(self.generator, "classes", None)
+        if declared is None or y.dtype.kind not in "iu" or not len(y):
+            return
+        classes = list(declared)
+        are_codes = y.min() >= 0 and y.max() < len(classes)
+        if are_codes and all(isinstance(label, str) for label in classes):
+            self.generator.set_params(classes=range(len(classes)))
+        elif are_codes and y.min() == 0 and 0 not in classes:
+            raise BadValueError(
+                "y holds the number 0, which is not declared: VotingClassifier, StackingClassifier and "
+                f"cross_val_predict encode labels from 0 on; declare classes=range({len(classes)})"
+            )
 
     def check_samples(self, y):
         """Raise ValueError where fewer records are to be drawn than there are classes."""
@@ -588,10 +609,19 @@ def _model_has(self, method):
     return True
 
 
-def _adapt_tags(tags, generator):
+def _adapt_tags(tags, generator, model):
     tags.non_deterministic = True  # so is the generator's noise
     tags.input_tags = get_tags(_generator(generator)).input_tags
+    of_model = get_tags(model)
+    tags.classifier_tags, tags.regressor_tags = of_model.classifier_tags, of_model.regressor_tags
     return tags
+
+
+def _finite(X):
+    """``X``, where it is an array only if it is finite: so were the records fitted, whatever the model would take."""
+    if not (hasattr(X, "columns") or sparse.issparse(X)):
+        check_finite(np.asarray(X))
+    return X
 
 
 def _generator(generator):

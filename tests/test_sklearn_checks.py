@@ -7,9 +7,16 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.utils import estimator_html_repr, get_tags
-from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency, parametrize_with_checks
+from sklearn.utils.estimator_checks import (
+    check_dataframe_column_names_consistency,
+    check_estimators_nan_inf,
+    parametrize_with_checks,
+)
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger, TSTRClassifier, TSTRRegressor
 
@@ -41,6 +48,27 @@ def test_tags_repr_clone_and_pickle(estimator):
         assert str(copy.get_params()) == str(estimator.get_params())
     with config_context(print_changed_only=False):
         assert "n_samples" in repr(estimator) or "schema" in repr(estimator)
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TSTRClassifier(GENERATOR, RandomForestClassifier(3), n_samples=300, random_state=0),
+        TSTRRegressor(GENERATOR, RandomForestRegressor(3), n_samples=300, random_state=0),
+    ],
+    ids=["classifier", "regressor"],
+)
+@pytest.mark.filterwarnings("ignore::sinkgen.PrivacyLeakWarning")
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+def test_missing_cells_of_arrays_are_refused_whatever_the_model_takes(estimator):
+    check_estimators_nan_inf(type(estimator).__name__, estimator)
+
+
+def test_tags_follow_the_inner_model():
+    binary = GaussianProcessClassifier()
+    assert get_tags(TSTRClassifier(GENERATOR, binary)).classifier_tags == get_tags(binary).classifier_tags
+    assert get_tags(TSTRRegressor(GENERATOR, DummyRegressor())).regressor_tags.poor_score
+    assert get_tags(TSTRClassifier(GENERATOR)).classifier_tags.multi_class
 
 
 def test_parameters_of_the_parts_can_be_set():

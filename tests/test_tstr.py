@@ -9,11 +9,11 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, cross_val_score, cross_validate
+from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, OneHotEncoder, StandardScaler
@@ -49,6 +49,42 @@ def test_a_classifier_of_synthetic_records_is_right_on_real_ones(blobs):
     assert model.predict_proba(X).shape == (600, 2)
     assert model.decision_function(X).shape == (600,)
     assert model.generator_.privacy_spent().epsilon <= 10
+
+
+def texts(blobs):
+    return blobs[0], np.array(["no", "yes"])[blobs[1]]
+
+
+@pytest.mark.parametrize("ensemble", [
+    lambda model: VotingClassifier([("a", model), ("b", LogisticRegression())], voting="soft"),
+    lambda model: StackingClassifier([("a", model)], LogisticRegression(), cv=2),
+], ids=["voting", "stacking"])  # fmt: skip
+def test_declared_classes_of_texts_go_through_what_encodes_labels(ensemble, blobs):
+    X, y = texts(blobs)
+    model = TSTRClassifier(make(classes=["no", "yes"]), LogisticRegression(), n_samples=200)
+    assert ensemble(model).fit(X, y).score(X, y) > 0.9
+    assert model.fit(X, y).classes_.tolist() == ["no", "yes"]
+
+
+def test_declared_classes_of_texts_go_through_cross_val_predict(blobs):
+    X, y = texts(blobs)
+    model = TSTRClassifier(make(classes=["no", "yes"]), LogisticRegression(), n_samples=200)
+    found = cross_val_predict(model, X, y, cv=2, method="predict_proba")
+    assert (found.argmax(1) == blobs[1]).mean() > 0.9
+
+
+def test_declared_numbers_that_are_encoded_are_refused_before_any_spend(blobs):
+    ledger = PrivacyLedger()
+    model = TSTRClassifier(make(classes=[1, 2], ledger=ledger), LogisticRegression(), n_samples=200)
+    with pytest.raises(ValueError, match=r"classes=range\(2\)"):
+        VotingClassifier([("a", model)]).fit(blobs[0], blobs[1] + 1)
+    assert not len(ledger)
+    assert model.fit(blobs[0], blobs[1] + 1).classes_.tolist() == [1, 2]
+
+
+def test_the_resampler_takes_codes_in_place_of_texts(blobs):
+    drawn = SyntheticResampler(make(classes=["no", "yes"]), n_samples=50).fit_resample(*blobs)[1]
+    assert set(drawn) == {0, 1}
 
 
 @pytest.mark.parametrize(
