@@ -61,6 +61,16 @@ Seed = Annotated[
 ]
 
 
+TABLE = "A table: .csv, .tsv, either with .gz, .parquet, or a folder of Parquet files."
+# How tables in files are written.
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Of a table of text, such as cp1252; else utf-8.")]
+Separator = Annotated[
+    str | None, typer.Option("--separator", help="Of fields: one character, or tab; else , ; | or tab, by the header.")
+]
+Decimal = Annotated[str, typer.Option("--decimal", help="Mark before the decimals of numbers: . or ,")]
+Drop = Annotated[list[str] | None, typer.Option("--drop", metavar="COLUMN", help="Leave a column out; again for more.")]
+
+
 # --- schema ----------------------------------------------------------------------------------------------------------
 
 
@@ -70,8 +80,13 @@ Seed = Annotated[
     )
 )  # fmt: skip
 def schema(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: .csv, .tsv or .parquet.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=TABLE)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File; by default stdout.")] = None,
+    *,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
+    drop: Drop = None,
     force: Force = False,
 ) -> None:
     """Draft a schema to edit: each column's kind, its bounds or categories, whether cells may be missing.
@@ -84,7 +99,7 @@ def schema(
     _check_table_path(data)
     if output is not None:
         _check_free(output, force)
-    draft = tables.draft_schema(tables.read_table(data))
+    draft = tables.draft_schema(tables.read_table(data, script=tables.script_of(encoding, separator, decimal, drop)))
     text = tables.to_json(draft)
     if output is None:
         typer.echo(text)
@@ -96,8 +111,13 @@ def schema(
 
 @app.command(epilog=_examples("sinkgen validate data.csv --schema schema.json"))
 def validate(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A table: .csv, .tsv or .parquet.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help=TABLE)],
     schema: Annotated[Path, typer.Option("--schema", metavar="FILE", help="What is declared.")],
+    *,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
+    drop: Drop = None,
 ) -> None:
     """Tell which cells of a table do not fit a schema: missing, out of bounds, of no declared category.
 
@@ -105,9 +125,10 @@ def validate(
     code is 0 if all fits, and 1 if not.
     """
     from sinkgen.cli import model as models
+    from sinkgen.cli import tables
 
     _check_table_path(data)
-    check = models.validate(data, schema)
+    check = models.validate(data, schema, tables.script_of(encoding, separator, decimal, drop))
     typer.echo(str(check))
     if not check.fits:
         raise Refused(f"{data} does not fit {schema}")
@@ -148,8 +169,8 @@ def fit(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A table (.csv, .tsv, .parquet), arrays (.npz with X and perhaps y), or a folder of PNGs, in "
-            "subfolders by label if they have labels.",
+            help="A table (.csv, .tsv, .parquet, a folder of Parquet files), arrays (.npz with X and perhaps y), or a "
+            "folder of PNGs, in subfolders by label if they have labels.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MODEL", help="Folder to write the model to.")],
@@ -204,6 +225,10 @@ def fit(
             "goes on from there when it is run again, and is not charged again. For your eyes only.",
         ),
     ] = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
+    drop: Drop = None,
     seed: Seed = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     force: Force = False,
@@ -214,6 +239,7 @@ def fit(
     """
     from sinkgen import DPSinkhornGenerator, PrivacyLedger
     from sinkgen.cli import model as models
+    from sinkgen.cli import tables
     from sinkgen.sources.open import ReadOff
 
     _check_free(output / "model.json", force)
@@ -223,7 +249,8 @@ def fit(
     shape = _shape(image_shape)
     if max_rows is not None and group is None:
         raise Refused("--max-rows needs --group")
-    private = models.read_private(data, schema, target, classes, shape, group)
+    script = tables.script_of(encoding, separator, decimal, drop)
+    private = models.read_private(data, schema, target, classes, shape=shape, group=group, script=script)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
     with models.room_for_model(output), progress_bar(epsilon, quiet) as callback:
         estimator = DPSinkhornGenerator(
@@ -324,6 +351,10 @@ def report(
         typer.Option("--target", metavar="COLUMN", help="What to predict; by default the model's target."),
     ] = None,
     most: Annotated[int | None, typer.Option("--records", min=10, help="Look at no more of each kind.")] = None,
+    encoding: Encoding = None,
+    separator: Separator = None,
+    decimal: Decimal = ".",
+    drop: Drop = None,
     seed: Seed = None,
     force: Force = False,
 ) -> None:
@@ -333,10 +364,12 @@ def report(
     """
     from sinkgen import html_report
     from sinkgen.cli import model as models
+    from sinkgen.cli import tables
 
     _check_free(output, force)
     loaded = models.load(model)
-    parts = models.compare(loaded, real, test, target, most, seed)
+    script = tables.script_of(encoding, separator, decimal, drop)
+    parts = models.compare(loaded, real, test, target, most=most, seed=seed, script=script)
     page = html_report(
         parts.real, parts.synthetic, test=parts.test, spent=loaded.estimator.privacy_spent(),
         title=f"Synthetic data of {model.name}", most_records=most, random_state=seed,

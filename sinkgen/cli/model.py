@@ -49,7 +49,7 @@ class Private(NamedTuple):
     groups: str | None = None
 
 
-def read_private(path, schema_path, target, classes, shape=None, group=None):
+def read_private(path, schema_path, target, classes, *, shape=None, group=None, script=tables.DEFAULT):
     """Read what a fit needs.
 
     Parameters
@@ -64,6 +64,8 @@ def read_private(path, schema_path, target, classes, shape=None, group=None):
         Of images.
     group : str or None
         Column that says whose each row is, of a table.
+    script : Script
+        How a table is written.
 
     Raises
     ------
@@ -76,8 +78,10 @@ def read_private(path, schema_path, target, classes, shape=None, group=None):
         if declared is not None and not isinstance(declared, Schema):
             raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
         if group is not None:
-            return _private_persons(path, declared or Schema({}), target, texts, group)
-        return _private_table(path, declared or Schema({}), target, texts)
+            return _private_persons(path, _kept(declared, script), target, texts, group=group, script=script)
+        return _private_table(path, _kept(declared, script), target, texts, script=script)
+    if script != tables.DEFAULT:
+        raise Refused("--encoding, --separator, --decimal and --drop are for tables")
     if group is not None:
         raise Refused("--group is for tables; for arrays and images use Python: fit(X, y, groups=...)")
     if target is not None:
@@ -94,19 +98,26 @@ def read_private(path, schema_path, target, classes, shape=None, group=None):
     return Private(X, images.labels_as(y, labels) if path.is_dir() else y, declared, labels, None, observed)
 
 
-def validate(path, schema_path):
+def validate(path, schema_path, script):
     """How a table fits a schema: :class:`~sinkgen.data.validation.SchemaCheck`."""
     declared = _read_schema(schema_path)
     if not isinstance(declared, Schema):
         raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
-    return declared.validate(tables.read_table(path, declared))
+    declared = _kept(declared, script)
+    return declared.validate(tables.read_table(path, declared, script))
 
 
-def _private_persons(path, schema, target, texts, group):
+def _kept(schema, script):
+    """A schema without the columns that are left out."""
+    return Schema({name: column for name, column in (schema or {}).items() if name not in script.drop})
+
+
+def _private_persons(path, schema, target, texts, *, group, script):
     if group == target:
         raise Refused("--group and --target name the same column")
     # Ids are told apart as they stand in the file, whatever the schema says of them; nothing is released of them.
-    private = _private_table(path, schema, target, texts, Schema({group: Column(kind="category", nullable=True)}))
+    ids = Schema({group: Column(kind="category", nullable=True)})
+    private = _private_table(path, schema, target, texts, ids=ids, script=script)
     if group not in private.X.columns:
         raise Refused(f"--group {group!r} is no column; there are: {', '.join(map(str, private.X.columns))}")
     layout, rest = private.layout, {name: column for name, column in private.schema.items() if name != group}
@@ -115,15 +126,15 @@ def _private_persons(path, schema, target, texts, group):
     return private._replace(schema=Schema(rest), layout=layout, groups=group)
 
 
-def _private_table(path, schema, target, texts, ids=NO_IDS):
+def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
     if target is None:
         if texts is not None:
             raise Refused("--classes needs --target")
-        frame = tables.read_table(path, Schema({**schema, **ids}))
+        frame = tables.read_table(path, Schema({**schema, **ids}), script)
         return Private(frame, None, schema, None, None, _observed(path, frame, schema, ids))
     labels = None if texts is None else _declared_labels(texts)
     declared = {**schema, target: tables.target_column(target, schema, labels)}
-    frame = tables.read_table(path, {**declared, **ids})
+    frame = tables.read_table(path, {**declared, **ids}, script)
     if target not in frame.columns:
         raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
     observed = _observed(path, frame, declared, ids)
@@ -408,7 +419,7 @@ def write(model, drawn, output):
 def example_output(data):
     """A name for drawn records of the kind of ``data``."""
     if tables.is_table(data):
-        return "synth" + Path(data).suffix
+        return "synth" + tables.suffix_of(data)
     return "synth.npz" if Path(data).suffix else "synth"
 
 
@@ -425,7 +436,7 @@ class Compared(NamedTuple):
     test: tuple | None
 
 
-def compare(model, real, test, target, most, seed):
+def compare(model, real, test, target, *, most, seed, script):
     """Read real records of the kinds that a model draws, and draw as many.
 
     Parameters
@@ -438,6 +449,8 @@ def compare(model, real, test, target, most, seed):
     most : int or None
         Draw no more; None is 20,000.
     seed : int or None
+    script : Script
+        How the files are written.
 
     Returns
     -------
@@ -450,8 +463,8 @@ def compare(model, real, test, target, most, seed):
     """
     if target is None and model.layout is not None:
         target = model.layout.target
-    part = _read_real(model, real, target)
-    held_out = None if test is None else _read_real(model, test, target, test=True)
+    part = _read_real(model, real, target, script)
+    held_out = None if test is None else _read_real(model, test, target, script, test=True)
     X, y = draw(model, min(len(part[0]), most or MOST_DRAWN), (), (), seed)
     if model.is_table:
         X, y = _split(X, target)
@@ -460,11 +473,11 @@ def compare(model, real, test, target, most, seed):
     return Compared(part, (X, y), held_out)
 
 
-def _read_real(model, path, target, *, test=False):
+def _read_real(model, path, target, script, *, test=False):
     if model.is_table:
         if not tables.is_table(path):
             raise Refused(f"the model is of a table: {path} must end in {', '.join(tables.SUFFIXES)}")
-        frame = tables.read_table(path, _kinds(model))
+        frame = tables.read_table(path, _kinds(model), script)
         names = _columns(model)
         lacking = [str(name) for name in names if name not in frame.columns]
         if lacking:

@@ -1,11 +1,15 @@
 """Tables in files: text cells to columns of the kinds that a schema declares, and a schema drafted from a table."""
 
+import codecs
 import csv
 import dataclasses
+import gzip
 import json
 import math
 import warnings
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +19,7 @@ from sinkgen.cli.console import Refused
 from sinkgen.data.schema import Column, Schema, kind_of
 from sinkgen.exceptions import PrivacyLeakWarning
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 # What stands for a missing cell in a column of numbers, truth values or dates; in one of text only the empty cell does.
 MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "?")
 TRUTH = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "1": True, "0": False}
@@ -23,14 +27,60 @@ MOST_CATEGORIES = 100  # a draft does not list more: such a column may hold name
 LARGEST_INTEGER = 2**53
 DAY = 86_400.0
 FRACTIONS = ("float", "datetime")
+NO_NUMBER = "-"
+
+
+class Script(NamedTuple):
+    """How a file is written, and what of it is not read.
+
+    Attributes
+    ----------
+    encoding : str
+    separator : str or None
+        Of the fields of a line; None is that of ``, ; tab |`` which the first line has most of.
+    decimal : str
+        Mark before the decimals of numbers.
+    drop : tuple of str
+        Columns that are left out.
+    """
+
+    encoding: str = "utf-8-sig"
+    separator: str | None = None
+    decimal: str = "."
+    drop: tuple = ()
+
+
+DEFAULT = Script()
+
+
+def script_of(encoding, separator, decimal, drop):
+    """What the options of the command line say; Refused where they say nothing sensible."""
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
+    if separator is not None and len(separator) != 1:
+        raise Refused("--separator must be one character, or tab")
+    if decimal not in (".", ","):
+        raise Refused("--decimal must be . or ,")
+    try:
+        name = codecs.lookup(encoding or "utf-8").name
+    except LookupError:
+        raise Refused(f"--encoding {encoding!r} is none that Python knows") from None
+    return Script("utf-8-sig" if name == "utf-8" else name, separator, decimal, tuple(drop or ()))
+
+
+def suffix_of(path):
+    """The suffix of a table's file, such as ".csv.gz"; that of Parquet for a folder of its files; else None."""
+    path = Path(path)
+    if path.is_dir() and next(path.rglob("*.parquet"), None) is not None:
+        return ".parquet"
+    return next((suffix for suffix in SUFFIXES[::-1] if path.name.lower().endswith(suffix)), None)
 
 
 def is_table(path):
-    """Whether a path's suffix is one of a table."""
-    return Path(path).suffix.lower() in SUFFIXES
+    """Whether a path is that of a table."""
+    return suffix_of(path) is not None
 
 
-def read_table(path, schema=None):
+def read_table(path, schema=None, script=DEFAULT):
     """Read a table; columns of text become what the schema says.
 
     Of a file of text, columns that the schema says nothing of become what their cells look like: see
@@ -39,8 +89,9 @@ def read_table(path, schema=None):
     Parameters
     ----------
     path : Path
-        .csv (separated by comma, semicolon, tab or bar, by its first line), .tsv or .parquet.
+        .csv, .tsv, either with .gz, or .parquet; or a folder of Parquet files.
     schema : mapping of str to Column, optional
+    script : Script
 
     Returns
     -------
@@ -51,17 +102,32 @@ def read_table(path, schema=None):
     Refused
         If the file is no such table.
     """
-    frame = _read(path)
+    frame = _read(path, script)
+    unknown = [name for name in script.drop if name not in frame.columns]
+    if unknown:
+        raise Refused(f"--drop names columns that {path} lacks: {', '.join(unknown)}")
+    frame = frame.drop(columns=list(script.drop))
     if not len(frame.columns) or not len(frame):
-        raise Refused(f"{path} holds no rows")
+        raise Refused(f"{path} holds no rows" if len(frame.columns) else f"{path} holds no columns")
     schema = schema or {}
+    nameless = [name for name in frame.columns if str(name).startswith(UNNAMED) and name not in schema]
+    if nameless:
+        raise Refused(
+            f"{path} has a column without a name, {nameless[0]!r}: as an index it numbers the records, and would tell "
+            f"how many there are. Leave it out by --drop {nameless[0]!r}, or give it a name"
+        )
     observed = observed_kinds(path, frame.columns, schema)
-    return pd.DataFrame({name: _typed(frame[name], schema.get(name), name in observed) for name in frame.columns})
+    return pd.DataFrame(
+        {name: _typed(frame[name], schema.get(name), name in observed, script.decimal) for name in frame.columns}
+    )
+
+
+UNNAMED = "Unnamed: "  # as pandas calls a column without a name, and its own index when it is read again
 
 
 def observed_kinds(path, names, schema):
     """Names of the columns whose kind can but be read off their cells: those of text of which nothing is declared."""
-    if Path(path).suffix.lower() == ".parquet":
+    if suffix_of(path) == ".parquet":
         return ()
     return tuple(name for name in names if _declared_kind(schema.get(name)) is None)
 
@@ -77,72 +143,102 @@ def _declared_kind(column):
 
 
 def write_table(frame, path):
-    """Write a table as .csv, .tsv or .parquet; the file is whole or not there."""
+    """Write a table as .csv, .tsv, either with .gz, or .parquet; the file is whole or not there."""
+    suffix = suffix_of(path)
     with replaced(path) as aside:
-        if path.suffix.lower() == ".parquet":
+        if suffix == ".parquet":
             frame.to_parquet(aside, index=False)
         else:
-            frame.to_csv(aside, index=False, sep="\t" if path.suffix.lower() == ".tsv" else ",")
+            separator = "\t" if suffix.startswith(".tsv") else ","
+            compression = "gzip" if suffix.endswith(".gz") else None
+            frame.to_csv(aside, index=False, sep=separator, compression=compression)
 
 
-def _read(path):
-    if not path.is_file():
+def _read(path, script):
+    suffix = suffix_of(path)
+    if not path.is_file() and not (path.is_dir() and suffix == ".parquet"):
         raise Refused(f"{path}: no such file")
     try:
-        if path.suffix.lower() == ".parquet":
+        if suffix == ".parquet":
             return _read_parquet(path)
-        separator = _separator(path)
-        _check_lines(path, separator)
-        options = {"dtype": str, "na_filter": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
-        return pd.read_csv(path, sep=separator, index_col=False, **options).fillna("")
+        separator = script.separator or _separator(path, script)
+        header = _check_lines(path, separator, script)
+        options = {"dtype": str, "na_filter": False, "skipinitialspace": True, "index_col": False}
+        with _opened(path, script) as file:
+            frame = pd.read_csv(file, sep=separator, **options).fillna("")
+        return frame.set_axis([name if name else f"{UNNAMED}{place}" for place, name in enumerate(header)], axis=1)
     except ImportError:
         raise Refused("reading .parquet needs pyarrow: pip install 'sinkgen[cli]'") from None
     except Refused:
         raise
+    except UnicodeError:
+        encoding = script.encoding.removesuffix("-sig")
+        raise Refused(f"{path} is not written in {encoding}: say --encoding, such as cp1252 or utf-16") from None
     except Exception as error:  # whose message may quote the file
-        raise Refused(f"{path} cannot be read as {path.suffix[1:]}: {type(error).__name__}") from None
+        raise Refused(f"{path} cannot be read as {suffix[1:]}: {type(error).__name__}") from None
+
+
+def _opened(path, script):
+    opener = gzip.open if suffix_of(path).endswith(".gz") else open
+    return opener(path, "rt", encoding=script.encoding, newline="")
 
 
 def _read_parquet(path):
-    import pyarrow.parquet
+    import pyarrow.dataset
 
     from sinkgen.sources.files import frame_of, index_columns
 
-    table = pyarrow.parquet.read_table(path)
+    table = pyarrow.dataset.dataset(path, format="parquet", partitioning="hive").to_table()
     index = index_columns(table.schema)
     return frame_of(table.select([name for name in table.schema.names if name not in index]), table.schema)
 
 
-def _separator(path):
-    with path.open(encoding="utf-8-sig") as file:
+def _separator(path, script):
+    if suffix_of(path).startswith(".tsv"):
+        return "\t"
+    with _opened(path, script) as file:
         header = file.readline()
     return max(",;\t|", key=header.count)
 
 
-def _check_lines(path, separator):
-    """Refuse a line of more fields than the header: pandas would take the first column of all for an index."""
+def _check_lines(path, separator, script):
+    """The names of the columns; refused are names that repeat, and lines that have not a field for each.
+
+    pandas would rename columns, take the first of all for an index, and fill up lines with missing cells.
+    """
     csv.field_size_limit(2**31 - 1)
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with _opened(path, script) as file:
         lines = csv.reader(file, delimiter=separator, skipinitialspace=True)
-        width = len(next(lines, ()))
+        header = next((line for line in lines if line), None)
+        if header is None:
+            raise Refused(f"{path} is empty: it needs a first line of column names, and rows")
+        repeated = [name for name, count in Counter(header).items() if count > 1 and name]
+        if repeated:
+            raise Refused(f"{path} has several columns of one name: {', '.join(repeated)}")
         for line in lines:
-            if len(line) > width:
-                raise Refused(f"{path}, line {lines.line_num}: {len(line)} fields, and the header has {width}")
+            if line and len(line) != len(header):
+                raise Refused(
+                    f"{path}, line {lines.line_num}: {len(line)} fields, and the header has {len(header)}"
+                    + " (separated by " + {"\t": "tabs"}.get(separator, repr(separator)) + ")"
+                )  # fmt: skip
+    return header
 
 
 # --- From text to what is declared -----------------------------------------------------------------------------------
 
 
-def _typed(cells, declared, is_observed):
+def _typed(cells, declared, is_observed, decimal):
     if not _is_text(cells) or (declared is None and not is_observed):
         return cells
     cells = cells.astype(object).where(cells.notna(), "")
     column = declared or Column(nullable=True)
+    numbers = _with_points(cells, decimal)
     if column.values is not None:
-        return _members(cells, column)
+        return _members(cells if isinstance(column.values[0], str) else numbers, column)
     if column.format or column.decimal:  # it comes back so written: the fit reads it
         return cells.where(~cells.isin(MISSING), None)
-    kind = _observed_kind(cells) if is_observed else _declared_kind(column)
+    kind = _observed_kind(cells, numbers) if is_observed else _declared_kind(column)
+    cells = numbers if kind in ("integer", "float") else cells
     read = {"integer": _integers, "float": _floats, "boolean": _booleans, "datetime": _dates}.get(kind)
     if read is None:
         return cells.where(cells != "", None) if column.nullable else cells
@@ -153,8 +249,15 @@ def _is_text(cells):
     return kind_of(cells.dtype, Column()) == "category" and not hasattr(cells.dtype, "categories")
 
 
-def _observed_kind(cells):
-    present = cells[~cells.isin(MISSING)].drop_duplicates()
+def _with_points(cells, decimal):
+    """Numbers with a point before their decimals; with another mark, what has points is no number."""
+    if decimal == ".":
+        return cells
+    return cells.where(~cells.str.contains(".", regex=False), NO_NUMBER).str.replace(decimal, ".", regex=False)
+
+
+def _observed_kind(cells, numbers):
+    present, numbers = (of[~cells.isin(MISSING)].drop_duplicates() for of in (cells, numbers))
     if not len(present):
         return "category"
     if present.str.lower().isin(("true", "false")).all():
@@ -163,7 +266,7 @@ def _observed_kind(cells):
         return "category"
     if present.str.fullmatch(r"[+-]?\d{1,15}").all():
         return "integer"
-    if pd.to_numeric(present, errors="coerce").notna().all():
+    if pd.to_numeric(numbers, errors="coerce").notna().all():
         return "float"
     is_date = present.str.match(r"\d{4}-\d{2}-\d{2}").all() and _to_dates(present).notna().all()
     return "datetime" if is_date else "category"

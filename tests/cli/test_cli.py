@@ -238,6 +238,45 @@ def test_report_of_a_table_names_the_target_and_what_was_spent(workplace, people
     assert "to predict age" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
+SCRIPTS = {
+    "latin, semicolons and commas": (
+        {"sep": ";", "decimal": ",", "encoding": "latin-1"}, ("--encoding", "latin-1", "--decimal", ","), "data.csv",
+    ),
+    "tabs in a csv": ({"sep": "\t"}, ("--separator", "tab"), "data.csv"),
+    "carets": ({"sep": "^"}, ("--separator", "^"), "data.csv"),
+    "zipped": ({"compression": "gzip"}, (), "data.csv.gz"),
+    "zipped tabs": ({"sep": "\t", "compression": "gzip"}, (), "data.tsv.gz"),
+    "utf-16": ({"encoding": "utf-16"}, ("--encoding", "utf-16"), "data.csv"),
+    "with its index": ({"index": True}, ("--drop", "Unnamed: 0"), "data.csv"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_tables_are_read_however_they_are_written(name, people, tmp_path):
+    written, options, file = SCRIPTS[name]
+    table = people.assign(city=people["city"].replace("Lima", "K\u00f6ln"))
+    table.to_csv(tmp_path / file, **{"index": False, **written})
+    table.to_csv(tmp_path / "plain.csv", index=False)
+    drafts = [run("schema", tmp_path / path, *more).stdout for path, more in ((file, options), ("plain.csv", ()))]
+    assert drafts[0] == drafts[1]
+    assert "K\u00f6ln" in drafts[0]
+
+
+def test_a_folder_of_parquet_files_and_columns_left_out(people, tmp_path):
+    for city, part in people.groupby("city"):
+        (tmp_path / "data" / f"city={city}").mkdir(parents=True)
+        part.drop(columns="city").to_parquet(tmp_path / "data" / f"city={city}" / "part.parquet", index=False)
+    (tmp_path / "schema.json").write_text('{"age": {"bounds": [18, 80]}, "score": {"bounds": [-2, 3]}}')
+    options = ("--schema", tmp_path / "schema.json", "--drop", "gain", "--drop", "score", "--epsilon", 20, "-q")
+    run("fit", tmp_path / "data", *options, "-o", tmp_path / "m")
+    run("sample", tmp_path / "m", "-n", 50, "-o", tmp_path / "synth.csv.gz")
+    drawn = pd.read_csv(tmp_path / "synth.csv.gz")
+    assert set(drawn) == set(people) - {"gain", "score"}
+    assert set(drawn["city"]) <= {*people["city"], "other"}
+    assert models.example_output(tmp_path / "data") == "synth.parquet"
+    run("report", tmp_path / "m", "--real", tmp_path / "data", "-o", tmp_path / "page.html")
+
+
 # --- Images and arrays -----------------------------------------------------------------------------------------------
 
 
@@ -321,6 +360,10 @@ def refusals(folder):
     (folder / "comma.csv").write_text(f"a,b\n1,{SECRET},\n1,2,\n")
     (folder / "bytes.csv").write_bytes(b"a,b\n\xff\xfe,1\n")
     (folder / "empty.csv").write_text("a,b\n")
+    (folder / "nothing.csv").write_text("")
+    (folder / "short.csv").write_text(f"a,b\n1,2\n{SECRET}\n")
+    (folder / "twice.csv").write_text("a,b,a\n1,2,3\n")
+    (folder / "index.csv").write_text(",a\n0,1\n1,2\n")
     (folder / "broken.npz").write_bytes(SECRET.encode())
     (folder / "broken.parquet").write_bytes(SECRET.encode())
     np.savez(folder / "names.npz", theirs=np.zeros((3, 2)))
@@ -333,8 +376,17 @@ def refusals(folder):
         (("schema", folder / "names.npz"), "no table"),
         (("schema", folder / "broken.csv"), "line 3: 3 fields, and the header has 2"),
         (("schema", folder / "comma.csv"), "line 2: 3 fields, and the header has 2"),
-        (("schema", folder / "bytes.csv"), "cannot be read as csv: UnicodeDecodeError"),
+        (("schema", folder / "bytes.csv"), "not written in utf-8: say --encoding"),
         (("schema", folder / "empty.csv"), "no rows"),
+        (("schema", folder / "nothing.csv"), "is empty"),
+        (("schema", folder / "short.csv"), "line 3: 1 fields, and the header has 2"),
+        (("schema", folder / "twice.csv"), "several columns of one name: a"),
+        (("schema", folder / "index.csv"), "--drop 'Unnamed: 0'"),
+        (("schema", folder / "index.csv", "--drop", "b"), "--drop names columns"),
+        (("schema", folder / "empty.csv", "--separator", "ab"), "--separator"),
+        (("schema", folder / "empty.csv", "--decimal", ";"), "--decimal"),
+        (("schema", folder / "empty.csv", "--encoding", "klingon"), "--encoding 'klingon'"),
+        (("fit", folder / "names.npz", "--epsilon", 1, "--drop", "a", *new), "are for tables"),
         (("schema", folder / "broken.parquet"), "cannot be read as parquet"),
         (("schema", data, "-o", schema), "--force"),
         (("fit", folder / "broken.npz", "--epsilon", 1, *new), "cannot be read as .npz"),
