@@ -29,7 +29,7 @@ ODD = [
     "35.5,1,true,Oslo,1", "x,1,true,Oslo,1", ",1,true,Oslo,1", "9999999999999999999,1,true,Oslo,1", "007,1,true,Oslo,1",
     "31,inf,true,Oslo,1", "31,word,true,Oslo,1", "31,1e999,true,Oslo,1", "31,2020-01-01,true,Oslo,1",
     "31,1,maybe,Oslo,1", "31,1,,Oslo,1", "31,1,3,Oslo,1", "31,1,true,,1", "31,1,true,7,1", "31,1,true,2020-01-01,1",
-    "31,1,true,Oslo,", "31,1,true,Oslo,1.0", "31,1,true,Oslo,one", "31,1,true,Oslo,NA", "31,1,true,Oslo,9", "31",
+    "31,1,true,Oslo,", "31,1,true,Oslo,1.0", "31,1,true,Oslo,one", "31,1,true,Oslo,NA", "31,1,true,Oslo,9",
 ]  # fmt: skip
 SCHEMA = {
     "age": {"bounds": [0.0, 99.0], "nullable": True},  # as Schema.to_json writes it
@@ -83,13 +83,13 @@ def pictures(folder, **odd):
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 1), (6, 5, 3)])
 @pytest.mark.parametrize("odd", [{"3": "RGB"}, {"3": "L"}, {"unknown": "L"}, {"unknown": "RGBA"}])
 def test_a_picture_changes_nothing_public(odd, shape, tmp_path):
-    one = read_private(pictures(tmp_path / "one"), None, None, "3,7", shape)
-    two = read_private(pictures(tmp_path / "two", **odd), None, None, "3,7", shape)
+    one = read_private(pictures(tmp_path / "one"), None, None, "3,7", shape=shape)
+    two = read_private(pictures(tmp_path / "two", **odd), None, None, "3,7", shape=shape)
     assert public(one) == public(two)
     assert one.X.shape[1:] == shape
     assert one.classes == (3, 7)
     assert one.y.dtype == np.int64
-    undeclared = [read_private(folder, None, None, None, shape).y for folder in tmp_path.iterdir()]
+    undeclared = [read_private(folder, None, None, None, shape=shape).y for folder in tmp_path.iterdir()]
     assert {y.dtype for y in undeclared} == {np.dtype(object)}
 
 
