@@ -16,7 +16,7 @@ from sinkgen._validation import check_integer
 from sinkgen.accounting import PrivacySpent
 from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
-from sinkgen.exceptions import BadValueError, PoorFitWarning
+from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
 from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
@@ -363,6 +363,11 @@ class DPSinkhornGenerator(BaseEstimator):
     def _condition(self, conditions):
         if not isinstance(self.generator_, (Field, ProductMixture)):
             raise BadValueError("conditions need a generator that was fitted to a table")
+        if not isinstance(conditions, Mapping):
+            raise BadTypeError(
+                f"conditions must be a dict of column to value, got {type(conditions).__name__}: it holds for all "
+                "records of a call. For a table of conditions, call sample for each of frame.to_dict('records')"
+            )
         return self.generator_.condition(self.release_.form.allowed(conditions))
 
     def _codes(self, y):

@@ -157,6 +157,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
+    spent = dataclasses.replace(spent, remarks=schema.remarks)
     release = Release(trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts))
     return Fitted(release, random, journal.kept)
 

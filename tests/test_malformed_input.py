@@ -271,3 +271,29 @@ def test_malformed_input_is_refused_at_once_for_free_and_in_silence(name):
     assert str(caught.value)
     for parameter in settings.keys() & ALLOWED.keys():
         assert "schema" in settings or parameter in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ("people.csv", r"pass pandas.read_csv\(path\)"),
+        ("people.csv.gz", r"pass pandas.read_csv\(path\)"),
+        ("arrays.npz", "reads those of Parquet alone"),
+        (np.zeros((5, 3, 32, 32)), r"transpose\(0, 2, 3, 1\), or say image_shape=\(3, 32, 32\)"),
+    ],
+    ids=["csv", "zipped csv", "npz", "channels first"],
+)
+def test_a_slip_is_told_with_what_to_do(records, message):
+    with pytest.raises(ValueError, match=message):
+        DPSinkhornGenerator().fit(records)
+
+
+def test_conditions_in_a_table_are_refused():
+    gen = DPSinkhornGenerator(5, schema={"a": (0, 9)}).fit(pd.DataFrame({"a": np.arange(500) % 10}))
+    with pytest.raises(TypeError, match=r"sample for each of frame.to_dict\('records'\)"):
+        gen.sample(2, conditions=pd.DataFrame({"a": [1, 2]}))
+
+
+def test_channels_first_that_are_said_to_be_rows_are_taken():
+    gen = DPSinkhornGenerator(5, schema=(0, 1), image_shape=(3, 5, 6), steps=2).fit(np.zeros((50, 3, 5, 6)))
+    assert gen.sample(2).shape == (2, 3, 5, 6)

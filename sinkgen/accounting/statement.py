@@ -49,6 +49,8 @@ class PrivacySpent:
         As how many rows a person counts at most; of fits that share a ledger, the most.
     settings : str
         The mechanism of the fit, with its settings; "" where several fits are told together.
+    remarks : tuple of str
+        What the release itself shows to be poorly known, and what to do; of one fit.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class PrivacySpent:
     secure_noise: bool = False
     max_rows: int = 1
     settings: str = ""
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -290,6 +293,7 @@ class PrivacySpent:
             "epsilon": to_json(self.epsilon),
             "releases": [release.to_dict() for release in self.releases],
             "assumptions": list(self.assumptions),
+            "remarks": list(self.remarks),
         }
 
     @classmethod
@@ -316,7 +320,13 @@ class PrivacySpent:
         True
         """
         if isinstance(content, dict):
-            content = {"secure_noise": False, "max_rows": 1, "settings": "", **content}  # unknown to the first versions
+            content = {
+                "secure_noise": False,
+                "max_rows": 1,
+                "settings": "",
+                "remarks": (),
+                **content,
+            }  # unknown to the first versions
         check_fields(cls, content)
         for flag in ("reproducible_noise", "secure_noise"):
             check_boolean(flag, content[flag])
@@ -335,7 +345,8 @@ class PrivacySpent:
         stated = check_real("epsilon", from_json(content["epsilon"]), low=0)
         if not math.isclose(stated, made.epsilon, rel_tol=_DIGITS):
             raise BadValueError(f"the statement says epsilon {stated:g}, and its releases cost {made.epsilon:.4g}")
-        return replace(made, epsilon=stated, accountant=content["accountant"])
+        remarks = check_assumptions(content["remarks"])
+        return replace(made, epsilon=stated, accountant=content["accountant"], remarks=remarks)
 
     def __str__(self):
         return "\n".join([*self._guarantee(), "", *self._table(), "", *self._circumstances()])
@@ -372,6 +383,9 @@ class PrivacySpent:
             yield "Noise: fresh, keyed by the operating system."
         if self.settings:
             yield f"Mechanism: {self.settings}."
+        if self.remarks:
+            yield "Poorly known, as what was released shows:"
+            yield from (f"- {remark}" for remark in self.remarks)
 
 
 def _cells(release, share):

@@ -217,6 +217,7 @@ class ImageFormat(NumericFormat):
 
 
 SMALLEST_DETAILED = 16  # pixels a side
+CHANNELS = (1, 2, 3, 4)
 
 FORMATS = {kind.__name__: kind for kind in (ArrayFormat, ImageFormat)}
 
@@ -290,6 +291,11 @@ def _image_shape(X, image_shape):
     if X.ndim not in (2, 3, 4):
         raise BadValueError(f"X must have 2, 3 or 4 dimensions, got {X.ndim}")
     if image_shape is None:
+        if X.ndim == 4 and X.shape[1] in CHANNELS and X.shape[3] not in CHANNELS:
+            raise BadValueError(
+                f"X holds images of shape {X.shape[1:]}, whose channels seem to come first: pass "
+                f"X.transpose(0, 2, 3, 1), or say image_shape={X.shape[1:]} if the last are the channels"
+            )
         return tuple(X.shape[1:])
     is_sequence = isinstance(image_shape, (tuple, list, np.ndarray))
     if not is_sequence or len(image_shape) not in (2, 3):

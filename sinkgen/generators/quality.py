@@ -9,7 +9,8 @@ import torch
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
 MOST_OTHER = 0.25
 MOST_ERROR = 0.06  # of a column of numbers, in its standard deviations
-NUMBERS_IN_TEXT = "; if they are numbers or dates, declare decimal='.', decimal=',' or format='%d.%m.%Y'"
+ALL_OTHER = "leave it out if it is an id, else "
+NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
 TOLD = 10  # remarks of a warning
 FEW = 2.0  # times the noise of a state's count, that a class should have records
 
@@ -143,7 +144,8 @@ def column_quality(column, found, outside, frequencies):
         other = float(frequencies[len(column.values)]) if column.other else 0.0
         remarks = []
         if other > MOST_OTHER:
-            remedy = "declare its values" + NUMBERS_IN_TEXT * (column.dtype != "category")
+            remedy = ALL_OTHER * (other > 1 - LIKE) + "declare its values"
+            remedy += NUMBERS_IN_TEXT * (column.dtype != "category")
             remarks = [f"{other:.0%} of {column.name!r} are other: {remedy}"]
         elif outside > 1 - LIKE:
             remarks = [f"no declared value of {column.name!r} occurs: declare those that do"]

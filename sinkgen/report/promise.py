@@ -86,6 +86,7 @@ def describe_privacy(spent: PrivacySpent) -> dict[str, Any]:
         "unit": "person" if is_person else "record",
         "max_rows": spent.max_rows if is_person else None,
         "assumptions": spent.assumptions,
+        "remarks": spent.remarks,
         "statement": str(spent),
     }
 

@@ -77,6 +77,7 @@ def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
             raise BadTypeError("owners hold labels and groups: leave y and groups None")
         return Data(X, X.layout(as_array))
     if isinstance(X, (str, os.PathLike)):
+        _check_path(X)
         X = parquet(X)
     if hasattr(X, "__dask_graph__"):
         from sinkgen.sources.distributed import open_dask
@@ -91,6 +92,15 @@ def open_records(X, y=None, groups=None, *, as_array=False, watch=iter):
         layout = make_layout(X[:0], none_of(labels), none_of(groups))
         return Data(ChunkedSource(_EqualPasses([partial(_slices, X, labels, groups, layout)], watch)), layout)
     return _open_in_memory(X, y, groups, as_array)
+
+
+def _check_path(path):
+    """Refuse a file that is not Parquet by its name."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    if suffix not in (".parquet", ".pq", ".parq", "") and not os.path.isdir(path):
+        known = {".csv": "read_csv(path)", ".tsv": "read_csv(path, sep='\\t')", ".gz": "read_csv(path)"}
+        remedy = f"pass pandas.{known[suffix]}" if suffix in known else "read it, and pass what it holds"
+        raise BadValueError(f"X is the path of a {suffix} file, and fit reads those of Parquet alone: {remedy}")
 
 
 def _open_in_memory(X, y, groups, as_array):

@@ -1,5 +1,6 @@
 """The command line from end to end, on small tables and images."""
 
+import html
 import json
 import os
 import re
@@ -141,6 +142,20 @@ def test_statement_as_text_and_as_json(workplace):
     assert board.startswith("# Privacy of synthetic data")
     assert text.splitlines()[0].rstrip(".") in board
     assert "give one of them" in run("privacy", workplace / "model", "--for-board", "--json", code=1).stderr
+
+
+def test_what_is_poorly_known_is_told_by_fit_statement_and_page_alike(workplace, people, tmp_path):
+    people[:60].to_csv(tmp_path / "few.csv", index=False)
+    fit = run("fit", tmp_path / "few.csv", "--epsilon", 0.5, "-q", "-o", tmp_path / "m")
+    remarks = DPSinkhornGenerator.load(tmp_path / "m").schema_.remarks
+    assert remarks
+    assert f"sinkgen: warning: {remarks[0]}" in fit.stderr
+    statement = run("privacy", tmp_path / "m").stdout
+    run("report", tmp_path / "m", "--real", tmp_path / "few.csv", "-o", tmp_path / "page.html")
+    page = html.unescape((tmp_path / "page.html").read_text(encoding="utf-8"))
+    for remark in remarks:
+        assert f"- {remark}\n" in statement
+        assert f"<li>{remark}</li>" in page
 
 
 def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
