@@ -67,19 +67,59 @@ def test_numbers_from_zero_to_one_are_never_above(make):
     assert drawn.max() <= 1
 
 
-@SEEDED
-def test_grain_is_kept():
+def grained(n=3000):
     random = np.random.default_rng(0)
-    X = pd.DataFrame({
-        "age": random.integers(18, 90, 3000).astype(float),
-        "price": random.choice([9.99, 15024.0, 1.5], 3000),
-        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 1000, 3000), unit="D"),
+    days = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 1000, n), unit="D"))
+    return pd.DataFrame({
+        "age": random.integers(18, 90, n).astype(float),
+        "gaps": np.where(random.random(n) < 0.2, np.nan, random.integers(0, 40, n)),
+        "price": random.choice([9.99, 15024.0, 1.5], n),
+        "cents": random.gamma(2, 20, n).round(2),
+        "single": random.gamma(2, 20, n).round(2).astype(np.float32),
+        "tenth": random.integers(300, 420, n) / 10,
+        "large": random.integers(0, 10**9, n).astype(float),
+        "day": days,
+        "paris": days.dt.tz_localize("Europe/Paris"),
+        "lima": days.dt.tz_localize("America/Lima"),
     })  # fmt: skip
-    drawn = DPSinkhornGenerator(3, noise_seed=0).fit(X).sample(500)
-    assert (drawn["age"] == drawn["age"].round()).all()
-    assert (drawn["day"] == drawn["day"].dt.normalize()).all()
-    assert drawn["price"].isin([9.99, 15024.0, 1.5]).mean() > 0.95
-    assert (drawn["price"] == drawn["price"].round(2)).all()
+
+
+DIGITS = {"age": 0, "gaps": 0, "price": 2, "cents": 2, "single": 2, "tenth": 1, "large": 0}
+WIDE = {"tenth": (25, 45), "large": (0, 1e9), "day": ("2020-01-01", "2023-01-01"), "lima": ("2020-01-01", "2023-01-01")}
+
+
+def assert_grain_is_kept(drawn):
+    for name, cells in drawn.items():
+        cells = cells.dropna()
+        assert (cells == (cells.round(DIGITS[name]) if name in DIGITS else cells.dt.normalize())).all(), name
+
+
+@SEEDED
+@pytest.mark.parametrize(
+    ("names", "schema"),
+    [(["age", "gaps", "price", "single"], None), (["cents", "tenth", "day", "paris"], None), (list(WIDE), WIDE)],
+    ids=["numbers", "cents and days", "declared"],
+)
+def test_grain_is_kept(names, schema):
+    drawn = DPSinkhornGenerator(3, schema=schema, noise_seed=0).fit(grained()[names]).sample(500)
+    assert_grain_is_kept(drawn)
+    if "price" in names:
+        assert drawn["price"].isin([9.99, 15024.0, 1.5]).mean() > 0.95
+
+
+@SEEDED
+def test_grain_is_kept_in_files_and_by_the_command_line(tmp_path):
+    runner, app = pytest.importorskip("typer.testing"), pytest.importorskip("sinkgen.cli.app").app
+    X = grained()[["age", "cents", "day"]]
+    X.to_parquet(tmp_path / "data.parquet")
+    gen = DPSinkhornGenerator(3, noise_seed=0).fit(tmp_path / "data.parquet")
+    gen.sample_to_parquet(tmp_path / "out", 500)
+    assert_grain_is_kept(pd.read_parquet(tmp_path / "out"))
+    X.to_csv(tmp_path / "data.csv", index=False)
+    fit = ["fit", tmp_path / "data.csv", "--epsilon", 5, "-q", "-o", tmp_path / "m"]
+    for arguments in (fit, ["sample", tmp_path / "m", "-n", 500, "-o", tmp_path / "synth.csv"]):
+        assert not runner.CliRunner().invoke(app, list(map(str, arguments))).exit_code
+    assert_grain_is_kept(pd.read_csv(tmp_path / "synth.csv", parse_dates=["day"]))
 
 
 @SEEDED

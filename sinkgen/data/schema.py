@@ -440,6 +440,8 @@ def is_text(dtype):
 def numbers_of(series, declared=None):
     """Cells of a pandas column of numbers or dates as float64, missing ones as nan; dates in seconds since 1970.
 
+    Dates are what a clock and a calendar of their own time zone show: a day begins at midnight in all of them.
+
     Parameters
     ----------
     series : pandas.Series
@@ -451,17 +453,34 @@ def numbers_of(series, declared=None):
     if is_text(series.dtype):
         series = _read_text(series, declared)
     if series.dtype.kind != "M":
-        return series.to_numpy(dtype=np.float64, na_value=np.nan)
+        numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        return _shortest(numbers, np.float32) if str(series.dtype).lower().startswith("float32") else numbers
     if isinstance(series.dtype, pd.ArrowDtype):
-        import pyarrow
-
-        values = pyarrow.array(series, from_pandas=True).cast(pyarrow.timestamp("us")).to_numpy(zero_copy_only=False)
+        values = _arrow_dates(series)
     else:
-        if getattr(series.dtype, "tz", None) is not None:
-            series = series.dt.tz_convert("UTC").dt.tz_localize(None)
-        values = series.to_numpy()
+        values = (series if getattr(series.dtype, "tz", None) is None else series.dt.tz_localize(None)).to_numpy()
     seconds = values.astype("datetime64[us]").astype(np.int64) / 1e6
     return np.where(np.isnat(values), np.nan, seconds)
+
+
+def _shortest(numbers, dtype):
+    """The shortest decimals that are these numbers of a shorter dtype: 9.99, where it is 9.989999771118164."""
+    found = numbers.copy()
+    with np.errstate(over="ignore", invalid="ignore"):
+        for digits in range(6, -1, -1):
+            rounded = np.round(numbers, digits)
+            found = np.where(rounded.astype(dtype) == numbers.astype(dtype), rounded, found)
+    return found
+
+
+def _arrow_dates(series):
+    import pyarrow
+    import pyarrow.compute
+
+    dates = pyarrow.array(series, from_pandas=True)
+    if getattr(dates.type, "tz", None) is not None:
+        dates = pyarrow.compute.local_timestamp(dates)
+    return dates.cast(pyarrow.timestamp("us")).to_numpy(zero_copy_only=False)
 
 
 def _read_text(series, declared):

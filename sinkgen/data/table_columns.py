@@ -181,7 +181,11 @@ class NumberColumn:
         if self.kind == "integer":
             numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
         if self.step is not None:
-            numbers = np.maximum(_multiple(np.floor(numbers / self.step + 1e-9), self.step), self.bounds[0])
+            times = np.floor(numbers / self.step + 1e-9)
+            first, last = np.ceil(self.bounds[0] / self.step - 1e-9), np.floor(self.bounds[1] / self.step + 1e-9)
+            if first <= last:  # learned ends are no multiples
+                return _multiple(np.clip(times, first, last), self.step)
+            numbers = np.maximum(_multiple(times, self.step), self.bounds[0])
         return np.minimum(numbers, self.bounds[1])
 
     def allowed(self, condition):
@@ -259,7 +263,12 @@ def _dates(seconds, is_missing, dtype):
     dates = np.floor(seconds).astype("int64").astype("datetime64[s]")
     dates[is_missing] = np.datetime64("NaT")
     series = pd.Series(dates)
-    return series.dt.tz_localize("UTC").astype(dtype) if "," in dtype else series.astype(dtype)
+    if "," not in dtype:
+        return series.astype(dtype)
+    made = pd.api.types.pandas_dtype(dtype)
+    zone = getattr(made, "tz", None) or made.pyarrow_dtype.tz
+    is_summer = np.ones(len(series), dtype=bool)  # of the hour that comes twice
+    return series.dt.tz_localize(zone, ambiguous=is_summer, nonexistent="shift_forward").astype(dtype)
 
 
 def dtype_named(name):
