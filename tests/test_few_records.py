@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
-from sinkgen import Column, DPSinkhornGenerator
+from sinkgen import Column, DPSinkhornGenerator, html_report, score_report
 
 SEEDED = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
 DECLARED = {
@@ -16,6 +17,7 @@ DECLARED = {
     "date": ("2020-01-01", "2021-01-01"),
     "gaps": Column(bounds=(0, 2), nullable=True),
     "object": Column(values=["x", "y"], nullable=True),
+    "written": Column(decimal=","),
 }
 
 
@@ -30,13 +32,19 @@ def table(n, random):
         "constant": np.full(n, 7.0),
         "object": pd.Series(random.choice(["x", "y", None], n), dtype=object),
         "id": [f"id{i}" for i in range(n)],
+        "ordered": pd.Categorical(random.choice(["s", "m"], n), categories=["s", "m", "l"], ordered=True),
+        "zoned": pd.Timestamp("2020-03-29", tz="Europe/Paris") + pd.to_timedelta(random.integers(0, 99, n), unit="h"),
+        "masked": pd.array(random.integers(0, 3, n), dtype="Int64"),
+        "written": pd.Series([f"{i},5" for i in random.integers(0, 9, n)], dtype="str"),
+        "arrow": pd.Series(pd.Timestamp("2020-01-01"), index=range(n)).astype("date32[pyarrow]"),
     })  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     n=st.integers(1, 60), epsilon=st.sampled_from([0.01, 0.1, 1.0, 10.0]), seed=st.integers(0, 2**32 - 1),
-    names=st.sets(st.sampled_from(list(table(1, np.random.default_rng(0)).columns)), min_size=1),
+    names=st.sets(st.sampled_from(list(table(1, np.random.default_rng(0)).columns)), min_size=1, max_size=5),
     declared=st.sets(st.sampled_from(list(DECLARED))), labelled=st.booleans(),
 )  # fmt: skip
 def test_what_is_fitted_can_be_drawn_saved_and_stated(tmp_path_factory, n, epsilon, seed, names, declared, labelled):
@@ -54,6 +62,23 @@ def test_what_is_fitted_can_be_drawn_saved_and_stated(tmp_path_factory, n, epsil
     again = DPSinkhornGenerator.load(folder)
     again.sample(3)
     assert str(again.privacy_spent()) == str(gen.privacy_spent())
+    real, synthetic = ((X, y), gen.sample(20)) if labelled else (X, drawn)
+    scores = score_report(real, synthetic, test=synthetic, models=QUICK, random_state=0)
+    assert scores.loc["one-way marginals"].between(0, 1).all()
+
+
+QUICK = {"linear": LogisticRegression(max_iter=5)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_the_page_of_few_records(n):
+    random = np.random.default_rng(n)
+    X, S = table(n, random), table(20, random)
+    page = html_report((X, ["p"] * n), (S, ["p"] * 20), test=(S, random.choice(["p", "q"], 20)), random_state=0)
+    assert "ordered" in page
+    if n == 1:
+        with pytest.raises(ValueError, match="give test"):
+            score_report(X, S)
 
 
 @SEEDED

@@ -189,6 +189,8 @@ def _cramers_v(first, second):
     n, r, k = len(first), first.max() + 1, second.max() + 1
     table = np.bincount(first * k + second, minlength=r * k).reshape(r, k)
     expected = table.sum(1, keepdims=True) * table.sum(0) / n
+    if n < 2:
+        return 0.0
     phi = max(0.0, ((table - expected) ** 2 / expected).sum() / n - (r - 1) * (k - 1) / (n - 1))
     sides = min(side - (side - 1) ** 2 / (n - 1) for side in (r, k)) - 1
     return min(1.0, math.sqrt(phi / sides)) if sides > 0 else 0.0

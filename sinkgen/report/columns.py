@@ -28,6 +28,8 @@ def as_part(given):
 
 def hold_out(part, random):
     """Two thirds of the records, and one."""
+    if len(part.X) < 2:
+        raise BadValueError("real holds a single record, of which none can be held out: give test")
     if part.y is None:
         return tuple(map(Part, train_test_split(part.X, test_size=1 / 3, random_state=random)))
     X, X_test, y, y_test = train_test_split(part.X, part.y, test_size=1 / 3, random_state=random)
@@ -107,12 +109,12 @@ class Numbers:
 
     def __init__(self, values):
         values = floats(values)
-        self.quantiles, counts = np.unique(
-            np.nanquantile(values, np.linspace(0, 1, N_BINS + 1)[1:-1]), return_counts=True
-        )
+        values = values[~np.isnan(values)]
+        known = values if len(values) else np.zeros(1)
+        self.quantiles, counts = np.unique(np.quantile(known, np.linspace(0, 1, N_BINS + 1)[1:-1]), return_counts=True)
         # A number that is two quantiles is a bin of its own: zero, among many zeros.
         self.edges = np.sort(np.concatenate([self.quantiles, np.nextafter(self.quantiles[counts > 1], np.inf)]))
-        self.centre, self.scale = np.nanmean(values), np.nanstd(values) or 1.0
+        self.centre, self.scale = known.mean(), known.std() or 1.0
 
     def bins(self, values):
         values = floats(values)
@@ -188,6 +190,11 @@ class Categories:
 def floats(values):
     """A column's cells as float64, missing ones as nan; dates in nanoseconds since 1970."""
     if values.dtype.kind in "mM":
+        of_arrow = getattr(values.dtype, "pyarrow_dtype", None)
+        if getattr(of_arrow or values.dtype, "tz", None) is not None:
+            values = values.dt.tz_localize(None)
+        if of_arrow is not None:
+            values = values.astype("datetime64[ns]" if values.dtype.kind == "M" else "timedelta64[ns]")
         nanoseconds = np.asarray(values, dtype=f"{values.dtype.kind}8[ns]")
         return np.where(np.isnat(nanoseconds), np.nan, nanoseconds.astype(np.int64))
     if hasattr(values, "to_numpy"):  # a nullable column of pandas

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import NearestNeighbors
@@ -123,10 +124,15 @@ def _learning_rows(views, models, random):
     for name, model in models.items():
         measure = "accuracy" if is_classifier(model) else "R2"
         rows[f"{measure}, {name}"] = [
-            clone(model).fit(view.numbers, view.y).score(test.numbers, test.y)
-            for view in (views["synthetic"], views["real"])
+            _fitted(model, view).score(test.numbers, test.y) for view in (views["synthetic"], views["real"])
         ]
     return rows
+
+
+def _fitted(model, view):
+    """A clone of the model, fitted; of a single class, which many classifiers refuse, what always says it."""
+    is_single = is_classifier(model) and len(np.unique(view.y)) < 2
+    return (DummyClassifier() if is_single else clone(model)).fit(view.numbers, view.y)
 
 
 def _default_models(y, random):
@@ -164,6 +170,7 @@ def _total_variation(cells, other):
 def _nearest_row(views):
     index = NearestNeighbors(n_neighbors=1).fit(views["real"].numbers)
     near = {name: np.median(index.kneighbors(views[name].numbers)[0]) for name in ("synthetic", "test")}
-    own = np.median(index.kneighbors()[0])  # without a record itself
+    is_alone = len(views["real"].numbers) < 2
+    own = np.nan if is_alone else np.median(index.kneighbors()[0])  # without a record itself
     mark = near["test"] or np.nan
     return {"nearest-record ratio": [near["synthetic"] / mark, own / mark]}
