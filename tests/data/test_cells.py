@@ -67,6 +67,7 @@ def test_arrow_dtypes_of_pandas_come_back(name, nullable):
     dtype = pd.ArrowDtype(ARROW[name](pytest.importorskip("pyarrow")))
     cells = {"text": DATES.dt.day_name(), "dictionary": DATES.dt.day_name(), "boolean": pd.Series(DAYS > 30)}
     cells |= dict.fromkeys(("integer", "float"), pd.Series(DAYS)) | {"decimal": pd.Series(DAYS / 100)}
+    cells |= {"zoned": DATES.dt.tz_localize("Europe/Paris")}
     cells = cells.get(name, DATES).astype(dtype)
     cells = cells.mask(DAYS % 5 == 0) if nullable else cells
     gen = DPSinkhornGenerator(20, noise_seed=0).fit(pd.DataFrame({"a": cells}))
