@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.balance import balanced_states, draw_labels
+from sinkgen.ot.rows import product
 
 TINY = 1e-9
 LEAST = torch.finfo(torch.float32).tiny
@@ -192,7 +193,7 @@ class ProductMixture(nn.Module):
         numbers, chunks = self.state_numbers(codes), []
         for part in numbers.split(8192):
             fit = F.embedding_bag(part, log_frequencies, mode="sum")  # a component's log-probability of each record
-            joint = fit.sub_(fit.amax(1, keepdim=True)).exp_() @ weights
+            joint = product(fit.sub_(fit.amax(1, keepdim=True)).exp_(), weights)
             chunks.append(joint.clamp_min_(LEAST).log_().log_softmax(1))
         own = torch.cat(chunks).double()
         tilt = F.embedding_bag(numbers, self.tilt, mode="sum")

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen.ot.rows import product
+
 
 class Space(NamedTuple):
     """An affine map between encoded records (D numbers) and coordinates (d <= D numbers).
@@ -24,7 +26,7 @@ class Space(NamedTuple):
     def project(self, encoded):
         """Coordinates (m, d) of encoded records (m, D)."""
         centre, weights, basis = (part.to(encoded) for part in self)
-        return ((encoded - centre) * weights) @ basis
+        return product((encoded - centre) * weights, basis)
 
     def lift(self, coordinates):
         """Encoded records (m, D) that lie in the subspace, of coordinates (m, d)."""

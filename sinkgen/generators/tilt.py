@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from sinkgen.ot.rows import product
+
 # Constants chosen by trials: docs/experiments.md, Images.
 N_WAVES = 1024
 WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distance between draws
@@ -51,7 +53,7 @@ class Features(NamedTuple):
 
     def __call__(self, coordinates):
         """Features (m, 2 q) of coordinates (m, d)."""
-        phases = coordinates @ self.waves.to(coordinates)
+        phases = product(coordinates, self.waves.to(coordinates))
         return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(self.waves.shape[1])
 
 

@@ -7,6 +7,7 @@ import torch
 
 from sinkgen.generators.tilt import Features
 from sinkgen.ot import resolve_cost
+from sinkgen.ot.rows import product, softmax, whole
 from sinkgen.privacy.queries.moments import FeatureQuery, MeanQuery, MomentQuery
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, ServiceQuery
 from sinkgen.privacy.queries.transport import TransportQuery
@@ -24,10 +25,10 @@ def cells(random, period):
     return torch.randint(3, (period, 8), generator=random)
 
 
-def transport(random):
-    points, potentials = torch.rand(6, 8, generator=random), 0.1 * torch.randn(6, generator=random)
+def transport(random, n_points=6):
+    points, potentials = torch.rand(n_points, 8, generator=random), 0.1 * torch.randn(n_points, generator=random)
     cost = resolve_cost("sqeuclidean")
-    classes = torch.zeros(6, dtype=torch.long)
+    classes = torch.zeros(n_points, dtype=torch.long)
     return TransportQuery(points, classes, potentials, reg=0.3, clip=0.5, mass_clip=0.1, cost=cost)
 
 
@@ -39,6 +40,7 @@ QUERIES = {
     "mean": (numbers, lambda random: MeanQuery(torch.zeros(8), 0.7)),
     "moments": (numbers, lambda random: MomentQuery(8, 0.7)),
     "transport": (numbers, transport),
+    "transport to one point": (numbers, lambda random: transport(random, 1)),
     "features": (
         numbers,
         lambda random: FeatureQuery(Features(torch.randn(8, 16, generator=random)), 1, lambda records: records.values),
@@ -83,6 +85,59 @@ def test_contributions_are_whole_or_summed_in_double_precision():
         assert make_query(random).contribution(records).dtype in (torch.float64, torch.long)
 
 
+# --- Each row as if it were alone -------------------------------------------------------------------------------------
+
+SIZES = [1, 2, 3, 5, 15, 16, 17, 33, 100, 819, 820, 1024, 2047]
+
+
+def of_rows(function, rows):
+    """What a function makes of many rows, and of some of them, at other places and in smaller blocks."""
+    whole = function(rows)
+    for n in SIZES:
+        for start in (0, 1, 7, 16, 37):
+            yield function(rows[start : start + n]), whole[start : start + n]
+    yield function(rows.roll(1, 0)), whole.roll(1, 0)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 8, 20, 64, 120, 784])
+@pytest.mark.parametrize("width", [1, 2, 3, 7, 10, 16, 17, 50])
+def test_a_row_is_rounded_the_same_in_any_block_at_any_place(dim, width):
+    random = torch.Generator().manual_seed(dim + width)
+    rows, matrix = torch.randn(2112, dim, generator=random), torch.randn(dim, width, generator=random)
+    potentials, cost = torch.randn(width, generator=random), resolve_cost("sqeuclidean")
+
+    def plan(block):
+        return softmax(potentials - cost.matrix(whole(block), matrix.T.contiguous()))[: len(block)]
+
+    for function in (lambda block: product(block, matrix), plan):
+        for part, same in of_rows(function, rows):
+            assert torch.equal(part, same)
+
+
+def test_products_take_any_number_of_rows():
+    matrix = torch.rand(3, 2)
+    assert product(torch.ones(0, 3), matrix).shape == (0, 2)
+    torch.testing.assert_close(product(torch.ones(5, 3), matrix), torch.ones(5, 3) @ matrix)
+    torch.testing.assert_close(softmax(torch.eye(16)), torch.softmax(torch.eye(16), 1))
+
+
+@pytest.mark.parametrize("n_points", [1, 7, 40])
+def test_records_are_served_the_same_whoever_stands_in_front(n_points):
+    """The sums of a chunk, of a row alone at a time, are those of the rows moved by one place, to the last bit."""
+    random = torch.Generator().manual_seed(n_points)
+    query, rows = transport(random, n_points), 2 * torch.rand(999, 8, generator=random) - 1
+
+    def served(block):
+        labels = torch.zeros(len(block), dtype=torch.long)
+        return query.contribution(Records(block, labels))
+
+    alone = torch.stack([served(row[None]) for row in rows[:40]])
+    for n in (2, 17, 999):
+        block = torch.cat([rows[-n + 1 :], rows[:1]])  # the first row, at the last place of a block
+        others = served(block[:-1])
+        torch.testing.assert_close(served(block) - others, alone[0], rtol=0, atol=1e-12)
+
+
 # --- Products of shorter numbers -------------------------------------------------------------------------------------
 
 
@@ -97,7 +152,7 @@ class Seen(SumQuery):
 
 
 def precisions():
-    places = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    places = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
     return [getattr(place, "fp32_precision", None) for place in places]
 
 

@@ -201,11 +201,9 @@ class MomentQuery(SumQuery):
     def contribution(self, records):
         """Clipped sums of one chunk."""
         rows = records.values if self.residual is None else self.residual(records)
-        rows = clip_rows(rows, self.clip).double()
-        if self.n_classes == 1:
-            return self._pack(_upper_products(rows))
-        parts = [rows[records.labels == c] for c in range(self.n_classes)]
-        return torch.cat([self._pack(_upper_products(part)) for part in parts])
+        rows = clip_rows(rows, self.clip)
+        parts = [rows] if self.n_classes == 1 else [rows[records.labels == c] for c in range(self.n_classes)]
+        return torch.cat([self._pack(_upper_products(part.double())) for part in parts])
 
     def _pack(self, matrix):
         i, j = torch.triu_indices(self.dim, self.dim)

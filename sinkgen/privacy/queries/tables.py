@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from sinkgen._groups import count_cells
 from sinkgen.exceptions import BadValueError
 from sinkgen.inference.counts import NoisyCounts
+from sinkgen.ot.rows import product
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records
 
@@ -250,7 +251,7 @@ class ServiceQuery(SumQuery):
         states = torch.zeros_like(self.log_frequencies, dtype=torch.float64)
         classes = torch.zeros_like(self.log_weights, dtype=torch.float64)
         for c, rows in enumerate(_one_hot_by_class(records, self.widths, self.n_classes)):
-            served = torch.softmax(rows @ self.log_frequencies.T + self.log_weights[:, c], 1)
+            served = torch.softmax(product(rows, self.log_frequencies.T) + self.log_weights[:, c], 1)
             states += served.T.double() @ rows.double()
             classes[:, c] = served.sum(0, dtype=torch.float64)
         return ROUNDING_MARGIN * torch.cat([states.flatten(), classes.flatten()])

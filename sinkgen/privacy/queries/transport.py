@@ -10,6 +10,7 @@ import torch
 
 from sinkgen._groups import class_slices, split_by_class
 from sinkgen.ot import entropic_cost, with_labels
+from sinkgen.ot.rows import softmax, whole
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, clip_factors
 
 # A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
@@ -88,17 +89,18 @@ class TransportQuery(SumQuery):
 
     def _transport(self, y, rows):
         """What a block of records sends to the points of their class: mass, and -2 times the displacement."""
-        x = self.points[rows]
-        cost = self.cost.matrix(y, x)
-        plan = torch.softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg), 1)
-        squared_norms = self.cost.squared_gradient_norms(y, x, cost).mul_(plan).mul_(plan)
-        norms = squared_norms.sum(1).sqrt_()  # of twice the displacement
+        x, n, padded = self.points[rows], len(y), whole(y)
+        cost = self.cost.matrix(padded, x)
+        plan = softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg))
+        squared_norms = self.cost.squared_gradient_norms(padded, x, cost).mul_(plan).mul_(plan)
+        norms, plan = squared_norms.sum(1).sqrt_()[:n], plan[:n]  # of twice the displacement
         if not math.isfinite(float(norms.sum())):
             lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
-            y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill_(lost[:, None], 0)
-        mass = plan.sum(0, dtype=torch.float64)
+            y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill(lost[:, None], 0)
+        plan = plan.double()
+        mass = plan.sum(0)
         plan *= clip_factors(norms, 2 * self.clip)[:, None]
-        return mass, self.cost.weighted_gradient(plan.t().double(), x.double(), y.double())
+        return mass, self.cost.weighted_gradient(plan.t(), x.double(), y.double())
 
     def read(self, value):
         """The release, in :class:`Transported`."""

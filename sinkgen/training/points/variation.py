@@ -11,6 +11,7 @@ from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
 from sinkgen.ot.costs import Cost
+from sinkgen.ot.rows import whole
 from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -57,17 +58,15 @@ class Offsets:
 
     def __call__(self, records):
         """Index (m,) of each record's point, and offsets (m, d); zero for a record of no class."""
-        serving = torch.zeros(len(records), dtype=torch.long, device=records.values.device)
-        offsets = records.values.new_zeros(len(records), self.points.shape[1])
+        seen, coordinates = self.seen.measure(records.values), self.space.project(records.values)
+        serving = torch.full_like(records.labels, -1, dtype=torch.long)
         for c, part in self._slices.items():
-            own = records.values[records.labels == c]
-            seen = self.seen.measure(own)
-            cost = self.seen.cost.matrix(self.seen.points[part].to(seen), seen)
+            own = (records.labels == c).nonzero()[:, 0]
+            cost = self.seen.cost.matrix(self.seen.points[part].to(seen), whole(seen[own]))[:, : len(own)]
             nearest = (cost - self.potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
-            nearest = (nearest + part.start).to(own.device)
-            serving[records.labels == c] = nearest
-            offsets[records.labels == c] = self.space.project(own) - self.points.to(own)[nearest]
-        return serving, offsets
+            serving[own] = nearest + part.start
+        offsets = torch.where(serving[:, None] >= 0, coordinates - self.points.to(coordinates)[serving], 0.0)
+        return serving.clamp_min(0), offsets
 
 
 class FittedWarps(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sinkgen.ot.costs import Cost, FeatureCost, SquaredEuclideanCost
+from sinkgen.ot.rows import whole
 from sinkgen.privacy.queries.transport import LARGEST
 from sinkgen.training.points.support import FreePoints, ParametricPoints
 
@@ -64,7 +65,7 @@ def _feature_view(cost, space, start):
     free = start.clone().requires_grad_()
 
     def measure(encoded):
-        features = cost.embed(encoded.clamp(0, 1)).float()
+        features = cost.embed(whole(encoded.clamp(0, 1)))[: len(encoded)].float()
         return features.nan_to_num(0.0).clamp(-LARGEST, LARGEST)
 
     support = ParametricPoints(lambda: measure(space.lift(free)), [free])
