@@ -122,8 +122,8 @@ class SquaredEuclideanCost:
         """Return 4 c(x_i, y_j), shape (n, m), plus a bound of the error of rounding in ``matrix``.
 
         With a rounding of r, that error is at most r S, where S = ||x||^2 + ||y||^2 <= 3 ||x||^2 + 2 ||x - y||^2, and
-        the last is at most the entry plus r S; so too with y in the place of x. That is what is taken, however many there
-        are of each: what is found of a row must not depend on the number of others.
+        the last is at most the entry plus r S; so too with y in the place of x. That is what is taken, however
+        many there are of each: what is found of a row must not depend on the number of others.
         """
         rounding = (x.shape[1] + 8) * torch.finfo(x.dtype).eps  # of a sum of k products, relative to what is summed
         rounding *= 1.0 + 3.0 * rounding
