@@ -96,6 +96,12 @@ def _check_product(mixture, form, n_classes):
     _check("parts", mixture.parts, (n_cells, 2), low=0, high=1)
     _check("tilt", mixture.tilt, (n_states, n_classes))
     _check("share", mixture.share, ())
+    steps, tilts = mixture.clique_steps, mixture.clique_tilts
+    _check("clique_tilts", tilts, (len(steps), None, n_classes))
+    _require(steps.shape == (len(tilts), n_states) and bool((steps >= 0).all()), "clique_steps are none")
+    if len(steps):
+        highest = torch.stack([part.amax(1) for part in steps.split(form.widths, 1)]).sum(0)
+        _require(bool((highest < tilts.shape[1]).all()), "cliques have cells without a tilt")
 
 
 def _check_field(field, form, n_classes):

@@ -18,8 +18,9 @@ class ProductMixture(nn.Module):
     """Draws records of a table: a component by its weight, then each column's state by the component's frequencies.
 
     The label of a record is drawn given its states, with probability proportional to
-    ``P(c | x) ** share * prod_a exp(tilt[x_a, c])``, where P(c | x) is the mixture's own. By default labels are the
-    mixture's. A state may be of several cells; which of them it is, is drawn given the state and the label.
+    ``P(c | x) ** share * prod_a exp(tilt[x_a, c])``, where P(c | x) is the mixture's own, times what the cells of
+    cliques of columns say. By default labels are the mixture's. A state may be of several cells; which of them it is,
+    is drawn given the state and the label.
 
     Draws of one call are stratified: components, the states of each column, labels, and cells given states and labels,
     occur as often as their probabilities say, nearly. Each record has the same distribution as if it were drawn alone;
@@ -43,6 +44,10 @@ class ProductMixture(nn.Module):
         What each state adds to the log-probability of each class; 0 by default.
     share : float
         Share of the mixture's own log-probabilities of the classes.
+    clique_steps : LongTensor of shape (n_cliques, D), optional
+        What each state adds to the number of the cell that a record lies in, for each clique of columns.
+    clique_tilts : Tensor of shape (n_cliques, n_cells, n_classes), optional
+        What each of these cells adds to the log-probability of each class.
 
     Examples
     --------
@@ -59,9 +64,12 @@ class ProductMixture(nn.Module):
     parts: torch.Tensor
     tilt: torch.Tensor
     share: torch.Tensor
+    clique_steps: torch.Tensor
+    clique_tilts: torch.Tensor
 
     def __init__(
         self, weights, frequencies, widths, cell_states=None, cell_shares=None, *, parts=None, tilt=None, share=1.0,
+        clique_steps=None, clique_tilts=None,
     ):  # fmt: skip
         super().__init__()
         n_states, n_classes = sum(widths), weights.shape[1]
@@ -78,12 +86,21 @@ class ProductMixture(nn.Module):
         self.register_buffer("parts", whole if parts is None else parts.double())
         self.register_buffer("tilt", tilt.double())
         self.register_buffer("share", torch.as_tensor(share, dtype=torch.float64))
+        clique_steps = torch.zeros(0, n_states) if clique_steps is None else clique_steps
+        clique_tilts = torch.zeros(0, 1, n_classes) if clique_tilts is None else clique_tilts
+        self.register_buffer("clique_steps", clique_steps.long())
+        self.register_buffer("clique_tilts", clique_tilts.double())
 
     def with_labelling(self, tilt, share):
         """The same mixture with other labels."""
         return ProductMixture(
             **dict(self.named_buffers()) | {"widths": self.widths.tolist(), "tilt": tilt, "share": share}
         )
+
+    def with_cliques(self, clique_steps, clique_tilts):
+        """The same mixture, whose labels also follow from the cells of cliques."""
+        changed = {"widths": self.widths.tolist(), "clique_steps": clique_steps, "clique_tilts": clique_tilts}
+        return ProductMixture(**dict(self.named_buffers()) | changed)
 
     def pooled(self, share):
         """The same mixture, whose labels' log-probabilities are its own to a share, else what they were."""
@@ -197,6 +214,8 @@ class ProductMixture(nn.Module):
             chunks.append(joint.clamp_min_(LEAST).log_().log_softmax(1))
         own = torch.cat(chunks).double()
         tilt = F.embedding_bag(numbers, self.tilt, mode="sum")
+        for steps, tilts in zip(self.clique_steps, self.clique_tilts, strict=True):
+            tilt = tilt + tilts[steps[numbers].sum(1)]
         return own, (self.share * own + tilt).log_softmax(1)
 
     def condition(self, parts):

@@ -373,8 +373,61 @@ def test_public_settings_of_the_budget():
     assert "refinements" in auto_settings(2.0, 10).shares
     assert auto_settings(2.0, 1, has_cells=False, has_labels=False).shares == {"marginals": 1.0}
     assert list(auto_settings(2.0, 1).shares) == ["cells", "labelling", "marginals"]
+    assert "interactions" in auto_settings(0.27, 10).shares
+    assert "interactions" not in auto_settings(0.27, 30).shares  # too many sets of three
+    assert "interactions" not in auto_settings(0.27, 10, has_labels=False).shares
     for mu in (0.03, 0.3, 3.0):
         assert sum(auto_settings(mu, 10).shares.values()) == pytest.approx(1)
+
+
+def exclusive(n=4000):
+    """Five columns of two states; the label is the exclusive or of the first three."""
+    codes = torch.from_numpy(np.random.default_rng(0).integers(2, size=(n, 5)))
+    return codes, codes[:, :3].sum(1) % 2
+
+
+BITS = TableFormat(tuple(CategoryColumn(str(j), "object", "category", False, (0, 1)) for j in range(5)))
+
+
+@pytest.mark.parametrize("noise_multiplier", [0.0, 20.0])
+def test_what_columns_say_of_a_label_together_alone_is_kept(noise_multiplier):
+    codes, labels = exclusive()
+    chosen = TabularSettings(label_share=0.1, look_share=0.1, clique_share=0.1, **QUICK)
+    mechanism = GaussianMechanism(
+        [GaussianRelease(what, noise_multiplier, 1.0) for what in chosen.shares], noise_seed=0
+    )
+    stage = make_stage(ArraySource(codes, labels), torch.bincount(labels).double(), BITS, mechanism, chosen)
+    mixture = train_mixture(stage).generator
+    wanted = torch.arange(2).repeat(1000)
+    drawn = mixture.draw(wanted, torch.Generator().manual_seed(0)).floor().long()
+    assert (drawn[:, :3].sum(1) % 2 == wanted).double().mean() > 0.95
+    assert len(mixture.clique_steps) == 1
+    again = ProductMixture(**dict(mixture.named_buffers()) | {"widths": mixture.widths.tolist()})
+    assert torch.equal(again.class_logits(codes)[1], mixture.class_logits(codes)[1])
+    # Conditions keep it: of records whose first column has state 1, the label is the others' equality.
+    given = mixture.condition([np.array([[0.0, 0.0], [0.0, 1.0]]), None, None, None, None])
+    drawn = given.draw(wanted, torch.Generator().manual_seed(0)).floor().long()
+    assert (drawn[:, 0] == 1).all()
+    assert (drawn[:, :3].sum(1) % 2 == wanted).double().mean() > 0.95
+
+
+def test_where_noise_would_hide_it_marginals_are_asked_instead():
+    codes, labels = exclusive(300)
+    chosen = TabularSettings(label_share=0.1, look_share=0.1, clique_share=0.1, **QUICK)
+    mechanism = GaussianMechanism([GaussianRelease(what, 30.0, 1.0) for what in chosen.shares], noise_seed=0)
+    stage = make_stage(ArraySource(codes, labels), torch.bincount(labels).double(), BITS, mechanism, chosen)
+    mixture = train_mixture(stage).generator
+    assert not len(mixture.clique_steps)
+    assert mechanism.steps_done["interaction distances"] == mechanism.steps_done["interactions"] == 1
+
+
+def test_a_label_that_follows_from_pairs_is_left_as_it_is():
+    codes, labels = dependent()
+    chosen = TabularSettings(label_share=0.1, look_share=0.1, clique_share=0.1, **QUICK)
+    mechanism = GaussianMechanism([GaussianRelease(what, 1.0, 1.0) for what in chosen.shares], noise_seed=0)
+    stage = make_stage(ArraySource(codes, labels), torch.bincount(labels).double(), FORM, mechanism, chosen)
+    assert not len(train_mixture(stage).generator.clique_steps)
+    assert mechanism.steps_done["interactions"] == 0
 
 
 def test_only_ordered_states_are_smoothed():

@@ -224,16 +224,38 @@ def learn_interactions(source, field, ordered, total, mechanism):
         Where nothing is far, nothing, and "interactions" is left for something else.
     """
     candidates = interaction_candidates(field.frequencies, ordered)
+    return learn_far(candidates, source, field.population.long(), total, mechanism)
+
+
+def learn_far(candidates, source, codes, total, mechanism):
+    """Release how far cliques are from what a model's draws have, then the counts of those that are far.
+
+    Parameters
+    ----------
+    candidates : sequence of Clique
+    source : RecordSource
+        States (m, n_columns) with classes.
+    codes : LongTensor of shape (n_columns + 1, n)
+        The draws, the label last.
+    total : float
+        Number of records.
+    mechanism : GaussianMechanism
+        Charged with "interaction distances" and "interactions".
+
+    Returns
+    -------
+    Asked
+        Where nothing is far, nothing, and "interactions" is left.
+    """
     if not candidates:
         return Asked([], [], [])
-    codes = field.population.long()
     share = total / codes.shape[1]
     expected = [
         share * part.view(clique.shape) for part, clique in zip(count_cells(candidates, codes), candidates, strict=True)
     ]
     query = DistanceQuery(candidates, expected)
     distances = mechanism.release("interaction distances", query, source)
-    chance = (1 + total / codes.shape[1]) ** 0.5  # the field's frequencies are those of its population
+    chance = (1 + share) ** 0.5  # the model's frequencies are those of its draws
     excess = distances - chance * torch.stack([NOISE_PER_CELL * part.double().sqrt().sum() for part in expected])
     doubt = mechanism.noise_multiplier("interaction distances") * query.sensitivity
     far = torch.nonzero(excess > max(2 * MUCH * total, 2 * STANDS_OUT * doubt)).flatten()

@@ -20,6 +20,7 @@ from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.label_cliques import learn_label_cliques, n_candidates, would_drown
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
     States,
@@ -35,6 +36,7 @@ from sinkgen.training.tables.marginals import (
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
@@ -51,6 +53,9 @@ class TabularSettings:
         Share of the budget (of mu squared) for the cells within bins; 0 where all states are one cell each.
     label_share : float
         Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
+    look_share, clique_share : float
+        Shares of the budget (of mu squared) for how far draws are in what label and columns together say, and for
+        what they say where that is far; 0 where it is not looked for.
     own_share : float
         Share of the mixture's own log-probabilities in those that labels are drawn by.
     refinements : int
@@ -78,6 +83,8 @@ class TabularSettings:
 
     cell_share: float = 0.0
     label_share: float = 0.0
+    look_share: float = 0.0
+    clique_share: float = 0.0
     own_share: float = 0.1
     refinements: int = 0
     refinement_share: float = 0.0
@@ -96,6 +103,7 @@ class TabularSettings:
     def shares(self):
         """Share of the budget (of mu squared) of each release."""
         small = {"cells": self.cell_share, "labelling": self.label_share}
+        small |= {"interaction distances": self.look_share, "interactions": self.clique_share}
         small = {what: share for what, share in small.items() if share}
         left = 1 - sum(small.values())
         refinements = {"refinements": self.refinement_share * left} if self.refinements else {}
@@ -117,6 +125,8 @@ def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
         label_share=LABEL_SHARE if has_labels else 0.0,
         own_share=min(0.5, max(0.1, 0.015 / mu)),
     )
+    if has_labels and n_candidates(n_columns):
+        settings = replace(settings, look_share=LOOK_SHARE, clique_share=CLIQUE_SHARE)
     refined = 0.5 * min(1.0, mu) if n_columns > 1 else 0.0
     if refined < LEAST_REFINED:
         return settings
@@ -162,8 +172,11 @@ def train_mixture(stage: Stage) -> Trained:
         n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
     )  # fmt: skip
     share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
+    together = charged & {"interaction distances", "interactions"}
+    if together and would_drown(form.n_encoded, total, mechanism):
+        unasked |= together
     if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
-        unasked |= charged & {"refinements", "labelling"}
+        unasked |= charged & {"refinements", "labelling"} | together
     asked = charged - unasked
     cell_shares = form.cell_shares
     if "cells" in asked:
@@ -187,6 +200,8 @@ def train_mixture(stage: Stage) -> Trained:
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
     labelled = learn_labelling(made, settings.own_share, random)
     labelled = pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
+    if together - unasked and n_classes > 1:
+        labelled = learn_label_cliques(labelled, source, form.ordered, total, mechanism, random)
     return Trained(labelled, labelled.class_weights)
 
 
