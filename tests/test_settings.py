@@ -22,7 +22,7 @@ def test_settings_are_frozen_and_say_what_is_wrong_with_them(kind):
         settings.steps = 5
     for name in settings.get_params():
         with pytest.raises((TypeError, ValueError), match=name):
-            kind(**{name: "many"})
+            kind(**{name: 1.5 if name == "target" else "many"})  # a column may have any name
     with pytest.raises(ValueError, match=f"{kind.__name__} has no setting 'depth'; it has"):
         changed(settings, {"depth": 3})
 
@@ -75,6 +75,35 @@ def test_a_table_has_settings_of_its_own():
         gen.set_params(classes=None).fit(frame[["a"]])
     with pytest.raises(ValueError, match="tables need mechanism='marginals'"):
         gen.set_params(mechanism=QUICK).fit(frame[["a"]])
+
+
+def test_pairs_of_a_target_are_asked_more_finely():
+    random = np.random.default_rng(0)
+    x = random.integers(8, size=3000)
+    frame = pd.DataFrame({name: (x + random.integers(6, size=3000)) % 8 for name in "abcd"})
+    schema, cells = {name: list(range(8)) for name in frame}, {}
+    for target in ("auto", "c"):
+        gen = DPSinkhornGenerator(1, mechanism=Marginals(target=target), schema=schema, noise_seed=0, random_state=0)
+        with pytest.warns(UserWarning, match="noise_seed"):
+            gen.fit(frame)
+        cells[target] = [
+            sum(q.size for q in gen.generator_.cliques if (2 in q.columns) == own) for own in (True, False)
+        ]
+    assert cells["c"][0] > 1.2 * cells["auto"][0]
+    assert cells["c"][1] < cells["auto"][1]
+    assert "target=('c',)" in str(gen.privacy_spent())
+
+
+def test_a_target_is_a_column_of_a_table_without_y():
+    frame, ledger = pd.DataFrame({"a": [0, 1] * 50, "b": [0, 1] * 50}), PrivacyLedger()
+    gen = DPSinkhornGenerator(mechanism=Marginals(target="c"), schema={"a": [0, 1], "b": [0, 1]}, ledger=ledger)
+    with pytest.raises(ValueError, match=r"target names columns that the table lacks: \['c'\]; it has \['a', 'b'\]"):
+        gen.fit(frame)
+    with pytest.raises(ValueError, match="target is for tables without y"):
+        gen.set_params(mechanism__target=("a",), schema=None).fit(frame, y="b")
+    with pytest.raises(TypeError, match="target must be the name of a column"):
+        Marginals(target=1.5)
+    assert len(ledger) == 0
 
 
 def test_what_does_not_go_together_is_told_before_anything_is_spent(blobs):

@@ -43,16 +43,16 @@ class Places(nn.Module):
         self.register_buffer("cell_shares", cell_shares.double())
         self.register_buffer("parts", whole if parts is None else parts.double())
 
-    def draw(self, codes, labels, generator):
+    def draw(self, codes, labels, rng):
         """Places (m, n_columns), a cell plus a fraction, of records of these states (m, n_columns) and labels (m,)."""
         columns = range(codes.shape[1])
-        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, generator) for j in columns], 1)
+        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, rng) for j in columns], 1)
         n_cells = torch.bincount(self._cell_columns, minlength=len(self.widths))
         low, high = self.parts[cells + n_cells.cumsum(0) - n_cells].unbind(2)
-        within = torch.stack([fraction(len(codes), generator) for _ in columns], 1)
+        within = torch.stack([fraction(len(codes), rng) for _ in columns], 1)
         return cells + low + (high - low) * within
 
-    def _draw_cells(self, column, codes, labels, generator):
+    def _draw_cells(self, column, codes, labels, rng):
         """Cells (m,) of one column's records, given their states and classes."""
         own = self._cell_columns == column
         states, shares = self.cell_states[own], self.cell_shares[:, own]
@@ -62,9 +62,9 @@ class Places(nn.Module):
         first, n_states = states[0], int(self.widths[column])
         # Records of a class and state lie evenly, in random order, between that pair's number and the next.
         group = labels * n_states + codes
-        order = (group + fraction(len(group), generator)).argsort()
+        order = (group + fraction(len(group), rng)).argsort()
         counts = torch.bincount(group, minlength=len(shares) * n_states)
-        offsets = fraction(len(counts), generator)[group[order]]
+        offsets = fraction(len(counts), rng)[group[order]]
         rank = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
         places = group[order] + (rank + offsets) / counts[group[order]]
         ends = shares.cumsum(1) + n_states * torch.arange(len(shares))[:, None]
@@ -117,6 +117,6 @@ class Places(nn.Module):
         return Places(self.widths.tolist(), self.cell_states, shares, allowed), chances
 
 
-def fraction(n, generator):
+def fraction(n, rng):
     """Numbers (n,) from 0 to 1, below 1 by more than rounding takes off when one is added to an index."""
-    return torch.rand(n, generator=generator, dtype=torch.float64) * (1 - 1e-9)
+    return torch.rand(n, generator=rng, dtype=torch.float64) * (1 - 1e-9)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sinkgen._validation import check_integer, check_real
+from sinkgen.exceptions import BadTypeError
 from sinkgen.settings.base import AUTO, Settings, check_positive
 
 
@@ -12,7 +13,8 @@ from sinkgen.settings.base import AUTO, Settings, check_positive
 class Marginals(Settings):
     """The mechanism for tables: counts of the states of columns and their pairs.
 
-    All are for tables with labels, to which a mixture is fitted; what has a number here is what "auto" is there.
+    ``target`` is for tables without labels, of which a field is released. All others are for tables with labels, to
+    which a mixture is fitted; what has a number here is what "auto" is there.
 
     Parameters
     ----------
@@ -30,6 +32,9 @@ class Marginals(Settings):
     relative : float or "auto", default="auto"
         Share of a count that is added to the variance of its noise: what the mixture cannot fit is left where counts
         are large. 0, or 0.2 where there are refinements.
+    target : str, int, tuple of them or "auto", default="auto"
+        Name of the column that is to be predicted from the others, or names of several; public. Pairs with it are asked
+        with less noise and more finely, others with more. "auto": none; all columns weigh the same.
 
     Raises
     ------
@@ -38,8 +43,8 @@ class Marginals(Settings):
 
     Examples
     --------
-    >>> Marginals(components=30).components
-    30
+    >>> Marginals(components=30).components, Marginals(target="income").target
+    (30, ('income',))
     """
 
     name: ClassVar[str] = "marginals"
@@ -50,6 +55,7 @@ class Marginals(Settings):
     learning_rate: Any = AUTO
     refinements: Any = AUTO
     relative: Any = AUTO
+    target: Any = AUTO
 
     def __post_init__(self):
         given = self.given()
@@ -57,6 +63,11 @@ class Marginals(Settings):
             check_integer(name, given[name], low=1)
         if "refinements" in given:
             check_integer("refinements", self.refinements, low=0)
+        if "target" in given:
+            names = self.target if isinstance(self.target, (list, tuple)) else (self.target,)
+            if not (names and all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names)):
+                raise BadTypeError("target must be the name of a column, or a tuple of such names")
+            object.__setattr__(self, "target", tuple(names))
         if "learning_rate" in given:
             check_positive("learning_rate", self.learning_rate)
         if "relative" in given:

@@ -10,10 +10,15 @@ from sinkgen.training.tables.tabular import plan_mixture, train_mixture
 def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     if facts.y_dtype is not None:
+        if "target" in given:
+            raise BadValueError(
+                "target is for tables without y, which is what is predicted where it is given: leave one out"
+            )
         return plan_mixture(mu, facts, given)
-    if given:
-        raise BadValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(sorted(given))}")
-    return plan_field(facts.form)
+    others = sorted(given.keys() - {"target"})
+    if others:
+        raise BadValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(others)}")
+    return plan_field(facts.form, given.get("target", ()))
 
 
 def train_marginals(stage: Stage) -> Trained:

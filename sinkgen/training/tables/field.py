@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from sinkgen.data.table_columns import NumberColumn
+from sinkgen.exceptions import BadValueError
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.training.stage import Schedule, Stage, Trained
@@ -29,6 +30,8 @@ from sinkgen.training.tables.structure import (
 )
 
 CELL_SHARE, COLUMN_SHARE, DISTANCE_SHARE = 0.05, 0.22, 0.05
+TARGET_WEIGHT = 3.0
+MORE_FOR_MANY = 0.2  # that the columns of a table of very many get
 INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
 # Columns with an order: from how many on moments of all are worth asking, and of how many they get half of the rest.
 FEWEST_COUPLED, MANY_COUPLED = 12, 24
@@ -45,30 +48,38 @@ class FieldSettings:
         Share of the budget (of mu squared) of each release.
     sweeps : int
         Sweeps of the population in the public fit.
+    target : tuple of str or int
+        Columns that weigh more: a pair's weight is the product of both of its columns'.
     hold : float
         How strongly noise holds potentials near 0.
     """
 
     shares: dict
     sweeps: int = 40
+    target: tuple = ()
     hold: float = 0.1
 
 
-def plan_field(form: Any) -> Schedule:
-    """Settings and releases, from public facts alone: how many columns, and whether states may be of several cells."""
+def plan_field(form: Any, target: tuple = ()) -> Schedule:
+    """Settings and releases, from public facts alone: how many columns, of what cells, which are to be predicted."""
+    names = [column.name for column in form.columns]
+    unknown = [name for name in target if name not in names]
+    if unknown:
+        raise BadValueError(f"target names columns that the table lacks: {unknown}; it has {names}")
     cells = {"cells": CELL_SHARE} if form.fine else {}
     if form.n_encoded == 1:
         shares = cells | {"columns": 1 - sum(cells.values())}
     else:
-        shares = cells | {"columns": COLUMN_SHARE, "distances": DISTANCE_SHARE}
+        n = sum(isinstance(column, NumberColumn) for column in form.columns)
+        many = n**2 / (n**2 + MANY_COUPLED**2) if n >= FEWEST_COUPLED else 0.0
+        shares = cells | {"columns": COLUMN_SHARE + MORE_FOR_MANY * many, "distances": DISTANCE_SHARE}
         if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
-        left, n = 1 - sum(shares.values()), sum(isinstance(column, NumberColumn) for column in form.columns)
-        if n >= FEWEST_COUPLED:
-            shares["moments"] = left * n**2 / (n**2 + MANY_COUPLED**2)
+        if many:
+            shares["moments"] = many * (1 - sum(shares.values()))
         shares["pairs"] = 1 - sum(shares.values())
     sweeps = min(40, max(8, CELLS_SWEPT // form.n_encoded))
-    return Schedule(FieldSettings(shares, sweeps), shares, {})
+    return Schedule(FieldSettings(shares, sweeps, target), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
@@ -93,7 +104,7 @@ def train_field(stage: Stage) -> Trained:
             total,
             mechanism,
             column_noise=columns.noises[0],
-            weights=[1.0] * len(widths),
+            weights=[*(TARGET_WEIGHT if column.name in settings.target else 1.0 for column in form.columns), 1.0],
         )
         if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
