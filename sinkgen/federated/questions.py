@@ -35,7 +35,8 @@ QUERIES = {
     for query in (
         moments.CountQuery, moments.FeatureQuery, moments.MeanQuery, moments.MomentQuery, moments.NormQuery,
         moments.RadiusQuery, moments.ToneQuery, tables.CliqueQuery, tables.JointQuery, tables.LabelGainQuery,
-        tables.MarginalQuery, tables.PairQuery, tables.ServiceQuery, tables.SomeColumnsQuery, transport.TransportQuery,
+        tables.MarginalQuery, tables.PairQuery, tables.ParityQuery, tables.ServiceQuery, tables.SomeColumnsQuery,
+        transport.TransportQuery,
     )
 }  # fmt: skip
 # What else a question may hold, and what each is made with.

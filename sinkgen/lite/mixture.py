@@ -24,6 +24,10 @@ class Mixture:
         self.widths, self.cell_states = (tensors[name].astype(np.int64) for name in ("widths", "cell_states"))
         self.cell_shares, self.parts = (tensors[name].astype(np.float64) for name in ("cell_shares", "parts"))
         self.tilt, self.share = tensors["tilt"].astype(np.float64), float(tensors["share"])
+        none = {"clique_steps": np.zeros((0, len(self.tilt))), "clique_tilts": np.zeros((0, 1, self.tilt.shape[1]))}
+        cliques = none | tensors  # older mixtures have none
+        self.clique_steps = cliques["clique_steps"].astype(np.int64)
+        self.clique_tilts = cliques["clique_tilts"].astype(np.float64)
         self._starts = np.cumsum(self.widths) - self.widths
         self._cell_columns = np.repeat(np.arange(len(self.widths)), self.widths)[self.cell_states]
 
@@ -78,7 +82,10 @@ class Mixture:
             joint = np.exp(fit - fit.max(1, keepdims=True)) @ weights
             parts.append(log_softmax(np.log(np.maximum(joint, LEAST)).astype(np.float64)))
         own = np.concatenate(parts)
-        return own, log_softmax(self.share * own + self.tilt[numbers].sum(1))
+        tilt = self.tilt[numbers].sum(1)
+        for steps, tilts in zip(self.clique_steps, self.clique_tilts, strict=True):
+            tilt = tilt + tilts[steps[numbers].sum(1)]
+        return own, log_softmax(self.share * own + tilt)
 
     def _places(self, codes, labels, random):
         n_cells = np.bincount(self._cell_columns, minlength=len(self.widths))

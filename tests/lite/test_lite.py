@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from sinkgen import DPSinkhornGenerator, lite
 from sinkgen.exceptions import BadValueError
+from sinkgen.generators.product import ProductMixture
 from sinkgen.images.texture import Texture
 from sinkgen.images.tones import Tones
 from sinkgen.images.warps import Warps
 from sinkgen.lite import images
+from sinkgen.lite.mixture import Mixture
 from sinkgen.lite.tensors import compact, is_compact, restored
 
 
@@ -95,6 +97,22 @@ def test_numpy_draws_what_torch_draws_of_tables(people):
         assert abs(drawn["since"].mean() - wanted["since"].mean()) < pd.Timedelta(days=8)
         assert drawn["age"].between(17, 90).all()
         assert drawn["member"].dtype == bool
+
+
+def test_labels_that_follow_from_columns_together_do_so_in_numpy_too():
+    random = torch.Generator().manual_seed(0)
+    weights, frequencies = torch.rand(4, 3, generator=random), torch.rand(4, 6, generator=random)
+    frequencies = torch.cat([part / part.sum(1, keepdim=True) for part in frequencies.split(2, 1)], 1)
+    plain = ProductMixture(weights / weights.sum(), frequencies, (2, 2, 2))
+    whole = plain.with_cliques(torch.tensor([[0, 1, 0, 2, 0, 0]]), torch.randn(1, 4, 3, generator=random))
+    codes = torch.cartesian_prod(*[torch.arange(2)] * 3)
+    for mixture in (plain, whole):
+        tensors = {name: tensor.numpy() for name, tensor in mixture.named_buffers()}
+        for kept, error in ((tensors, 1e-5), (restored(compact(tensors)), 0.05)):
+            for one, other in zip(Mixture(kept)._class_logits(codes.numpy()), mixture.class_logits(codes), strict=True):
+                np.testing.assert_allclose(one, other, atol=error)
+    older = {name: tensor.numpy() for name, tensor in plain.named_buffers() if not name.startswith("clique")}
+    np.testing.assert_allclose(Mixture(older)._class_logits(codes.numpy())[1], plain.class_logits(codes)[1], atol=1e-5)
 
 
 def test_labels_may_be_wanted(people, pictures):

@@ -17,7 +17,7 @@ from sinkgen.generators.coupling import rank_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
+from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery, ParityQuery
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.coupling import correlations
@@ -47,8 +47,13 @@ def records(rows):
     return Records(cells[:, :-1], cells[:, -1].long())
 
 
+PARITIES = [
+    Clique((0, 1, 3), (torch.tensor([0, 1, 1]), torch.arange(2), torch.arange(2))),
+    Clique((1, 2, 3), (torch.arange(2), torch.tensor([0, 0, 1, 1]), torch.arange(2))),
+]
 QUERIES = {
     "cliques": CliqueQuery(CLIQUES, [1.0, 3.0, 0.5]),
+    "parities": ParityQuery(PARITIES),
     "distances": DistanceQuery(CLIQUES, [torch.full(clique.shape, 1.5) for clique in CLIQUES]),
 }
 

@@ -418,7 +418,7 @@ def test_where_noise_would_hide_it_marginals_are_asked_instead():
     stage = make_stage(ArraySource(codes, labels), torch.bincount(labels).double(), BITS, mechanism, chosen)
     mixture = train_mixture(stage).generator
     assert not len(mixture.clique_steps)
-    assert mechanism.steps_done["interaction distances"] == mechanism.steps_done["interactions"] == 1
+    assert mechanism.steps_done["interaction parities"] == mechanism.steps_done["interactions"] == 1
 
 
 def test_a_label_that_follows_from_pairs_is_left_as_it_is():

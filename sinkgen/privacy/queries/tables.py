@@ -333,6 +333,43 @@ class CliqueQuery(SumQuery):
         return [NoisyCounts(what, q.columns, q.groups, counts, scale / own) for q, counts, own in parts]
 
 
+class ParityQuery(SumQuery):
+    """How many more records of each class have an even than an odd number of columns in their second group.
+
+    A record adds 1 or -1 to one number of each clique: the sensitivity is the square root of the number of cliques.
+
+    Parameters
+    ----------
+    cliques : sequence of Clique
+        Of columns in two groups each, and the label.
+    """
+
+    def __init__(self, cliques):
+        self.cliques = tuple(cliques)
+        self.n_classes = self.cliques[0].shape[-1]
+        self.size = len(self.cliques) * self.n_classes
+        self.sensitivity = math.sqrt(len(self.cliques))
+
+    def contribution(self, records):
+        """Sums of one chunk."""
+        return self.parities(_clique_counts(self.cliques, records)).flatten()
+
+    def parities(self, counts):
+        """Even less odd (n_cliques, n_classes), of counts (size,) of the cells of each clique."""
+        return torch.stack([_even_less_odd(of, clique.shape) for of, clique in zip(counts, self.cliques, strict=True)])
+
+    def read(self, value):
+        """Sums (n_cliques, n_classes)."""
+        return value.view(-1, self.n_classes)
+
+
+def _even_less_odd(counts, shape):
+    counts = counts.view(shape)
+    for _ in shape[:-1]:
+        counts = counts[0] - counts[1]
+    return counts
+
+
 class DistanceQuery:
     """How far the counts of each clique's cells are from expected ones: the sum of absolute differences.
 

@@ -5,8 +5,10 @@ import math
 
 import torch
 
+from sinkgen._groups import count_cells
 from sinkgen.generators.cliques import Clique, even_groups
-from sinkgen.training.tables.structure import MOST_CANDIDATES, MUCH, STANDS_OUT, learn_far
+from sinkgen.privacy.queries.tables import ParityQuery
+from sinkgen.training.tables.structure import MOST_CANDIDATES, MUCH, NOISE_PER_CELL, STANDS_OUT, count_far
 
 N_COLUMNS, N_GROUPS = 3, 2
 DRAWS = 20_000
@@ -23,8 +25,8 @@ def n_candidates(n_columns):
 
 
 def would_drown(n_columns, total, mechanism):
-    """Whether the noise of "interaction distances" hides whatever is looked for in so many records."""
-    noise = mechanism.noise_multiplier("interaction distances") * math.sqrt(n_candidates(n_columns))
+    """Whether the noise of "interaction parities" hides whatever is looked for in so many records."""
+    noise = mechanism.noise_multiplier("interaction parities") * math.sqrt(n_candidates(n_columns))
     return MUCH * total < STANDS_OUT * noise
 
 
@@ -41,7 +43,7 @@ def learn_label_cliques(mixture, source, ordered, total, mechanism, random):
     total : float
         Number of records.
     mechanism : GaussianMechanism
-        Charged with "interaction distances" and "interactions".
+        Charged with "interaction parities" and "interactions".
     random : torch.Generator
 
     Returns
@@ -51,7 +53,17 @@ def learn_label_cliques(mixture, source, ordered, total, mechanism, random):
     states = mixture.draw_states(DRAWS, random)
     labels = torch.multinomial(mixture.class_logits(states)[1].exp(), 1, generator=random)[:, 0]
     codes = torch.cat([states.T, labels[None]])
-    asked = learn_far(_candidates(mixture, ordered), source, codes, total, mechanism)
+    candidates = _candidates(mixture, ordered)
+    if not candidates:
+        return mixture
+    query = ParityQuery(candidates)
+    share, drawn = total / DRAWS, query.parities(count_cells(candidates, codes)).double()
+    noise = mechanism.noise_multiplier("interaction parities") * query.sensitivity
+    lacks = mechanism.release("interaction parities", query, source) - share * drawn
+    variance = noise**2 + total * (1 + share) * mixture.class_weights.double()
+    excess = lacks.abs().sum(1) - NOISE_PER_CELL * variance.sqrt().sum()
+    doubt = noise * lacks.shape[1] ** 0.5
+    asked = count_far(candidates, excess, doubt, source, codes, total=total, mechanism=mechanism)
     return _with_cliques(mixture, asked, states, codes) if asked.cliques else mixture
 
 
@@ -60,7 +72,7 @@ def _candidates(mixture, ordered):
     parts = zip((mixture.weights.sum(1) @ mixture.frequencies).split(widths), ordered, strict=True)
     groups = [even_groups(part, N_GROUPS, n) for part, n in parts]
     label = torch.arange(len(mixture.class_weights))
-    several = [j for j, width in enumerate(widths) if width > 1]
+    several = [j for j, of in enumerate(groups) if len(of.unique()) == N_GROUPS]
     sets = itertools.combinations(several, N_COLUMNS)
     return [Clique((*of, len(widths)), (*(groups[j] for j in of), label)) for of in sets]
 

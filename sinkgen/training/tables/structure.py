@@ -224,15 +224,30 @@ def learn_interactions(source, field, ordered, total, mechanism):
         Where nothing is far, nothing, and "interactions" is left for something else.
     """
     candidates = interaction_candidates(field.frequencies, ordered)
-    return learn_far(candidates, source, field.population.long(), total, mechanism)
+    if not candidates:
+        return Asked([], [], [])
+    codes = field.population.long()
+    share = total / codes.shape[1]
+    counts = zip(count_cells(candidates, codes), candidates, strict=True)
+    expected = [share * part.view(clique.shape) for part, clique in counts]
+    query = DistanceQuery(candidates, expected)
+    distances = mechanism.release("interaction distances", query, source)
+    chance = (1 + share) ** 0.5  # the field's frequencies are those of its population
+    excess = distances - chance * torch.stack([NOISE_PER_CELL * part.double().sqrt().sum() for part in expected])
+    doubt = mechanism.noise_multiplier("interaction distances") * query.sensitivity
+    return count_far(candidates, excess, doubt, source, codes, total=total, mechanism=mechanism)
 
 
-def learn_far(candidates, source, codes, total, mechanism):
-    """Release how far cliques are from what a model's draws have, then the counts of those that are far.
+def count_far(candidates, excess, doubt, source, codes, *, total, mechanism):
+    """Release the counts of the cliques that are far from what a model's draws have.
 
     Parameters
     ----------
     candidates : sequence of Clique
+    excess : Tensor of shape (n_candidates,)
+        How far each is, in records, beyond what chance and noise make.
+    doubt : float
+        Standard deviation of its noise.
     source : RecordSource
         States (m, n_columns) with classes.
     codes : LongTensor of shape (n_columns + 1, n)
@@ -240,24 +255,13 @@ def learn_far(candidates, source, codes, total, mechanism):
     total : float
         Number of records.
     mechanism : GaussianMechanism
-        Charged with "interaction distances" and "interactions".
+        Charged with "interactions".
 
     Returns
     -------
     Asked
         Where nothing is far, nothing, and "interactions" is left.
     """
-    if not candidates:
-        return Asked([], [], [])
-    share = total / codes.shape[1]
-    expected = [
-        share * part.view(clique.shape) for part, clique in zip(count_cells(candidates, codes), candidates, strict=True)
-    ]
-    query = DistanceQuery(candidates, expected)
-    distances = mechanism.release("interaction distances", query, source)
-    chance = (1 + share) ** 0.5  # the model's frequencies are those of its draws
-    excess = distances - chance * torch.stack([NOISE_PER_CELL * part.double().sqrt().sum() for part in expected])
-    doubt = mechanism.noise_multiplier("interaction distances") * query.sensitivity
     far = torch.nonzero(excess > max(2 * MUCH * total, 2 * STANDS_OUT * doubt)).flatten()
     noise = mechanism.noise_multiplier("interactions")
     chosen = [int(far[i]) for i in choose(excess[far], doubt, noise, torch.ones(len(far)))]

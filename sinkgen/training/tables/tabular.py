@@ -54,8 +54,8 @@ class TabularSettings:
     label_share : float
         Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
     look_share, clique_share : float
-        Shares of the budget (of mu squared) for how far draws are in what label and columns together say, and for
-        what they say where that is far; 0 where it is not looked for.
+        Shares of the budget (of mu squared) for how far draws are in what the label and three columns say together,
+        and for what they say where that is far; 0 where it is not looked for.
     own_share : float
         Share of the mixture's own log-probabilities in those that labels are drawn by.
     refinements : int
@@ -103,7 +103,7 @@ class TabularSettings:
     def shares(self):
         """Share of the budget (of mu squared) of each release."""
         small = {"cells": self.cell_share, "labelling": self.label_share}
-        small |= {"interaction distances": self.look_share, "interactions": self.clique_share}
+        small |= {"interaction parities": self.look_share, "interactions": self.clique_share}
         small = {what: share for what, share in small.items() if share}
         left = 1 - sum(small.values())
         refinements = {"refinements": self.refinement_share * left} if self.refinements else {}
@@ -172,7 +172,7 @@ def train_mixture(stage: Stage) -> Trained:
         n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
     )  # fmt: skip
     share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
-    together = charged & {"interaction distances", "interactions"}
+    together = charged & {"interaction parities", "interactions"}
     if together and would_drown(form.n_encoded, total, mechanism):
         unasked |= together
     if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
