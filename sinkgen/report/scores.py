@@ -60,6 +60,10 @@ def score_report(
 
         ``accuracy, <model>`` (or ``R2``)
             Score on the test records of a model trained on these.
+        ``class coverage``
+            How often each class is drawn, beside how often it occurs: the mean over classes of the ratio, 1 where it is
+            more. What class a record is of says the last of the classifiers, trained on real records. 1 is best; a
+            generator that has lost a class of ten has 0.9 at most.
         ``one-way marginals``, ``two-way marginals``
             Total variation distance to the test records' histogram of a column, or of a pair of columns, in ten bins
             of the real records' quantiles or in categories; mean over columns. 0 is best, 1 worst.
@@ -91,7 +95,7 @@ def score_report(
     >>> gen = DPSinkhornGenerator(epsilon=10, schema=(-1, 2), classes=[0, 1]).fit(X, y)
     >>> report = score_report((X, y), gen.sample(600), random_state=0)
     >>> list(report.index)[2:]
-    ['one-way marginals', 'two-way marginals', 'nearest-record ratio']
+    ['class coverage', 'one-way marginals', 'two-way marginals', 'nearest-record ratio']
     >>> bool(report.loc["accuracy, random forest", "synthetic"] > 0.8)
     True
     """
@@ -120,13 +124,30 @@ def _learning_rows(views, models, random):
     if test.y is None:
         return {}
     models = _default_models(views["real"].y, random) if models is None else models
-    rows = {}
+    rows, coverage = {}, None
     for name, model in models.items():
         measure = "accuracy" if is_classifier(model) else "R2"
-        rows[f"{measure}, {name}"] = [
-            _fitted(model, view).score(test.numbers, test.y) for view in (views["synthetic"], views["real"])
-        ]
-    return rows
+        fitted = [_fitted(model, view) for view in (views["synthetic"], views["real"])]
+        rows[f"{measure}, {name}"] = [each.score(test.numbers, test.y) for each in fitted]
+        if is_classifier(model):
+            coverage = [class_coverage(fitted[1], views[of].numbers, test.numbers) for of in ("synthetic", "real")]
+    return rows | ({} if coverage is None else {"class coverage": coverage})
+
+
+def class_coverage(classifier, synthetic, test):
+    """Mean over classes of how often synthetic records are read as each, beside test records; 1 where it is more.
+
+    Examples
+    --------
+    >>> from sklearn.dummy import DummyClassifier
+    >>> one_class = DummyClassifier(strategy="constant", constant=1).fit([[0], [0]], [0, 1])
+    >>> class_coverage(one_class, [[0]], [[0]])
+    1.0
+    """
+    occur, drawn = (
+        {c: np.mean(read == c) for c in np.unique(read)} for read in map(classifier.predict, (test, synthetic))
+    )
+    return float(np.mean([min(1.0, drawn.get(c, 0.0) / share) for c, share in occur.items()]))
 
 
 def _fitted(model, view):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from together import Together, assert_same
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger, Schema, federated
 from sinkgen.accounting import GaussianRelease
@@ -18,13 +19,9 @@ from sinkgen.federated import messages, questions
 from sinkgen.federated.memory import Memory
 from sinkgen.privacy.masks import neighbours
 from sinkgen.privacy.queries import tables
-from sinkgen.privacy.query import on_grid
 from sinkgen.privacy.sealed import seal
 from sinkgen.privacy.shares import NoiseShares, value_of
-from sinkgen.privacy.streams import Streams
-from sinkgen.records import CHUNK, ArraySource, AskedRecords
-from sinkgen.sources.open import open_records
-from sinkgen.storage import _tensors
+from sinkgen.records import CHUNK, ArraySource
 
 NAMES = ("north", "south", "west")
 KEYS = {name: federated.new_private_key() for name in (*NAMES, *map(str, range(10)))}
@@ -68,50 +65,6 @@ def federation(owners, X, y, exchange=None, **settings):
     peers = {owner.name: PUBLIC[owner.name] for owner in owners}
     exchange = exchange or federated.InProcess(owners)
     return federated.Federation(exchange, peers, X[:1], None if y is None else y[:1], **settings)
-
-
-def released(gen):
-    return {"class_weights": gen.release_.class_weights} | _tensors("release", gen.release_.generator)
-
-
-def assert_same(one, other):
-    first, second = released(one), released(other)
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert value.equal(second[name]), name
-
-
-class Together(AskedRecords):
-    """The same records on one machine, without messages or masks: sums of doubles, and the owners' noise."""
-
-    fingerprint = 0
-
-    def __init__(self, owners, template, honest):
-        self.owners, self.template, self.honest = owners, template, honest
-        self.sources = [open_records(owner._X, owner._y).source for owner in owners]
-
-    def layout(self, as_array):
-        return open_records(*self.template, as_array=as_array).layout
-
-    def assumptions(self):
-        return ()
-
-    def agree(self, terms):
-        self.rows = {row.what: row for row in terms.releases}
-
-    def map(self, function):
-        mapped = Together(self.owners, self.template, self.honest)
-        mapped.sources, mapped.rows = [source.map(function) for source in self.sources], self.rows
-        return mapped
-
-    def ask(self, what, step, query):
-        total = torch.zeros(query.size, dtype=torch.float64)
-        for owner, source in zip(self.owners, self.sources, strict=True):
-            (session,) = owner._sessions.values()
-            scale = self.rows[what].noise_multiplier * query.sensitivity / self.honest**0.5
-            noise = scale * Streams(session.memory.secret, secure=True).normal(what, step, (query.size,))
-            total += query.over(source, None) + on_grid(noise, query.sensitivity)
-        return total
 
 
 def both(parts, X, y, settings, *, honest, **terms):

@@ -9,6 +9,7 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from sinkgen import DPSinkhornGenerator, FidelityDisplay, html_report, score_report
+from sinkgen.report.scores import class_coverage
 
 MEASURES = ["one-way marginals", "two-way marginals", "nearest-record ratio"]
 
@@ -32,7 +33,7 @@ def test_records_of_the_same_law_reach_the_mark(mixed):
     report = score_report(
         clouds(600, 0, mixed), clouds(600, 1, mixed), test=clouds(600, 2, mixed), random_state=0
     )  # fmt: skip
-    assert list(report.index) == ["accuracy, linear", "accuracy, random forest", *MEASURES]
+    assert list(report.index) == ["accuracy, linear", "accuracy, random forest", "class coverage", *MEASURES]
     assert list(report.columns) == ["synthetic", "real"]
     assert np.allclose(report["synthetic"], report["real"], atol=0.1)
     assert (report.loc["accuracy, linear"] > 0.9).all()
@@ -65,6 +66,17 @@ def test_categories_that_the_real_records_lack_are_not_one():
         score_report(real, X, test=test, random_state=0).loc["one-way marginals", "synthetic"] for X in (other, lumped)
     ]
     assert distances[1] > distances[0]
+
+
+def test_a_class_that_is_not_drawn_is_seen():
+    (X, y), (drawn, labels) = clouds(600, 0), clouds(600, 1)
+    lost = (drawn[labels == 1], labels[labels == 1])
+    models = {"neighbours": KNeighborsClassifier(1)}
+    report = score_report((X, np.where(y == 0, "a", "b")), (drawn, np.where(labels == 0, "a", "b")), models=models)
+    assert report.loc["class coverage", "synthetic"] > 0.9
+    one = KNeighborsClassifier().fit(X, y)
+    assert class_coverage(one, lost[0], X) < 0.65
+    assert class_coverage(one, X, X) == 1
 
 
 def test_copies_noise_and_shuffled_columns_are_told_apart():
