@@ -8,7 +8,6 @@ import torch
 
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
 MOST_OTHER = 0.25
-MOST_ERROR = 0.06  # of a column of numbers, in its standard deviations
 ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
 TOLD = 10  # remarks of a warning
@@ -156,7 +155,13 @@ def column_quality(column, found, outside, frequencies):
         remarks = [f"about {outside:.0%} of {column.name!r} lie outside of its bounds"] if outside > LIKE else []
         return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, tuple(remarks))
     return ColumnQuality(
-        column.name, not found.is_bounded, missing, 0.0, found.outside, found.error, number_remarks(column.name, found)
+        column.name,
+        not found.is_bounded,
+        missing,
+        0.0,
+        found.outside,
+        found.doubt.error,
+        number_remarks(column.name, found),
     )
 
 
@@ -170,8 +175,8 @@ def number_remarks(name, found):
         return (f"about {found.outside:.0%} of {name!r} lie outside of {what}: declare wider bounds",)
     if not found.is_resolved:
         return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
-    remark = f"the numbers of {name!r} are off by about {found.error:.0%} of their spread: {remedy}"
-    return (remark,) if found.error > MOST_ERROR else ()
+    remark = f"the numbers of {name!r} are off by about {found.doubt.error:.0%} of their spread: {remedy}"
+    return (remark,) if found.doubt.is_much else ()
 
 
 def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):

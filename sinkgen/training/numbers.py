@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from sinkgen.denoise.doubt import UNKNOWN, Doubt, doubt
 from sinkgen.denoise.numbers import (
     CALENDAR,
     DECIMALS,
@@ -32,7 +33,6 @@ GRAIN_SHARE = 0.15  # of the first count
 LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
 FAR = 4.4  # the same, of a cell that was chosen among all, for its first count
-ROUGHNESS = 0.6  # of the error of numbers, by the root of the noise of a cell over all records
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 
 
@@ -82,6 +82,8 @@ class Counted(NamedTuple):
         Whether the cells are as fine as the numbers are spread.
     is_bounded : bool
         Whether bounds were declared.
+    doubt : Doubt
+        How far the numbers are off.
     """
 
     cells: Cells | None
@@ -94,11 +96,7 @@ class Counted(NamedTuple):
     outside: float
     is_resolved: bool
     is_bounded: bool
-
-    @property
-    def error(self):
-        """About how far the numbers are off, on average, in their standard deviations; by noise and chance."""
-        return ROUGHNESS * math.sqrt(self.noise / self.present)
+    doubt: Doubt = UNKNOWN
 
     @property
     def missing(self):
@@ -147,7 +145,7 @@ def count_numbers(columns, source, total, mechanism, what, steps):
             states[j].learn_grain(counts.numpy(), noises[-1])
         for state, counts in zip(states, parts[0], strict=True):
             state.learn(counts.numpy(), noises[0])
-    return [state.counted for state in states]
+    return [state.counted._replace(doubt=state.doubt()) for state in states]
 
 
 def _queries_in_a_row(widths):
@@ -200,6 +198,7 @@ class _Column:
         self.likely: Any = np.array([], dtype=int)  # places of those of them that are counted on, wherever others lie
         self.far: dict[int, Mean] = {}  # what counts since have shown of these
         self.suspects: Any = self.likely  # those that lie outside of the grid
+        self.last: Any = None  # counts, what estimates cells from them, and the grid
         self.counted: Any = None
 
     def cut(self, noise):
@@ -238,25 +237,27 @@ class _Column:
             self.far[place] = self.far[place].with_one(count, max(noise, LEAST_NOISE))
         self.sums, self.times = self.sums + counts, self.times + 1
         self.missing.append(float(counts[-1]))
-        missing, doubt = np.mean(self.missing), max(noise / math.sqrt(len(self.missing)), LEAST_NOISE)
+        missing, missing_noise = np.mean(self.missing), max(noise / math.sqrt(len(self.missing)), LEAST_NOISE)
         noise = max(noise / math.sqrt(self.times), LEAST_NOISE)
         below, *inner, above = (self.sums / self.times)[: len(self.grid.edges) + 1]
-        present = max(self.total - (missing if missing > PRESENT * doubt else 0.0), 1.0)
+        present = max(self.total - (missing if missing > PRESENT * missing_noise else 0.0), 1.0)
         values, sizes = np.array(inner), np.ones(len(inner))
         outside = below + above if below + above > PRESENT * math.sqrt(2) * noise else 0.0
         far = {place: of for place in self.suspects.tolist() if (of := self.far[place]).stands_out}
         within = max(present - outside - sum(of.value for of in far.values()), 1.0)
         if self.known.bounds:  # what lies outside is clipped to them
             for end, count in ((0, below), (-1, above)):
-                values[end], sizes[end], within = values[end] + count, sizes[end] + 1, within + outside
+                values[end], sizes[end] = values[end] + count, sizes[end] + 1
+            within += outside
         counts = Counts(values, sizes, noise, within)
-        cells = self._held(counts)
+        self.last = counts, partial(_held, self.grid, self.hoped, self.known.bounds is not None), self.grid
+        cells = self.last[1](counts)
         own = self._counts_of(cells, counts)
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
         ends = [(self.first.edges[place], self.first.edges[place + 1], *of) for place, of in far.items()]
         whole, own = with_far(cells, own, ends) if cells is not None else (None, own)
         self.counted = Counted(
-            whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(doubt)),
+            whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(missing_noise)),
             min(outside / present, 1.0), resolved, self.known.bounds is not None,
         )  # fmt: skip
         if self.first is None:
@@ -273,11 +274,21 @@ class _Column:
             return counts.part(0, 0)
         return counts.grouped(np.searchsorted(self.grid.edges, cells.edges))
 
-    def _held(self, counts):
-        if self.known.bounds is None and self.hoped is None:
-            found = located(self.grid, counts)
-            return None if found is None else held_cells(*found)
-        hoped = self.grid.shares if self.hoped is None else self.hoped
-        cells, counts = without_empty_ends(self.grid, counts, hoped)
-        is_narrower = self.hoped is None and len(cells.shares) < len(hoped)
-        return held_cells(by_magnitude(cells) if is_narrower else cells, counts)
+    def doubt(self):
+        """How far what the counts have shown is off."""
+        counts, estimate, grid = self.last
+        found = self.counted
+        if found.cells is None:
+            return UNKNOWN
+        return doubt(found.cells, found.present, found.grain, counts, estimate, grid)
+
+
+def _held(grid, hoped, is_bounded, counts):
+    """The cells of a grid that hold numbers; None where nothing stands out."""
+    if not is_bounded and hoped is None:
+        found = located(grid, counts)
+        return None if found is None else held_cells(*found)
+    aimed = grid.shares if hoped is None else hoped
+    cells, counts = without_empty_ends(grid, counts, aimed)
+    is_narrower = hoped is None and len(cells.shares) < len(aimed)
+    return held_cells(by_magnitude(cells) if is_narrower else cells, counts)
