@@ -14,6 +14,7 @@ ROOM = 1.25  # of a record's squared norm over its mean
 ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
+LEAST_SCORED = 0.01  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
 
 
@@ -77,7 +78,7 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     """
     scores = [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
     variances = torch.stack([(part * of.square()).sum() for part, of in zip(frequencies, scores, strict=True)]).double()
-    columns = torch.nonzero(variances > TINY).flatten().tolist()
+    columns = torch.nonzero(variances > LEAST_SCORED).flatten().tolist()
     variances = variances[columns]
     clip = math.sqrt(ROOM * float(variances.sum()))
     query = MomentQuery(len(columns), clip, residual=partial(_scored, scores, columns))
