@@ -26,10 +26,11 @@ from sinkgen import DPSinkhornGenerator, Schema, lite
 ROOT = Path(__file__).resolve().parents[1]
 FIRST = """
 import time
-began = time.perf_counter()
+began, spent = time.perf_counter(), time.process_time()
 {}.load({!r}).sample(1)
 import resource
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(time.perf_counter() - began, time.process_time() - spent, memory)
 """
 WAYS = {
     "torch": "from sinkgen import DPSinkhornGenerator\nDPSinkhornGenerator",
@@ -43,10 +44,10 @@ def size(folder):
 
 
 def first_sample(way, folder, starts):
-    """Least seconds from before the import to the first sample, and MiB, of fresh interpreters."""
+    """Least seconds, and processor seconds, from the import to the first sample, and MiB; of fresh interpreters."""
     command = [sys.executable, "-c", FIRST.format(WAYS[way], str(folder))]
     runs = [subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() for _ in range(starts)]
-    return [round(min(float(run[i]) for run in runs), 3) for i in range(2)]
+    return [round(min(float(run[i]) for run in runs), 3) for i in range(3)]
 
 
 def main():

@@ -2,6 +2,7 @@ from . import accounting as accounting
 from . import federated as federated
 from . import inference as inference
 from . import lite as lite
+from . import local as local
 from . import ot as ot
 from . import sources as sources
 from ._version import __version__ as __version__

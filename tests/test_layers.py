@@ -25,7 +25,7 @@ LEVELS = [
     {"parameters", "storage", "training"},
     {"fitting"},
     {"estimator"},
-    {"cli", "federated", "tstr"},
+    {"cli", "federated", "local", "tstr"},
     {"__init__", "__main__"},
 ]
 # What may not be imported, whatever the levels say.
