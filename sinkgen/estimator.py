@@ -18,6 +18,7 @@ from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning
 from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
+from sinkgen.generators.conditioned import Conditioned
 from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import Network, make_network, network_name
@@ -342,17 +343,32 @@ class DPSinkhornGenerator(BaseEstimator):
         generator, weights = self._varied_generator(), release.class_weights
         if conditions is not None:
             generator = self._condition(conditions)
-            weights = generator.class_weights
+            weights = self._possible(conditions) * generator.class_weights
         if y is None:
             n = check_integer("n_samples", n_samples, low=1)
             # As often as their weights say, in random order: independent draws would add noise of their own.
             codes = stratified(weights, n, random)[torch.randperm(n, generator=random)]
         else:
             codes = self._codes(y)
-        X = release.form.decode(generator.draw(codes, random))
+            if conditions is not None and not self._possible(conditions)[codes].all():
+                raise BadValueError("y holds labels that, by the rules, do not go with the conditions")
+        X = self._draw(generator, codes, conditions or {}, random)
         if isinstance(release.form, TableFormat) and release.form.frame_kind is not None:
             X = release.form.frame_kind.restore(X)
         return X if release.labels is None else (X, release.labels.decode(codes))
+
+    def _draw(self, generator, codes, conditions, random):
+        """Records of these classes (m,)."""
+        form = self.release_.form
+        if not isinstance(form, TableFormat) or form.arrangement is None:
+            return form.decode(generator.draw(codes, random))
+        seed = int(torch.randint(2**62, (), generator=random))
+        form.check_room(len(codes))
+        return form.decode(Conditioned(generator, form, conditions).draw(codes, random), seed)
+
+    def _possible(self, conditions):
+        form = self.release_.form
+        return form.possible_classes(form.allowed(conditions))
 
     def _varied_generator(self):
         if self.augment is None or is_auto(self.augment):

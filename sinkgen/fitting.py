@@ -169,7 +169,8 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     read_off = data.layout.read_off
     if isinstance(values, Rows):
         check_table_parameters(estimator, given)
-        form = table_format(values.frame, estimator.schema, data.layout.frame_kind)
+        label = None if labels is None else data.layout.label or "y"
+        form = table_format(values.frame, estimator.schema, data.layout.frame_kind, label)
         read_off += orders_of_dtypes(form, estimator.schema)
     else:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
@@ -269,6 +270,7 @@ def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, devic
     classes = learn_labels(facts, raw, mechanism)
     outside = learn_outside(facts.form, raw, classes.total, mechanism)
     form, counted, states = learn_form(facts, raw, classes.total, mechanism)
+    form, states = completed(form, classes.labels, states)
     encoded = raw.map(Encoder(form, classes.coded, device))
     return Prepared(form, classes.labels, classes.counts, encoded, Known(counted, states, outside, classes))
 
@@ -308,6 +310,8 @@ class Encoder:
         codes = (
             torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
         )
+        if isinstance(self.form, TableFormat):
+            values = self.form.obeying(values, codes)
         groups = None if records.groups is None else records.groups.to(self.device)
         return Records(values.to(self.device), codes.to(self.device), groups)
 

@@ -32,8 +32,8 @@ from sinkgen.lite.tensors import is_compact, restored
 # Version 1 had no deformations of images, version 2 no texture, version 3 no tones and no cells within bins,
 # version 5 no tilts.
 # Version 6 had no digests, version 7 did not tell how well columns are known, version 8 had no released counts.
-# Version 9 had no compact tensors.
-FORMAT_VERSION = 10
+# Version 9 had no compact tensors, version 10 no rules.
+FORMAT_VERSION = 11
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -255,9 +255,9 @@ class _Builder:
             mixture = PointMixture(**{name: tensors[name] for name in PointMixture.__dataclass_fields__})
             return Particles.of(mixture, space, self.form)
         if {"cliques", "potentials", "population"} <= set(tensors):
-            return Field.from_tensors(tensors)
+            return Field.from_tensors(tensors, self.form.limits)
         if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):
-            return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()})
+            return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()}, limits=self.form.limits)
         if self.name == CUSTOM and self.factory is None:
             raise NotReadable("the model was saved with a generator of your own: give load its factory as generator=")
         if self.name not in (*FACTORIES, CUSTOM):

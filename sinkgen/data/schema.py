@@ -5,7 +5,7 @@ import itertools
 import json
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sinkgen._validation import check_choice, check_real
+from sinkgen.data.patterns import Pattern
+from sinkgen.data.rules import Rule, rule_of
 from sinkgen.exceptions import BadTypeError, BadValueError, PrivacyLeakWarning
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def _interval(name, pair):
 
 KINDS = ("float", "integer", "boolean", "category", "ordinal", "datetime")
 NUMBERS = ("float", "integer", "datetime")
+RULES_KEY = "rules"  # of the JSON of a schema
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,17 @@ class Column:
         How dates stand in a column of text, as for ``strftime``: ``"%d.%m.%Y"``. They come back so.
     decimal : {".", ","}, optional
         Mark before the decimals of numbers in a column of text. They come back so.
+    parent : str or int, optional
+        Name of the column of categories that this one's categories lie in, as a zip code lies in a state: they are
+        drawn given the parent's, and depend on other columns through it alone. For thousands of categories. They are
+        learned, unless a rule :class:`~sinkgen.FixedCombinations` of the parent and all that lies in it lists them.
+    pattern : str, optional
+        The column holds keys: texts that this regular expression describes, drawn apart from records; those of the
+        private records are never looked at. What it may hold: :class:`~sinkgen.data.patterns.Pattern`.
+    unique : bool, default=False
+        Whether no key comes twice in a draw.
+    drop : bool, default=False
+        Whether the column is left out, of the fit and of what is drawn.
 
     Raises
     ------
@@ -110,6 +124,8 @@ class Column:
     (0.0, 120.0)
     >>> Column(bounds=("2020-01-01", "2022-12-31"), format="%d.%m.%Y").kind
     'datetime'
+    >>> Column(pattern="C[0-9]{6}", unique=True).pattern
+    'C[0-9]{6}'
     """
 
     kind: str | None = None
@@ -121,6 +137,10 @@ class Column:
     step: float | None = None
     format: str | None = None
     decimal: str | None = None
+    parent: str | int | None = None
+    pattern: str | None = None
+    unique: bool = False
+    drop: bool = False
 
     def __post_init__(self):
         if self.kind is not None:
@@ -131,6 +151,7 @@ class Column:
             raise BadValueError("a column has either values or bounds and edges, by its kind")
         if self.kind in ("boolean", "category", "ordinal") and not (self.bounds is None and self.edges is None):
             raise BadValueError(f"a column of kind {self.kind!r} has no bounds and no edges")
+        _check_apart(self)
         fields = {
             "values": _values(self.values),
             "edges": _edges(self.edges),
@@ -169,6 +190,25 @@ class Column:
         """
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {name: value for name, value in given.items() if value not in (None, (), False)}
+
+
+def _check_apart(column):
+    """Check what a column says of itself that is not modelled as others are."""
+    given = [name for name in ("kind", "bounds", "values", "edges", "atoms", "step") if getattr(column, name)]
+    if column.pattern is not None:
+        if not isinstance(column.pattern, str):
+            raise BadTypeError("pattern must be a text")
+        Pattern.of(column.pattern)
+        given += [name for name in ("nullable", "parent", "drop") if getattr(column, name)]
+        if given:
+            raise BadValueError(f"a column with a pattern is drawn apart from records: leave out {', '.join(given)}")
+    elif column.unique:
+        raise BadValueError("unique=True is for keys: declare their pattern, such as 'C[0-9]{6}'")
+    if column.parent is not None and [name for name in given if name != "kind"]:
+        raise BadValueError(
+            "a column with a parent has its categories learned within it, or listed by a rule FixedCombinations: leave "
+            f"out {', '.join(name for name in given if name != 'kind')}"
+        )
 
 
 def _values(values):
@@ -232,6 +272,10 @@ class Schema(Mapping):
     ----------
     columns : mapping of str to (low, high), list of categories, dict, or Column
         A pair of numbers in a tuple bounds a number; a list holds categories; a dict holds the fields of Column.
+    rules : sequence of rules, default=()
+        What holds of several columns at once, in every record that is drawn: :class:`~sinkgen.Inequality`,
+        :class:`~sinkgen.Sum`, :class:`~sinkgen.FixedCombinations`, :class:`~sinkgen.Within`, :class:`~sinkgen.Never`.
+        They may name columns of which nothing else is declared, and the labels: by the name of their column, or as "y".
 
     Raises
     ------
@@ -245,10 +289,20 @@ class Schema(Mapping):
     ((17.0, 90.0), True)
     """
 
-    def __init__(self, columns: Mapping[Any, Any]) -> None:
+    def __init__(self, columns: Mapping[Any, Any], rules: Sequence[Any] = ()) -> None:
         if not isinstance(columns, Mapping):
             raise BadTypeError(f"schema must be a dict of columns, got {type(columns).__name__}")
+        if isinstance(rules, (str, Mapping)) or not isinstance(rules, Sequence):
+            raise BadTypeError(f"rules must be a list of rules, got {type(rules).__name__}")
         self._columns = {name: _column(name, declared) for name, declared in columns.items()}
+        self.rules: tuple[Rule, ...] = tuple(map(rule_of, rules))
+        if self.rules and RULES_KEY in self._columns:
+            raise BadValueError(f"a table with rules cannot have a column {RULES_KEY!r}: give it another name")
+
+    def __eq__(self, other):
+        return Mapping.__eq__(self, other) and self.rules == getattr(other, "rules", ())
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mapping
 
     def __getitem__(self, name):
         return self._columns[name]
@@ -260,7 +314,7 @@ class Schema(Mapping):
         return len(self._columns)
 
     def __repr__(self):
-        return f"Schema({self._columns!r})"
+        return f"Schema({self._columns!r}{f', rules={list(self.rules)!r}' if self.rules else ''})"
 
     def to_json(self) -> str:
         """The schema as text, one column a line, to be edited and read again.
@@ -278,6 +332,9 @@ class Schema(Mapping):
         }
         """
         lines = [f" {json.dumps(str(name))}: {json.dumps(column.to_dict())}" for name, column in self.items()]
+        if self.rules:
+            rules = ",\n  ".join(json.dumps(rule.to_dict()) for rule in self.rules)
+            lines.append(f" {json.dumps(RULES_KEY)}: [\n  {rules}\n ]")
         return "{\n" + ",\n".join(lines) + "\n}\n"
 
     @classmethod
@@ -302,7 +359,34 @@ class Schema(Mapping):
         >>> Schema.from_json('{"age": {"bounds": [17, 90], "nullable": true}}')["age"].bounds
         (17.0, 90.0)
         """
-        return cls(json.loads(text))
+        return cls.from_content(json.loads(text))
+
+    @classmethod
+    def from_content(cls, content: Any) -> "Schema":
+        """The schema of what a JSON file holds: columns, and under "rules" a list of rules.
+
+        Parameters
+        ----------
+        content : dict
+
+        Returns
+        -------
+        Schema
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a column's declaration, or a rule, is none.
+
+        Examples
+        --------
+        >>> Schema.from_content({"rules": [{"rule": "Inequality", "low": "start", "high": "end"}]}).rules
+        (Inequality(low='start', high='end'),)
+        """
+        listed = content.get(RULES_KEY) if isinstance(content, Mapping) else None
+        if not (isinstance(listed, list) and all(isinstance(rule, Mapping) for rule in listed)):
+            return cls(content)  # a column may have that name
+        return cls({name: column for name, column in content.items() if name != RULES_KEY}, listed)
 
     @classmethod
     def from_frame(cls, frame: Any, *, trust: bool = False) -> "Schema":

@@ -7,12 +7,19 @@ which says where inside the cell the number lies.
 import dataclasses
 import datetime
 import decimal
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from sinkgen.data.arrangement import Arrangement, arrangement_from_dict
+from sinkgen.data.arranging import arranged
+from sinkgen.data.boxes import boxes, check_classes, cuts
 from sinkgen.data.frames import FrameKind
+from sinkgen.data.joint_columns import JointColumn
+from sinkgen.data.limits import linked
+from sinkgen.data.patterns import KeyColumn, Pattern
 from sinkgen.data.schema import NUMBERS, Column, Schema, is_text, kind_of
 from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn, key_of
 from sinkgen.exceptions import BadTypeError, BadValueError
@@ -24,9 +31,12 @@ class TableFormat:
 
     Attributes
     ----------
-    columns : tuple of NumberColumn or CategoryColumn
+    columns : tuple of NumberColumn, CategoryColumn or JointColumn
+        That are modelled.
     frame_kind : FrameKind or None
         What frame of another library than pandas the table was.
+    arrangement : Arrangement or None
+        How the table's own columns become those that are modelled; None where they are the same.
 
     Examples
     --------
@@ -40,6 +50,12 @@ class TableFormat:
 
     columns: tuple
     frame_kind: FrameKind | None = None
+    arrangement: Arrangement | None = None
+
+    @property
+    def own_columns(self):
+        """The columns of the table itself, as they are drawn."""
+        return self.columns if self.arrangement is None else self.arrangement.columns
 
     @property
     def missing(self):
@@ -55,13 +71,15 @@ class TableFormat:
     @property
     def undeclared(self):
         """What the user could have declared and did not, for messages."""
-        return tuple(f"schema[{c.name!r}] ({c.undeclared})" for c in self.columns if c.undeclared)
+        return tuple(f"{_declared_as(self.arrangement, c)} ({c.undeclared})" for c in self.columns if c.undeclared)
 
     @property
     def assumptions(self):
         """What is public without having been released."""
         declared = [str(column.name) for column in self.columns if not column.undeclared]
-        return (f"bounds or values, as declared or by dtype, of: {', '.join(declared)}",) if declared else ()
+        found = (f"bounds or values, as declared or by dtype, of: {', '.join(declared)}",) if declared else ()
+        rules = () if self.arrangement is None else tuple(f"the rule {rule!r}" for rule in self.arrangement.rules)
+        return found + rules
 
     def check(self, rows):
         """Check the cells of :class:`Rows` against what is declared of them; before anything is spent.
@@ -73,13 +91,20 @@ class TableFormat:
         ValueError
             If cells are missing or infinite where that is not declared.
         """
-        for column in self.columns:
-            check_cells(column, rows.frame[column.name])
+        for column in self.own_columns:
+            if not isinstance(column, KeyColumn):
+                check_cells(column, rows.frame[column.name])
+
+    def arrange(self, rows, columns=None):
+        """The modelled columns, or some of them, of :class:`Rows` of the table's own, each row on its own."""
+        columns = self.columns if columns is None else columns
+        return rows if self.arrangement is None else Rows(self.arrangement.arrange(rows.frame, columns))
 
     def extremes(self, chunks):
         """A few cells that :meth:`observe` reads like all those of the chunks of :class:`Rows`."""
         import pandas as pd
 
+        chunks = map(self.arrange, chunks)
         parts = [{c.name: c.extremes(rows.frame[c.name]) for c in self.columns} for rows in chunks]
         return Rows({c.name: pd.concat([part[c.name] for part in parts]) for c in self.columns}) if parts else None
 
@@ -87,14 +112,63 @@ class TableFormat:
         """The same format, with bounds and values read off a table that is trusted to be public."""
         return self.with_columns(column.observe(X.frame[column.name]) for column in self.columns)
 
+    def completed(self, labels):
+        """The same table, of which nothing is missing, with what rules need: labels, and cells that end with them."""
+        if self.arrangement is None or not self.arrangement.rules:
+            return self
+        made, columns = self.arrangement, list(self.columns)
+        for j, column in enumerate(columns):
+            ends = cuts(made.rules, column, made.label) if isinstance(column, NumberColumn) else []
+            columns[j] = column.split_at(ends) if ends else column
+        classes = () if labels is None else labels.classes
+        return dataclasses.replace(self, columns=tuple(columns), arrangement=dataclasses.replace(made, classes=classes))
+
+    def check_rules(self, *, are_declared):
+        """Raise ValueError if rules leave no record possible, link too much, or name labels that are none.
+
+        Parameters
+        ----------
+        are_declared : bool
+            Whether the labels are.
+        """
+        if self.limits and are_declared:
+            check_classes(self.arrangement.rules, self.arrangement.label, self.arrangement.classes)
+
+    @functools.cached_property
+    def limits(self):
+        """Which states may not go together: a tuple of Limits, where the label is one more column, the last."""
+        made = self.arrangement
+        if made is None or not made.rules:
+            return ()
+        found = boxes(made.rules, self.columns, made.columns, made.label, made.classes)
+        return linked(found, [*self.widths, max(1, len(made.classes))])
+
+    def obeying(self, cells, labels):
+        """Cells (m, n_columns) of records that break no rule: those that did, as near as they may be; each on its own.
+
+        Parameters
+        ----------
+        cells : Tensor of shape (m, n_columns)
+        labels : LongTensor of shape (m,)
+        """
+        if not self.limits:
+            return cells
+        states = [torch.tensor(column.cell_states) for column in self.columns]
+        states.append(torch.arange(max(1, len(self.arrangement.classes))))
+        ordered = [len(c.bins) if isinstance(c, NumberColumn) else c.n_ordered for c in self.columns] + [0]
+        codes = torch.cat([cells.T.long(), labels[None].long()])
+        for limits in self.limits:
+            codes = limits.nearest(codes, states, ordered, len(self.columns))
+        return codes[:-1].T.to(cells.dtype)
+
     def with_columns(self, columns):
         """The same table with more known of its columns."""
         return dataclasses.replace(self, columns=tuple(columns))
 
     @property
     def names(self):
-        """Names of the columns."""
-        return [column.name for column in self.columns]
+        """Names of the table's columns."""
+        return [column.name for column in self.own_columns]
 
     @property
     def widths(self):
@@ -114,7 +188,7 @@ class TableFormat:
     @property
     def record_shape(self):
         """One row."""
-        return (len(self.columns),)
+        return (len(self.own_columns),)
 
     @property
     def n_encoded(self):
@@ -147,6 +221,7 @@ class TableFormat:
 
     def encode(self, rows):
         """Cells (m, n_columns) of :class:`Rows`, each record on its own: what no cell holds is -1."""
+        rows = self.arrange(rows)
         cells = np.stack([column.encode(rows.frame[column.name]) for column in self.columns], 1)
         return torch.from_numpy(cells.astype(np.int16 if max(self.cell_counts) < 2**15 else np.int32))
 
@@ -156,12 +231,31 @@ class TableFormat:
         table = [torch.tensor([*column.cell_states, -1], **settings) for column in self.columns]
         return torch.stack([of[part.long()] for of, part in zip(table, cells.T, strict=True)], 1)
 
-    def decode(self, encoded):
-        """The table (pandas.DataFrame) of drawn places (m, n_columns), each a cell plus a fraction."""
+    def check_room(self, n):
+        """Raise ValueError if a column has fewer keys than ``n``, and none may come twice."""
+        for column in self.own_columns:
+            if isinstance(column, KeyColumn):
+                column.check_room(n)
+
+    def decode(self, encoded, seed=0, start=0):
+        """The table (pandas.DataFrame) of drawn places (m, n_columns), each a cell plus a fraction.
+
+        Parameters
+        ----------
+        encoded : Tensor of shape (m, n_columns)
+        seed : int
+            Of the keys, which are drawn apart from records.
+        start : int
+            How many records of the same draw came before, whose keys do not come again.
+        """
         import pandas as pd
 
         places = encoded.detach().cpu().double().numpy()
-        series = [column.decode(place) for column, place in zip(self.columns, places.T, strict=True)]
+        pairs = list(zip(self.columns, places.T, strict=True))
+        if self.arrangement is None:
+            series = [column.decode(place) for column, place in pairs]
+        else:
+            series = list(self.arrangement.restore({c.name: (c, place) for c, place in pairs}, seed, start).values())
         frame = pd.concat(series, axis=1)
         count = pd.RangeIndex(len(self.names))
         frame.columns = count if self.names == list(count) else pd.Index(self.names)
@@ -169,6 +263,8 @@ class TableFormat:
 
     def allowed(self, conditions):
         """Part of each cell that meets the conditions: one (n_cells, 2) a column, or None.
+
+        Of columns that are made of others, what the others must be at least: see :meth:`meeting`.
 
         Parameters
         ----------
@@ -178,34 +274,73 @@ class TableFormat:
         Raises
         ------
         TypeError, ValueError
-            If a column is unknown, or a category is, or numbers have other conditions.
+            If a column is unknown, or a category is, or numbers have other conditions; or if they contradict a rule.
         """
+        conditions = self._checked(conditions)
+        if self.arrangement is None:
+            return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
+        parts = self.arrangement.allowed(conditions, self.columns)
+        self.possible_classes(parts)
+        return parts
+
+    def possible_classes(self, parts):
+        """Which classes (n_classes,) go, by the rules, with records of these parts of cells; see :meth:`allowed`.
+
+        Raises
+        ------
+        ValueError
+            If none does: the message names the rule.
+        """
+        states = [None if part is None else self._states_of(j, part) for j, part in enumerate(parts)]
+        possible = torch.ones(max(1, len(self.arrangement.classes) if self.arrangement else 1), dtype=torch.bool)
+        for limits in self.limits:
+            found = limits.possible([*states, possible])
+            if not all(own.any() for own in found):
+                raise BadValueError(f"conditions contradict {' and '.join(map(repr, limits.rules))}")
+            possible = found[-1] if limits.columns[-1] == len(self.columns) else possible
+        return possible
+
+    def _states_of(self, j, part):
+        """Which states of a column have a cell of which some part is allowed."""
+        out = torch.zeros(self.columns[j].n_states, dtype=torch.bool)
+        out[torch.tensor(self.columns[j].cell_states)[torch.from_numpy(part[:, 1] > part[:, 0])]] = True
+        return out
+
+    def meeting(self, frame, conditions):
+        """Which rows (m,) meet the conditions on columns that are made of others; None where there are none."""
+        if self.arrangement is None or not set(conditions) & {*self.arrangement.derived}:
+            return None
+        return self.arrangement.meeting(frame, self._checked(conditions))
+
+    def _checked(self, conditions):
         import pandas as pd
 
         unknown = set(conditions) - set(self.names)
         if unknown:
             raise BadValueError(f"conditions name columns that the table lacks; it has {self.names}")
-        conditions = {
+        return {
             name: None if pd.api.types.is_scalar(wanted) and pd.isna(wanted) else wanted
             for name, wanted in conditions.items()
         }
-        return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
 
     def to_dict(self):
         """What :meth:`from_dict` reads; JSON."""
         columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
         kind = None if self.frame_kind is None else self.frame_kind.to_dict()
-        return {"kind": type(self).__name__, "columns": columns, "frame_kind": kind}
+        arrangement = None if self.arrangement is None else self.arrangement.to_dict()
+        return {"kind": type(self).__name__, "columns": columns, "frame_kind": kind, "arrangement": arrangement}
 
     @classmethod
     def from_dict(cls, state):
         """The format whose ``to_dict`` gave ``state``."""
-        kind = state.get("frame_kind")
+        kind, arrangement = state.get("frame_kind"), state.get("arrangement")
         columns = tuple(_column_from_dict(dict(column)) for column in state["columns"])
-        return cls(columns, None if kind is None else FrameKind(**kind))
+        if arrangement is not None:
+            arrangement = arrangement_from_dict(arrangement, _column_from_dict)
+        return cls(columns, None if kind is None else FrameKind(**kind), arrangement)
 
 
-COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn)}
+COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn, JointColumn, KeyColumn)}
 
 
 def _column_from_dict(state):
@@ -221,7 +356,7 @@ def _column_from_dict(state):
     return column
 
 
-def table_format(frame, schema=None, frame_kind=None):
+def table_format(frame, schema=None, frame_kind=None, label=None):
     """The format of a table, from public facts alone: names and dtypes of its columns, and what is declared.
 
     Parameters
@@ -230,6 +365,8 @@ def table_format(frame, schema=None, frame_kind=None):
         Checked by :func:`check_columns`; its rows do not matter.
     schema : Schema or dict, optional
     frame_kind : FrameKind, optional
+    label : str or int, optional
+        What rules call the labels, where there are some.
 
     Raises
     ------
@@ -237,8 +374,12 @@ def table_format(frame, schema=None, frame_kind=None):
         If the schema names a column that the table lacks, or does not fit a column's dtype.
     """
     schema = _as_schema(schema, frame.columns)
-    columns = (column_format(name, frame.dtypes[name], schema.get(name)) for name in frame.columns)
-    return TableFormat(tuple(columns), frame_kind)
+    kept = [name for name in frame.columns if not (name in schema and schema[name].drop)]
+    columns = [column_format(name, frame.dtypes[name], schema.get(name)) for name in kept]
+    arrangement, modelled = arranged(columns, schema, schema.rules, label)
+    if frame_kind is not None:
+        frame_kind = FrameKind(frame_kind.library, {name: frame_kind.dtypes[name] for name in kept})
+    return TableFormat(tuple(modelled), frame_kind, arrangement)
 
 
 def _as_schema(schema, names):
@@ -247,7 +388,14 @@ def _as_schema(schema, names):
     unknown = [name for name in declared if name not in set(names)]
     if unknown:
         raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    return Schema(declared)
+    by_text = {str(name): name for name in names} | {name: name for name in names}
+    columns = {name: _with_parent(column, by_text) for name, column in declared.items()}
+    return Schema(columns, [rule.renamed(by_text) for rule in schema.rules])
+
+
+def _with_parent(column, by_text):
+    parent = by_text.get(column.parent, column.parent)
+    return column if column.parent is None else dataclasses.replace(column, parent=parent)
 
 
 def by_names_of(names, schema):
@@ -259,6 +407,8 @@ def by_names_of(names, schema):
 def column_format(name, dtype, declared):
     """The format of a column of a dtype, of which a :class:`Column` is declared, or None."""
     column = declared or Column()
+    if column.pattern is not None:
+        return _key_column(name, dtype, column)
     kind = kind_of(dtype, column)
     _check_kind(name, column, kind, dtype)
     # What is not declared may be missing wherever the dtype allows: whether it ever is, is private.
@@ -281,6 +431,16 @@ def column_format(name, dtype, declared):
     if not (values is None or text in ("category", "object") or _holds(dtype, values)):
         raise BadTypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
     return CategoryColumn(name, text, kind, nullable, values, other=values is None)
+
+
+def _key_column(name, dtype, column):
+    first = Pattern.of(column.pattern).texts([0])
+    text = "object" if hasattr(dtype, "categories") else str(dtype)
+    if not (text == "object" or text.startswith("str") or getattr(dtype, "kind", "O") in "iu"):
+        raise BadTypeError(f"column {name!r} has dtype {dtype}: keys of a pattern are text or whole numbers")
+    if getattr(dtype, "kind", "O") in "iu" and not all(key.isdecimal() for key in first):
+        raise BadTypeError(f"column {name!r} has dtype {dtype}, which cannot hold keys such as {first[0]!r}")
+    return KeyColumn(name, text, column.pattern, column.unique)
 
 
 def _check_kind(name, declared, kind, dtype):
@@ -324,9 +484,9 @@ def _ordered_categories(name, dtype):
 
 def orders_of_dtypes(form, schema):
     """What is known of ordered columns by their dtypes alone, in words: for the statement."""
-    declared = _as_schema(schema, form.names)
+    declared = by_names_of(form.names, schema if isinstance(schema, Schema) else Schema(schema or {}))
     of_dtype = [
-        c.name for c in form.columns if getattr(c, "kind", None) == "ordinal" and not _names_values(declared, c)
+        c.name for c in form.own_columns if getattr(c, "kind", None) == "ordinal" and not _names_values(declared, c)
     ]
     return tuple(f"the categories of {name!r} and their order, by its dtype" for name in of_dtype)
 
@@ -339,6 +499,14 @@ def _step_of(dtype):
     """Distance of the numbers that a dtype of decimals holds; else None."""
     scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
     return None if scale is None else 10.0**-scale
+
+
+def _declared_as(arrangement, column):
+    """Where the user could have declared what a modelled column lacks."""
+    if isinstance(column, JointColumn):
+        return f"a rule FixedCombinations of {', '.join(map(str, column.members))}"
+    rises = {} if arrangement is None else {arrangement.above(name): name for name in arrangement.lows}
+    return f"schema[{rises.get(column.name, column.name)!r}]"
 
 
 def _holds(dtype, values):

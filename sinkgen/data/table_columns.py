@@ -98,6 +98,11 @@ class NumberColumn:
         return not self.edges or len(self.bins) > self.n_ordered
 
     @property
+    def is_written(self):
+        """Whether its cells are objects, such as texts of numbers or dates."""
+        return bool(self.dtype == "object" or self.format or self.decimal)
+
+    @property
     def undeclared(self):
         """What the user could have declared and did not."""
         return None if self.bounds else "bounds"
@@ -157,6 +162,17 @@ class NumberColumn:
         bins = np.searchsorted(edges, ends[:-1], side="right") - 1
         return self.with_cells(ends, bins, np.diff(ends))
 
+    def split_at(self, ends):
+        """The same column with bins, and cells, that end at some numbers; a cell's weight goes with its width."""
+        old = np.asarray(self.edges)
+        ends = np.ceil(ends) if self.kind == "integer" else np.asarray(ends)
+        ends = np.unique(ends[(ends > old[0]) & (ends < old[-1])])
+        edges = np.union1d(old, ends)
+        own = np.searchsorted(old, edges[:-1], side="right") - 1
+        weights = np.asarray(self.weights)[own] * np.diff(edges) / np.diff(old)[own]
+        starts = np.diff(np.asarray(self.bins)[own], prepend=0).astype(bool) | np.isin(edges[:-1], ends)
+        return self.with_cells(edges, np.cumsum(starts), weights)
+
     def encode(self, series):
         """Cells (m,) of a pandas column; -1 for missing ones of a column that has no state for them."""
         numbers = self.numbers(series)
@@ -165,7 +181,7 @@ class NumberColumn:
 
     def decode(self, places):
         """A pandas column of drawn places (m,), cell plus fraction."""
-        return self._restore(self.numbers_at(places), self.missing_at(places))
+        return self.restored(self.numbers_at(places), self.missing_at(places))
 
     def missing_at(self, places):
         """Which drawn places (m,) are those of missing cells."""
@@ -178,14 +194,15 @@ class NumberColumn:
         left, width = edges[cell], np.diff(edges)[cell]
         is_atom = width <= 2 * np.abs(np.spacing(left))
         numbers = np.where(is_atom, left, left + np.clip(places - cell, 0, 1) * width)
+        numbers = np.maximum(np.minimum(numbers, np.nextafter(edges[cell + 1], -np.inf)), left)  # below the next cell
         if self.kind == "integer":
             numbers = np.clip(np.floor(numbers), left, edges[cell + 1] - 1)
         if self.step is not None:
             times = np.floor(numbers / self.step + 1e-9)
             first, last = np.ceil(self.bounds[0] / self.step - 1e-9), np.floor(self.bounds[1] / self.step + 1e-9)
             if first <= last:  # learned ends are no multiples
-                return _multiple(np.clip(times, first, last), self.step)
-            numbers = np.maximum(_multiple(times, self.step), self.bounds[0])
+                return multiple(np.clip(times, first, last), self.step)
+            numbers = np.maximum(multiple(times, self.step), self.bounds[0])
         return np.minimum(numbers, self.bounds[1])
 
     def allowed(self, condition):
@@ -212,10 +229,11 @@ class NumberColumn:
         out[: len(cells)] = np.clip(np.stack([start - cells, stop - cells], 1), 0, 1)
         return out
 
-    def _restore(self, numbers, is_missing):
+    def restored(self, numbers, is_missing):
+        """A pandas column of numbers (m,), of its own dtype."""
         import pandas as pd
 
-        if self.dtype == "object" or self.format or self.decimal:
+        if self.is_written:
             cells = np.empty(len(numbers), dtype=object)
             cells[:] = self._objects(np.where(is_missing, np.nan, numbers))
             cells[is_missing] = None
@@ -251,7 +269,7 @@ def _digits(step):
     return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
 
 
-def _multiple(times, step):
+def multiple(times, step):
     """Times a step; of steps such as .01 the number that is nearest to the decimal."""
     parts = np.rint(1 / step) if step < 1 else 0
     return times / parts if parts and np.isclose(parts * step, 1, rtol=1e-12) else times * step
@@ -331,7 +349,10 @@ class CategoryColumn:
         """Weight of each cell within its state."""
         return (1.0,) * self.n_states
 
-    is_fine = False
+    @property
+    def is_fine(self):
+        """Whether its states are, or may be when they are learned, of several cells each: never."""
+        return False
 
     @property
     def n_ordered(self):
@@ -367,13 +388,22 @@ class CategoryColumn:
             return self
         return dataclasses.replace(self, values=members(member_counts(series)), other=False)
 
-    def with_values(self, values):
-        """The column with values that were learned."""
-        return dataclasses.replace(self, values=tuple(values))
+    @property
+    def n_sets(self):
+        """How many sets are to be learned."""
+        return 1
+
+    def member_sets(self, series):
+        """How often each member occurs of the sets that are to be learned: the categories."""
+        return [member_counts(series)]
+
+    def with_sets(self, sets):
+        """The column with what was learned: noisy counts of the categories, by their keys."""
+        return dataclasses.replace(self, values=members(sets[0]))
 
     def encode(self, series):
         """Codes (m,) of a pandas column; -1 for cells that no state holds."""
-        places, present = _keyed(series)
+        places, present = keyed(series)
         codes = {key_of(value): code for code, value in enumerate(self.values)}
         rest = len(self.values) if self.other else -1
         found = [codes.get(key, rest) for key in present]
@@ -425,7 +455,7 @@ class CategoryColumn:
 
 def member_counts(series):
     """How often each cell of a pandas column that is not missing occurs: {key: count}, see :func:`key_of`."""
-    places, keys = _keyed(series)
+    places, keys = keyed(series)
     counts = np.bincount(places[places >= 0], minlength=len(keys)).tolist()
     return {key: count for key, count in zip(keys, counts, strict=True) if count}
 
@@ -456,7 +486,7 @@ def members(keys):
     )
 
 
-def _keyed(series):
+def keyed(series):
     """Codes (m,) of a pandas column's cells, -1 for missing ones, and the keys that these are codes of."""
     import pandas as pd
 

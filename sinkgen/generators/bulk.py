@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadValueError, OccupiedPathError
 from sinkgen.generators.product import stratified
 from sinkgen.generators.release import Release
@@ -68,7 +69,14 @@ class Bulk:
     def _draw(self, n, i):
         random = torch.Generator().manual_seed(_seed(self.seed, i))
         codes = stratified(self.release.class_weights, n, random)[torch.randperm(n, generator=random)]
-        X, labels = self.release.form.decode(self.generator.draw(codes, random)), self.release.labels
+        form, labels = self.release.form, self.release.labels
+        drawn = self.generator.draw(codes, random)
+        # Keys are numbered through all partitions.
+        X = (
+            form.decode(drawn, self.seed, i * self.partition_size)
+            if isinstance(form, TableFormat)
+            else form.decode(drawn)
+        )
         return X, None if labels is None else labels.decode(codes)
 
     def _framed(self, X, y):

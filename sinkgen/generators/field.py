@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sinkgen.data.limits import IMPOSSIBLE
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
 from sinkgen.generators.coupling import Coupling
@@ -47,6 +48,8 @@ class Field(nn.Module):
         Where in its state a cell lies.
     coupling : Coupling, optional
         Of all columns with an order, beside the cliques.
+    limits : sequence of Limits
+        What may not go together: never drawn.
 
     References
     ----------
@@ -64,9 +67,11 @@ class Field(nn.Module):
     True
     """
 
-    def __init__(self, cliques, potentials, targets, heights, frequencies, population, *, places, coupling=None):
+    def __init__(
+        self, cliques, potentials, targets, heights, frequencies, population, *, places, coupling=None, limits=(),
+    ):  # fmt: skip
         super().__init__()
-        self.cliques, self.places, self.coupling = list(cliques), places, coupling
+        self.cliques, self.places, self.coupling, self.limits = list(cliques), places, coupling, tuple(limits)
         self.potentials, self.targets = [part.float() for part in potentials], [part.float() for part in targets]
         self.heights, self.frequencies = [part.float() for part in heights], [part.float() for part in frequencies]
         self.population = population.short() if max(map(len, heights)) < 2**15 else population.int()
@@ -87,8 +92,8 @@ class Field(nn.Module):
         return own | flat | dict(self.places.named_buffers())
 
     @classmethod
-    def from_tensors(cls, tensors):
-        """The field whose :meth:`tensors` these are."""
+    def from_tensors(cls, tensors, limits=()):
+        """The field whose :meth:`tensors` these are, with limits, which are public."""
         places = Places(
             tensors["widths"].tolist(), *(tensors[name] for name in ("cell_states", "cell_shares", "parts"))
         )
@@ -104,8 +109,9 @@ class Field(nn.Module):
         heights, frequencies = (tensors[name].split(widths) for name in ("heights", "frequencies"))
         coupling = Coupling(list(tensors["scores"].split(widths)), tensors["coupling"]) if "scores" in tensors else None
         return cls(
-            cliques, potentials, targets, heights, frequencies, tensors["population"], places=places, coupling=coupling
-        )
+            cliques, potentials, targets, heights, frequencies, tensors["population"],
+            places=places, coupling=coupling, limits=limits,
+        )  # fmt: skip
 
     @property
     def class_weights(self):
@@ -125,6 +131,43 @@ class Field(nn.Module):
         is_usual = ((wanted - len(labels) * self.class_weights).abs() <= 1).all()
         for _ in range(SWEEPS):
             codes = self.sweep(codes, rng, self._columns(), alone and self.is_free and bool(is_usual))
+        return self.obeying(codes, rng)
+
+    def obeying(self, codes, rng):
+        """Codes (n_columns + 1, m) of which none is against the limits: if one was, linked columns are drawn anew.
+
+        First given all other columns, as if they were independent but for the limits; then one after the other.
+        """
+        for limits in self.limits:
+            columns = [j for j in limits.columns if j < len(self.heights) - 1]
+            is_out = limits.broken(codes)
+            for j in columns:  # and what conditions hold of the same columns
+                is_out |= self.heights[j][codes[j]] <= NEVER / 2
+            places = torch.nonzero(is_out).flatten()
+            if not len(places):
+                continue
+            drawn = self._anew(limits, codes[:, places], rng)
+            for _ in range(SWEEPS):
+                drawn = self.sweep(drawn, rng, columns)
+            codes = codes.clone()
+            codes[:, places] = drawn
+            places = places[limits.broken(drawn)]  # by rounding alone
+            codes[:, places] = self._anew(limits, codes[:, places], rng)
+        return codes
+
+    def _anew(self, limits, codes, rng):
+        if not codes.shape[1]:
+            return codes
+        rows = codes.T.contiguous()
+        logits = []
+        for j in limits.columns:
+            if j == len(self.heights) - 1:  # the label is as it is wanted
+                logits.append(limits.held(codes[j], len(self.heights[j])))
+            else:
+                own = _Site(self, j, rows, False, None, set(limits.columns) - {j}).logits()
+                logits.append(torch.where(self.heights[j] > NEVER / 2, own, IMPOSSIBLE))
+        codes = codes.clone()
+        codes[list(limits.columns)] = limits.draw(logits, rng)
         return codes
 
     def _columns(self):
@@ -180,16 +223,14 @@ class Field(nn.Module):
         ]
         if any(chance is not None and not chance.any() for chance in chances):
             raise BadValueError("no record can meet the conditions")
+        states = [None if chance is None else chance > 0 for chance in chances]
+        for limits in self.limits:
+            for j, possible in zip(limits.columns, limits.possible([*states, None]), strict=True):
+                heights[j] = torch.where(possible, heights[j], NEVER) if j < len(chances) else heights[j]
         made = Field(
-            self.cliques,
-            self.potentials,
-            self.targets,
-            heights,
-            self.frequencies,
-            self.population,
-            places=places,
-            coupling=self.coupling,
-        )
+            self.cliques, self.potentials, self.targets, heights, self.frequencies, self.population,
+            places=places, coupling=self.coupling, limits=self.limits,
+        )  # fmt: skip
         made.is_free = False
         random, codes = torch.Generator().manual_seed(0), self.population.long()
         columns = [j for j, chance in enumerate(chances) if chance is not None]
@@ -197,6 +238,7 @@ class Field(nn.Module):
         columns = [j for j, height in enumerate(heights) if len(height) > 1]
         for _ in range(SETTLING):
             codes = made.sweep(codes, random, columns)
+        codes = made.obeying(codes, random)
         made.population = codes.to(self.population.dtype)
         counts = torch.bincount(codes[-1], minlength=len(heights[-1]))
         made.frequencies = [*self.frequencies[:-1], counts.float() / counts.sum()]
@@ -215,15 +257,20 @@ class _Pull(NamedTuple):
 
 
 class _Site:
-    """One column of some records, to be drawn given the others.
+    """One column of some records, to be drawn given the others, or given those that are not ``unknown``.
 
     Each of its cliques is a table whose rows are the states of the clique's other column, or the cells of its others
     where these are several; all tables lie one below the other.
     """
 
-    def __init__(self, field, column, rows, balanced, pull):
+    def __init__(self, field, column, rows, balanced, pull, unknown=frozenset()):
         self._rows, self._column, self._height, self._pull = rows, column, field.heights[column], pull
-        numbers = [q for q, clique in enumerate(field.cliques) if column in clique.columns]
+        numbers = [
+            q for q, clique in enumerate(field.cliques)
+            if column in clique.columns and unknown.isdisjoint(clique.columns)
+        ]  # fmt: skip
+        own_limits = [limits for limits in field.limits if column in limits.columns and not unknown]
+        self._limits = [_forbidding(limits, column, rows.T) for limits in own_limits]
         self._cliques = [field.cliques[q] for q in numbers]
         self._potentials = [field.cliques[q].rows(field.potentials[q], column) for q in numbers]
         self._places = self._places_of_rows() if numbers else None
@@ -264,6 +311,8 @@ class _Site:
         parts = torch.randperm(n, generator=rng).chunk(blocks) if n > blocks > 1 else [slice(None)]
         for rows in parts:
             logits = self._logits(rows)
+            for table, cells in self._limits:
+                logits = logits + table[cells[rows]]
             ends = (logits - logits.amax(1, keepdim=True)).exp_().cumsum(1)
             drawn = (ends <= torch.rand(len(logits), 1, generator=rng) * ends[:, -1:]).sum(1)
             drawn.clamp_max_(len(self._height) - 1)
@@ -277,6 +326,10 @@ class _Site:
                     balance.move(cells[rows], of[before], of[drawn])
             self._rows[rows, self._column] = drawn
 
+    def logits(self):
+        """Logits (m, n_states) of all records, but for the limits."""
+        return self._logits(slice(None))
+
     def _logits(self, rows):
         pulls = [balance.pull() for balance in self._balances]
         height = self._height + pulls.pop()[0] if pulls else self._height
@@ -287,6 +340,14 @@ class _Site:
         values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials
         table = torch.cat([self._spread(clique, part) for clique, part in self._parts(values)])
         return F.embedding_bag(self._places[rows], table, mode="sum") + height
+
+
+def _forbidding(limits, column, codes):
+    """What limits add to the logits of a column: rows of a table, and the row of each record."""
+    clique = Clique(limits.columns, limits.classes)
+    table = clique.rows(limits.logits, column)[:, clique.groups_of(column)]
+    cells = clique.others(codes, column)
+    return table, torch.zeros(codes.shape[1], dtype=torch.long) if cells is None else cells
 
 
 class _Balance:

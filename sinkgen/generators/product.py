@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from sinkgen.data.limits import IMPOSSIBLE, draw_one
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.balance import balanced_states, draw_labels
 from sinkgen.ot.rows import product
@@ -48,6 +49,8 @@ class ProductMixture(nn.Module):
         What each state adds to the number of the cell that a record lies in, for each clique of columns.
     clique_tilts : Tensor of shape (n_cliques, n_cells, n_classes), optional
         What each of these cells adds to the log-probability of each class.
+    limits : sequence of Limits
+        What may not go together: never drawn.
 
     Examples
     --------
@@ -69,9 +72,10 @@ class ProductMixture(nn.Module):
 
     def __init__(
         self, weights, frequencies, widths, cell_states=None, cell_shares=None, *, parts=None, tilt=None, share=1.0,
-        clique_steps=None, clique_tilts=None,
+        clique_steps=None, clique_tilts=None, limits=(),
     ):  # fmt: skip
         super().__init__()
+        self.limits = tuple(limits)
         n_states, n_classes = sum(widths), weights.shape[1]
         cell_states = torch.arange(n_states) if cell_states is None else cell_states
         shape = (n_classes, len(cell_states))
@@ -94,7 +98,8 @@ class ProductMixture(nn.Module):
     def with_labelling(self, tilt, share):
         """The same mixture with other labels."""
         return ProductMixture(
-            **dict(self.named_buffers()) | {"widths": self.widths.tolist(), "tilt": tilt, "share": share}
+            **dict(self.named_buffers()) | {"widths": self.widths.tolist(), "tilt": tilt, "share": share},
+            limits=self.limits,
         )
 
     def with_cliques(self, clique_steps, clique_tilts):
@@ -134,8 +139,36 @@ class ProductMixture(nn.Module):
             drawn = torch.zeros(n, dtype=torch.long)
         rows = (drawn + _fraction(n, random)).argsort()
         out = torch.empty(n, len(self.widths), dtype=torch.float64)
-        out[labels.argsort()] = self._places(codes[rows], drawn[rows], random)
+        codes = self.obeying(codes[rows], drawn[rows], random)
+        out[labels.argsort()] = self._places(codes, drawn[rows], random)
         return out
+
+    def obeying(self, codes, labels, random):
+        """Codes (m, n_columns) of records of these classes (m,), of which none is against the limits.
+
+        Of a record that was, linked columns are drawn anew, given the others and the class: a component by its
+        posterior, then the columns by its frequencies, as far as they may go together.
+        """
+        for limits in self.limits:
+            every = torch.cat([codes.T, labels[None]])
+            rows = torch.nonzero(limits.broken(every)).flatten()
+            if not len(rows):
+                continue
+            log_frequencies = self.frequencies.clamp_min(TINY).log()
+            others = [j for j in range(codes.shape[1]) if j not in limits.columns]
+            numbers = self.state_numbers(codes)[rows][:, others]
+            log_weights = self.weights.clamp_min(LEAST).log()[:, labels[rows]].T
+            fit = log_weights + sum((log_frequencies[:, own].T for own in numbers.T), torch.zeros(()))
+            component = draw_one(fit, random)
+            parts = self.frequencies[component].split(self.widths.tolist(), 1)
+            logits = [
+                parts[j].clamp_min(TINY).log().masked_fill(parts[j] <= 0, IMPOSSIBLE) if j < codes.shape[1]
+                else limits.held(labels[rows], self.weights.shape[1])
+                for j in limits.columns
+            ]  # fmt: skip
+            every[list(limits.columns), rows[:, None]] = limits.draw(logits, random).T
+            codes = every[:-1].T.contiguous()
+        return codes
 
     def draw_states(self, n, random, class_ratios=None):
         """States (n, n_columns) of records of all classes, sorted by component.
@@ -247,7 +280,7 @@ class ProductMixture(nn.Module):
         if not given["weights"].sum() > 0:
             raise BadValueError("no record can meet the conditions")
         given["weights"] /= given["weights"].sum()
-        return ProductMixture(**given | {"widths": self.widths.tolist()})
+        return ProductMixture(**given | {"widths": self.widths.tolist()}, limits=self.limits)
 
 
 def _restrict(given, joint, cells, states):

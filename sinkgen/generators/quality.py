@@ -8,6 +8,7 @@ import torch
 
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
 MOST_OTHER = 0.25
+KEYS = "; or if it holds keys, their pattern, such as Column(pattern='C[0-9]{6}', unique=True), or drop=True"
 ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
 TOLD = 10  # remarks of a warning
@@ -140,11 +141,11 @@ def column_quality(column, found, outside, frequencies):
     """
     missing = float(frequencies[-1]) if column.nullable else 0.0
     if hasattr(column, "values"):
-        other = float(frequencies[len(column.values)]) if column.other else 0.0
+        other = float(frequencies[column.n_states - column.nullable - 1]) if column.other else 0.0
         remarks = []
         if other > MOST_OTHER:
             remedy = ALL_OTHER * (other > 1 - LIKE) + "declare its values"
-            remedy += NUMBERS_IN_TEXT * (column.dtype != "category")
+            remedy += NUMBERS_IN_TEXT * (column.dtype != "category") + KEYS * (other > 1 - LIKE)
             remarks = [f"{other:.0%} of {column.name!r} are other: {remedy}"]
         elif outside > 1 - LIKE:
             remarks = [f"no declared value of {column.name!r} occurs: declare those that do"]

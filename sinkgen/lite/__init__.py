@@ -68,6 +68,8 @@ def load(path: Path) -> "Model":
         own = {name.removeprefix("release."): value for name, value in tensors.items() if name.startswith("release.")}
         tensors = restored(own)
         form, labels = content["form"], content["labels"]
+        if form.get("arrangement") is not None:
+            raise BadValueError("its table has rules, parents or keys: sinkgen.DPSinkhornGenerator.load reads it")
         draws: Points | Mixture
         if {"points", "basis"} <= set(tensors):
             draws = Points(tensors, form.get("image_shape"))

@@ -11,6 +11,7 @@ import torch
 
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat
+from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import label_set
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import NumberColumn, fine_edges
@@ -47,6 +48,8 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device) 
     labels = facts.labels
     if labels is None and facts.y_dtype is not None:
         labels = label_set(["a", "b"] if facts.y_dtype.kind in "OUS" else [0, 1], facts.y_dtype)
+    if isinstance(form, TableFormat):
+        form.completed(labels).check_rules(are_declared=facts.labels is not None)
     try:
         if labels is not None:
             labels.decode(range(len(labels.classes)))
@@ -68,6 +71,8 @@ def _completed_column(column):
         return column if column.edges else column.with_cells(fine_edges(column))
     if column.values is not None:
         return column
+    if isinstance(column, JointColumn):
+        return column.with_sets([{}] * column.n_sets)
     is_number = column.dtype.lower().startswith(("int", "uint", "float", "bool"))
     return dataclasses.replace(column, values=(0, 1) if is_number else ("a", "b"))
 

@@ -10,9 +10,10 @@ import torch
 
 from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
+from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import CATEGORIES, key_of, member_counts, members
+from sinkgen.data.table_columns import CATEGORIES, key_of
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
@@ -74,11 +75,12 @@ def learn_table(form, source, total, mechanism):
     states: dict[int, StateCounts] = {}
     waiting = {what: [j for j, of in columns.items() if what in of.missing] for what in ("categories", "bins")}
     if waiting["categories"]:
-        learned, found = _learn_categories([columns[j] for j in waiting["categories"]], source, total, mechanism)
+        waited = [columns[j] for j in waiting["categories"]]
+        learned, known = _learn_categories(form, waited, source, total, mechanism)
         columns |= dict(zip(waiting["categories"], learned, strict=True))
-        states |= dict(zip(waiting["categories"], found, strict=True))
+        states |= {waiting["categories"][place]: of for place, of in known.items()}
     if waiting["bins"]:
-        found = _count_bins([columns[j] for j in waiting["bins"]], source, total, mechanism)
+        found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
         counted = dict(zip(waiting["bins"], found, strict=True))
         columns |= {j: _with_counted(columns[j], of) for j, of in counted.items()}
         states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
@@ -95,46 +97,54 @@ def learn_outside(form, source, total, mechanism):
     if not form.declared:
         return {}
     query = MarginalQuery([1] * len(form.declared))
-    outside = source.map(partial(_outside, [form.columns[j] for j in form.declared]))
+    outside = source.map(partial(_outside, form, [form.columns[j] for j in form.declared]))
     counts = mechanism.release("outside", query, outside)[0] / max(total, 1.0)
     noise = mechanism.noise_multiplier("outside") * query.sensitivity / max(total, 1.0)
     shares = torch.where(counts > SURE * noise, counts.clamp_max(1.0), 0.0).tolist()
     return dict(zip(form.declared, shares, strict=True))
 
 
-def _outside(columns, records):
-    codes = [-1 + column.outside(records.values.frame[column.name]) for column in columns]
+def _outside(form, columns, records):
+    frame = form.arrange(records.values, columns).frame
+    codes = [-1 + column.outside(frame[column.name]) for column in columns]
     labels = torch.zeros(len(records), dtype=torch.long)
     return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=labels)
 
 
-def _learn_categories(columns, source, total, mechanism):
+def _learn_categories(form, columns, source, total, mechanism):
     """The columns with what occurs often; rarer categories are looked for where most records have none of these yet."""
-    found: list[dict] = [{} for _ in columns]
+    owners = [j for j, column in enumerate(columns) for _ in range(column.n_sets)]  # of each set
+    found: list[dict] = [{} for _ in owners]
     for what in CATEGORIES:
-        # Nothing but what was released says of which columns the second look is.
+        # Nothing but what was released says of which sets the second look is.
         looked = _worth_a_look([total - math.fsum(count for count, _ in known.values()) for known in found])
-        read = partial(_new_members, [columns[j].name for j in looked], [set(found[j]) for j in looked])
+        read = partial(_new_members, form, columns, looked, [set(found[i]) for i in looked])
         kept = mechanism.release_sets(what, source, read, len(looked))
         noise = mechanism.noise_multiplier(what) * math.sqrt(len(looked))
-        for j, new in zip(looked, kept, strict=True):
-            found[j] |= {member: (count, noise) for member, count in zip(new.labels, new.counts.tolist(), strict=True)}
-    learned = [column.with_values(members(known)) for column, known in zip(columns, found, strict=True)]
-    return learned, [_counts_of_values(*pair) for pair in zip(learned, found, strict=True)]
+        for i, new in zip(looked, kept, strict=True):
+            found[i] |= {member: (count, noise) for member, count in zip(new.labels, new.counts.tolist(), strict=True)}
+    learned, known = [], {}
+    for j, column in enumerate(columns):
+        sets = [of for of, owner in zip(found, owners, strict=True) if owner == j]
+        learned.append(column.with_sets([{member: count for member, (count, _) in of.items()} for of in sets]))
+        if not isinstance(column, JointColumn):
+            known[j] = _counts_of_values(learned[j], sets[0])
+    return learned, known
 
 
 def _worth_a_look(unknown):
-    """Columns that hold most records of unknown categories, by the noise that each more adds to the others'."""
+    """Sets of which most records hold unknown members, by the noise that each more adds to the others'."""
     order = sorted(range(len(unknown)), key=lambda j: -unknown[j])
     gains = np.cumsum([max(unknown[j], 0.0) for j in order]) / np.sqrt(np.arange(1, len(order) + 1))
     return sorted(order[: int(gains.argmax()) + 1])
 
 
-def _new_members(names, known, records):
-    counts = [member_counts(records.values.frame[name]) for name in names]
+def _new_members(form, columns, looked, known, records):
+    frame = form.arrange(records.values, columns).frame
+    sets = [of for column in columns for of in column.member_sets(frame[column.name])]
     return [
-        {member: count for member, count in of.items() if member not in old}
-        for of, old in zip(counts, known, strict=True)
+        {member: count for member, count in sets[i].items() if member not in old}
+        for i, old in zip(looked, known, strict=True)
     ]
 
 
@@ -157,13 +167,30 @@ def _counts_of_bins(column, found):
     return StateCounts(torch.tensor([*values, *missing]).double(), torch.tensor(variances).double())
 
 
-def _count_bins(columns, source, total, mechanism):
+def completed(form, labels, states):
+    """A learned format with what rules need of it, and the counts of those columns' states that are as they were.
+
+    Parameters
+    ----------
+    form : NumericFormat or TableFormat
+    labels : LabelSet or None
+    states : dict of int to StateCounts
+    """
+    if not isinstance(form, TableFormat):
+        return form, states
+    made = form.completed(labels)
+    same = [old.n_states == new.n_states for old, new in zip(form.columns, made.columns, strict=True)]
+    return made, {j: counts for j, counts in states.items() if same[j]}
+
+
+def _count_bins(form, columns, source, total, mechanism):
     known = [Numbers.of(column.bounds, column.kind, column.step) for column in columns]
-    return count_numbers(known, source.map(partial(_numbers, columns)), total, mechanism, "bins", STEPS["bins"])
+    return count_numbers(known, source.map(partial(_numbers, form, columns)), total, mechanism, "bins", STEPS["bins"])
 
 
-def _numbers(columns, records):
-    cells = np.stack([column.numbers(records.values.frame[column.name]) for column in columns], 1)
+def _numbers(form, columns, records):
+    frame = form.arrange(records.values, columns).frame
+    cells = np.stack([column.numbers(frame[column.name]) for column in columns], 1)
     return records.having(values=torch.from_numpy(cells), labels=None)
 
 

@@ -18,7 +18,7 @@ LARGEST = 8.0  # of a potential
 TINY = 1e-9
 
 
-def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, moments=None, progress=iter):
+def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, moments=None, limits=(), progress=iter):
     """The field of greatest entropy whose draws have the frequencies that are wanted, nearly.
 
     Persistent contrastive divergence [1]_: a population of records goes through Gibbs sweeps; after each, potentials
@@ -41,6 +41,8 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
         Wanted of all columns with an order.
     progress : callable
         Wraps the range of sweeps.
+    limits : sequence of Limits
+        What may not go together.
 
     Returns
     -------
@@ -58,7 +60,11 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     if moments is not None:
         population = draw_copula(moments, population, frequencies, random)
         coupling = Coupling(moments.scores, moments.weights(len(frequencies)))
-    field = Field(cliques, potentials, targets, heights, frequencies, population, places=places, coupling=coupling)
+    field = Field(
+        cliques, potentials, targets, heights, frequencies, population,
+        places=places, coupling=coupling, limits=limits,
+    )  # fmt: skip
+    field.population = field.obeying(population.long(), random).to(field.population.dtype)
     return settle(field, doubts, sweeps, random, moments=moments, progress=progress)
 
 

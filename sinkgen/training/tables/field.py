@@ -119,7 +119,7 @@ def train_field(stage: Stage) -> Trained:
     sweeps = settings.sweeps if asked.cliques or moments else 0
     made = fit_field(
         asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, moments=moments,
-        progress=progress,
+        limits=form.limits, progress=progress,
     )  # fmt: skip
     if "interactions" in settings.shares:
         more = learn_interactions(source, made, ordered, total, mechanism)
@@ -137,7 +137,7 @@ def _settled(field, asked, moments, stage):
     more = [torch.zeros_like(target) for target in asked.targets[len(field.cliques) :]]
     start = Field(
         asked.cliques, [*field.potentials, *more], asked.targets, field.heights, field.frequencies, field.population,
-        places=field.places, coupling=field.coupling,
+        places=field.places, coupling=field.coupling, limits=field.limits,
     )  # fmt: skip
     doubts = [stage.settings.hold * noise for noise in asked.noises]
     return settle(start, doubts, stage.settings.sweeps // 2, stage.random, moments=moments)

@@ -189,7 +189,7 @@ def train_mixture(stage: Stage) -> Trained:
     )  # fmt: skip
     simple = ComponentMixture(*naive_bayes(one_way, states))
     if pairs is None:
-        made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells)
+        made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells, limits=form.limits)
         return Trained(made, made.class_weights)
     excess = pairs.excess(*simple, form.widths, total)
     marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)
@@ -197,7 +197,7 @@ def train_mixture(stage: Stage) -> Trained:
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
         mixture = refine(mixture, fit, source, total, stage)
-    made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells)
+    made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells, limits=form.limits)
     labelled = learn_labelling(made, settings.own_share, random)
     labelled = pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
     if together - unasked and n_classes > 1:
