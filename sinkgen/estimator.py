@@ -368,7 +368,7 @@ class DPSinkhornGenerator(BaseEstimator):
 
     def _possible(self, conditions):
         form = self.release_.form
-        return form.possible_classes(form.allowed(conditions))
+        return form.possible_classes(form.allowed(conditions), len(self.release_.class_weights))
 
     def _varied_generator(self):
         if self.augment is None or is_auto(self.augment):

@@ -191,6 +191,9 @@ def _rows(rule, names):
 def _joint(known, names, combinations, is_nested):
     of = [known[name] for name in names]
     nullable = of[0].nullable if is_nested else all(column.nullable for column in of)
+    if combinations is not None:  # cells are missing where these say so alone
+        present = [row for row in combinations if (row[0] if is_nested else set(row) - {None} or None) is not None]
+        nullable, combinations = len(present) < len(combinations), present
     fillers = [filler(not isinstance(c, NumberColumn) and _is_text(c), c.nullable, _least(c)) for c in of]
     values = of[0].values if is_nested else None
     return joint_column(

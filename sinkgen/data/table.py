@@ -280,10 +280,10 @@ class TableFormat:
         if self.arrangement is None:
             return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
         parts = self.arrangement.allowed(conditions, self.columns)
-        self.possible_classes(parts)
+        self.possible_classes(parts, max(1, len(self.arrangement.classes)))
         return parts
 
-    def possible_classes(self, parts):
+    def possible_classes(self, parts, n_classes):
         """Which classes (n_classes,) go, by the rules, with records of these parts of cells; see :meth:`allowed`.
 
         Raises
@@ -292,7 +292,7 @@ class TableFormat:
             If none does: the message names the rule.
         """
         states = [None if part is None else self._states_of(j, part) for j, part in enumerate(parts)]
-        possible = torch.ones(max(1, len(self.arrangement.classes) if self.arrangement else 1), dtype=torch.bool)
+        possible = torch.ones(n_classes, dtype=torch.bool)
         for limits in self.limits:
             found = limits.possible([*states, possible])
             if not all(own.any() for own in found):
