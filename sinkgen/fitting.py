@@ -50,7 +50,7 @@ from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
 from sinkgen.training.stage import Schedule, Stage, StateCounts, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
-from sinkgen.training.undeclared import LearnedLabels, learn_form, learn_labels, learn_outside
+from sinkgen.training.undeclared import LearnedLabels, completed, learn_form, learn_labels, learn_outside
 
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
