@@ -13,6 +13,7 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen._durable import replaced, room_for
 from sinkgen.cli import images, tables
 from sinkgen.cli.console import Refused
+from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.schema import Column, Schema, kind_of
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import NumberColumn
@@ -123,7 +124,7 @@ def _private_persons(path, schema, target, texts, *, group, script):
     layout, rest = private.layout, {name: column for name, column in private.schema.items() if name != group}
     if layout is not None and list(private.X.columns).index(group) < layout.position:
         layout = layout._replace(position=layout.position - 1)
-    return private._replace(schema=Schema(rest), layout=layout, groups=group)
+    return private._replace(schema=Schema(rest, private.schema.rules), layout=layout, groups=group)
 
 
 def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
@@ -143,7 +144,10 @@ def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
     labels = labels if labels is not None else declared[target].values
     X, y = tables.split_target(frame, target, labels)
     rest = {name: column for name, column in schema.items() if name != target}
-    return Private(X, y, Schema(rest), labels, SampleColumns(target, list(frame.columns).index(target)), observed)
+    rules = [rule.renamed({target: "y"}) for rule in schema.rules]  # as fit calls labels that have no column
+    return Private(
+        X, y, Schema(rest, rules), labels, SampleColumns(target, list(frame.columns).index(target)), observed
+    )
 
 
 def _observed(path, frame, schema, ids=NO_IDS):
@@ -162,7 +166,7 @@ def _read_schema(path):
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Refused(f"{path} is not JSON: {error}") from None
     if not isinstance(content, list):
-        return Schema(content)
+        return Schema.from_content(content)
     return tuple(tuple(pair) if isinstance(pair, list) else pair for pair in content)
 
 
@@ -351,7 +355,7 @@ def _conditions(model, pairs):
         return {}
     if not model.is_table:
         raise Refused("--where is for tables; --label picks labels")
-    columns = {str(column.name): column for column in model.form.columns}
+    columns = {str(column.name): column for column in model.form.own_columns}
     wanted = {}
     for name, text in pairs:
         if name not in columns:
@@ -387,7 +391,7 @@ def _is_number(text):
 
 
 def _member(column, text):
-    values = {str(value): value for value in column.values}
+    values = {str(value): value for value in getattr(column, "values", None) or ()}
     return values.get(text, values.get(text.capitalize(), text))
 
 
@@ -503,7 +507,10 @@ def _columns(model):
 def _kinds(model):
     """How cells of text are to be read: as what the model has made of them."""
     kinds = {}
-    for column in model.form.columns:
+    for column in model.form.own_columns:
+        if isinstance(column, KeyColumn):
+            kinds[column.name] = Column("category", nullable=True)
+            continue
         values = None if column.kind == "boolean" else getattr(column, "values", None)
         form, decimal = getattr(column, "format", None), getattr(column, "decimal", None)
         kinds[column.name] = Column(column.kind, values=values or None, nullable=True, format=form, decimal=decimal)

@@ -136,7 +136,7 @@ def _declared_kind(column):
     """What a declaration says of a column of text: its kind; numbers are "float" unless it says otherwise."""
     if column is None or column.kind is not None:
         return None if column is None else column.kind
-    if column.values is not None:
+    if column.values is not None or column.pattern is not None or column.parent is not None or column.drop:
         return "category"
     is_number = column.bounds is not None or column.edges is not None or column.atoms or column.step is not None
     return "float" if is_number else None

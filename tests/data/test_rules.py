@@ -534,3 +534,18 @@ def test_records_that_break_rules_count_as_the_nearest_that_do_not():
     age = form.columns[names.index("age")]
     assert [age.edges[cell] < 12 for cell in cells[:, names.index("age")].tolist()] == [True, True]
     assert age.edges[int(cells[0, names.index("age")]) + 1] == pytest.approx(12)
+
+
+@pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
+def test_rules_in_files_of_the_command_line(tmp_path):
+    from sinkgen.cli import model
+
+    frame = make_frame().assign(label=np.random.default_rng(0).choice(["a", "b"], N))
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    rules = [*RULES, *(rule.renamed({"y": "label"}) for rule in ABOUT_LABELS)]
+    (tmp_path / "schema.json").write_text(Schema({**COLUMNS, "label": ["a", "b"]}, rules).to_json())
+    private = model.read_private(tmp_path / "data.csv", tmp_path / "schema.json", "label", None)
+    assert private.X["id"].tolist() == frame["id"].tolist()  # text, though it looks like numbers
+    gen = DPSinkhornGenerator(3, schema=private.schema, classes=private.classes, random_state=0)
+    X, y = gen.fit(private.X, private.y).sample(300, random_state=0)
+    assert not broken(X, y)
