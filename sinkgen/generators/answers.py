@@ -155,7 +155,7 @@ def _linear(release, place, weights, squares, present):
 
 
 def _names(release):
-    names = release.form.names
+    names = [column.name for column in release.form.columns]  # that were counted: rules may make others of them
     return [*names, LABEL] if release.labels is not None and LABEL not in names else names
 
 

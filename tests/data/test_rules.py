@@ -196,6 +196,12 @@ class TestDraws:
         assert len(drawn) == 2000
         assert not broken(drawn)
 
+    def test_answers_are_about_the_columns_that_were_counted(self, plain):
+        assert plain.release_.histogram("school").columns == ("school",)
+        assert [cell for cell in plain.release_.histogram("sex").cells[0]] == ["m", "f"]
+        with pytest.raises(ValueError, match="columns must be different ones of"):
+            plain.release_.histogram("end")
+
     def test_keys_that_are_used_up(self, plain):
         with pytest.raises(ValueError, match="its pattern has 100000 keys, and 100001 were asked for"):
             plain.sample(100_001)
