@@ -110,7 +110,8 @@ def validate(path, schema_path, script):
 
 def _kept(schema, script):
     """A schema without the columns that are left out."""
-    return Schema({name: column for name, column in (schema or {}).items() if name not in script.drop})
+    kept = {name: column for name, column in (schema or {}).items() if name not in script.drop}
+    return Schema(kept, getattr(schema, "rules", ()))
 
 
 def _private_persons(path, schema, target, texts, *, group, script):

@@ -128,6 +128,8 @@ def _states(column, own, kind, wanted):
         low, high = _range(column, wanted)
         first = np.flatnonzero(np.diff(column.bins, prepend=-1))
         left = np.asarray(column.edges)[first]
+        if column.step and column.bounds:  # as it is drawn: a multiple, at least the first within the bounds
+            left = np.maximum(left, np.ceil(column.bounds[0] / column.step - 1e-9) * column.step)
         inside = (left >= low) & (left < high)
         out[: column.n_ordered] = torch.from_numpy(~inside if kind == "out" else inside)
     else:

@@ -549,7 +549,9 @@ def test_rules_in_files_of_the_command_line(tmp_path):
     frame = make_frame().assign(label=np.random.default_rng(0).choice(["a", "b"], N))
     frame.to_csv(tmp_path / "data.csv", index=False)
     rules = [*RULES, *(rule.renamed({"y": "label"}) for rule in ABOUT_LABELS)]
-    (tmp_path / "schema.json").write_text(Schema({**COLUMNS, "label": ["a", "b"]}, rules).to_json())
+    whole = {name: Column("integer", COLUMNS[name]) for name in ("rent", "food")}
+    schema = Schema({**COLUMNS, **whole, "label": ["a", "b"]}, rules)
+    (tmp_path / "schema.json").write_text(schema.to_json())
     private = model.read_private(tmp_path / "data.csv", tmp_path / "schema.json", "label", None)
     assert private.X["id"].tolist() == frame["id"].tolist()  # text, though it looks like numbers
     gen = DPSinkhornGenerator(3, schema=private.schema, classes=private.classes, random_state=0)
