@@ -105,7 +105,7 @@ class ProductMixture(nn.Module):
     def with_cliques(self, clique_steps, clique_tilts):
         """The same mixture, whose labels also follow from the cells of cliques."""
         changed = {"widths": self.widths.tolist(), "clique_steps": clique_steps, "clique_tilts": clique_tilts}
-        return ProductMixture(**dict(self.named_buffers()) | changed)
+        return ProductMixture(**dict(self.named_buffers()) | changed, limits=self.limits)
 
     def pooled(self, share):
         """The same mixture, whose labels' log-probabilities are its own to a share, else what they were."""
