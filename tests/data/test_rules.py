@@ -502,6 +502,7 @@ def test_keys_without_end_and_of_numbers():
 def test_keys_and_dropped_columns_cost_nothing_and_are_not_looked_at():
     frame = pd.DataFrame({"id": [[1], {}, None] * 100, "note": [object()] * 300, "x": np.linspace(0, 1, 300)})
     schema = Schema({"id": Column(pattern="A[0-9]{4}"), "note": Column(drop=True), "x": (0, 1)})
+    assert [check.name for check in schema.validate(frame).columns] == ["x"]
     gen = DPSinkhornGenerator(schema=schema, random_state=0).fit(frame)
     drawn = gen.sample(200, random_state=0)
     assert list(drawn.columns) == ["id", "x"]
