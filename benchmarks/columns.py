@@ -1,7 +1,7 @@
 """Shapes of one column, through a fit and back: how far off, how much impossible, and whether it was told.
 
     python benchmarks/columns.py >> rows.jsonl
-    python benchmarks/columns.py --n 2000 --epsilon 1 --columns 30 --declared none
+    python benchmarks/columns.py --quick --n 2000 --epsilon 1 --declared none
     python benchmarks/columns.py --summary rows.jsonl
 
 Every shape is a column of a table; tables have one column, all shapes, or all shapes ten times. One JSON row a column
@@ -118,16 +118,19 @@ def run(n, epsilon, names, how, seed):
         yield row
 
 
-def summarise(path):
-    """A line for each number of records, budget, columns and what was declared."""
-    rows = pd.read_json(path, lines=True)
+BY = {"declared": DECLARED, "columns": WIDTHS, "n": SIZES, "epsilon": EPSILONS}
+
+
+def summarise(paths):
+    """A row of Markdown for each number of records, budget, columns and what was declared, and one for all."""
+    rows = pd.concat([pd.read_json(path, lines=True) for path in paths])
     rows["silent"], rows["needless"] = rows["wrong"] & ~rows["told"], rows["told"] & ~rows["wrong"]
-    by = ["declared", "columns", "epsilon", "n"]
-    table = rows.groupby(by).agg(
-        distance=("distance", "median"), outside=("outside", "mean"), wrong=("wrong", "mean"),
-        silent=("silent", "mean"), needless=("needless", "mean"),
-    )  # fmt: skip
-    print(table.round(3).to_string())
+    print("| declared, columns, records, epsilon | distance | outside | wrong | silently | told needlessly | columns |")
+    print("|---|---|---|---|---|---|---|")
+    for what, part in [*rows.groupby(list(BY)), (("all",), rows)]:
+        shares = " | ".join(f"{part[of].mean():.3f}" for of in ("outside", "wrong", "silent", "needless"))
+        name = ", ".join(f"{of:,}" if isinstance(of, int) else str(of) for of in what)
+        print(f"| {name} | {part['distance'].median():.3f} | {shares} | {len(part):,} |")
 
 
 def main():
@@ -138,11 +141,12 @@ def main():
     parser.add_argument("--columns", type=int, nargs="+", default=WIDTHS)
     parser.add_argument("--declared", nargs="+", default=DECLARED)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--summary", help="rows of earlier runs")
+    parser.add_argument("--summary", nargs="+", help="files of rows of earlier runs; fits nothing")
+    parser.add_argument("--quick", action="store_true", help="tables of 30 columns alone")
     arguments = parser.parse_args()
     if arguments.summary:
         return summarise(arguments.summary)
-    for width in arguments.columns:
+    for width in [30] if arguments.quick else arguments.columns:
         tables = [[name] for name in SHAPES] if width == 1 else [list(SHAPES) * (width // len(SHAPES))]
         for n in arguments.n:
             for epsilon in arguments.epsilon:

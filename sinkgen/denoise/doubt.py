@@ -2,7 +2,8 @@
 
 A parametric bootstrap [1]_: what was found is taken for the truth, the known noise is added to its counts anew, and
 cells are estimated again as they were. How far these lie from what was found is about how far that lies from the truth.
-What no new noise shows is where in a cell its numbers lie: anywhere.
+What no new noise shows is where in a cell its numbers lie (anywhere), and where counts say little, of which estimates
+are then much the same: their noise alone is the least.
 
 References
 ----------
@@ -81,7 +82,16 @@ def doubt(cells, n, grain, counts, estimate, grid):
         found = estimate(counts._replace(values=counts.total * own.shares + noise))
         distances.append(spread if found is None else distance(found, own))
     within = WITHIN * float(cells.shares @ (np.diff(cells.edges) - (grain or 0.0)).clip(0))
-    return Doubt((float(np.mean(distances)) + within) / spread, _of_two_samples(cells, n) / spread)
+    error = max(float(np.mean(distances)), _unshrunk(own, counts)) + within
+    return Doubt(error / spread, _of_two_samples(cells, n) / spread)
+
+
+def _unshrunk(cells, counts):
+    """Distance by the counts' noise alone, no more than not to know at all: of much noise, estimates agree."""
+    sizes, below = np.cumsum(counts.sizes)[:-1], np.cumsum(cells.shares)[:-1]
+    noise = counts.noise * np.sqrt(sizes * (1 - sizes / counts.sizes.sum()).clip(0)) / max(counts.total, 1.0)
+    off = np.concatenate([[0.0], np.minimum(noise, np.sqrt((below * (1 - below)).clip(0))), [0.0]])
+    return math.sqrt(2 / math.pi) * float((off[1:] + off[:-1]) / 2 @ np.diff(cells.edges))
 
 
 def distance(a, b):
