@@ -30,6 +30,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.sealed import seal
 from sinkgen.privacy.streams import new_key
 from sinkgen.progress import Progress
+from sinkgen.settings import Semidual
 from sinkgen.sources.open import open_records
 from sinkgen.training.batch import BatchLoop
 from sinkgen.training.stage import Stage
@@ -59,6 +60,9 @@ PRESETS = {
     "faces": Preset(200, "biggan", "sqeuclidean", PUBLISHED | {"clip": 0.05, "reg": 25 / 4 / 512, "debias": 0.0}),
     "plain": Preset(50, "mlp", "sqeuclidean", FAST | {"learning_rate": 1e-3}),
     "projected": Preset(50, "mlp", "sqeuclidean", FAST | {"clip": 1.1, "directions": True}),
+    "started": Preset(
+        50, "conv", "sqeuclidean", FAST | {"clip": 1.1, "directions": True, "start": Semidual(), "learning_rate": 1e-4}
+    ),
     "noiseless": Preset(200, "mlp", "sqeuclidean", FAST | {"points": 100, "reg": 0.01, "iterations": 30}),
 }
 # Sampling rate, noise multiplier and steps as published, for epsilon 10 at delta 1e-5.
@@ -110,8 +114,8 @@ def open_run(args, data):
     journal = Kept(saved["key"], args.seed, saved["releases"], saved["step"]) if saved else Kept(new_key(), args.seed)
     mechanism = GaussianMechanism(plan.releases, gen.delta, journal=journal)
     random = torch.Generator().manual_seed(args.seed)
-    device = fitting.working_device(gen)
-    form, labels, counts, source = fitting.prepare(seal(records.source), facts, mechanism, device)
+    device = fitting.working_device(gen, facts.form)
+    form, labels, counts, source, _ = fitting.prepare(seal(records.source), facts, mechanism, device)
     stage = Stage(
         source, counts, form, mechanism, plan.settings, resolve_cost(preset.cost), "torch", gen.generator, device,
         random, progress.steps,

@@ -56,6 +56,12 @@ def largest_tensor():
 
 
 @pytest.fixture
+def quick_networks(monkeypatch):
+    """Hardly any public steps of a network."""
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 5)
+
+
+@pytest.fixture
 def quick_tables(monkeypatch):
     """Hardly any steps of a table's public fit, for tests of what comes before it."""
     auto = tabular.auto_settings

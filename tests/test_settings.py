@@ -12,7 +12,8 @@ from sinkgen import Batch, DPSinkhornGenerator, Marginals, PrivacyLedger, Privac
 from sinkgen.settings import SETTINGS, changed
 
 QUICK = Batch(steps=3, points=6, sampling_rate=0.1)
-MANY = [QUICK, Semidual(steps=3, reg=0.05), Semidual(steps=3, reg=(0.2, 0.02), clip=0.4)]
+STARTED = dataclasses.replace(QUICK, start=Semidual(steps=2, reg=(0.2, 0.02)), directions=True)
+MANY = [QUICK, Semidual(steps=3, reg=0.05), Semidual(steps=3, reg=(0.2, 0.02), clip=0.4), STARTED]
 
 
 @pytest.mark.parametrize("kind", SETTINGS.values())
@@ -40,6 +41,7 @@ def test_they_are_nested_parameters_as_scikit_learn_has_them():
         DPSinkhornGenerator().set_params(mechanism__steps=7)
 
 
+@pytest.mark.usefixtures("quick_networks")
 @pytest.mark.parametrize("settings", MANY, ids=repr)
 def test_statements_and_saved_models_hold_them(settings, blobs, tmp_path):
     gen = DPSinkhornGenerator(epsilon=5, mechanism=settings, schema=(-4, 4), classes=[0, 1]).fit(*blobs)
@@ -50,6 +52,25 @@ def test_statements_and_saved_models_hold_them(settings, blobs, tmp_path):
     loaded = DPSinkhornGenerator.load(tmp_path)
     assert loaded.mechanism == settings
     assert loaded.privacy_spent() == spent
+
+
+@pytest.mark.usefixtures("quick_networks")
+@pytest.mark.parametrize("epsilon", [0.5, 10.0])
+def test_a_start_is_charged_with_the_rest_and_asked_but_once(epsilon, blobs):
+    spent = DPSinkhornGenerator(epsilon, mechanism=STARTED, schema=(-4, 4), classes=[0, 1]).fit(*blobs).privacy_spent()
+    assert 0.98 * epsilon <= spent.epsilon <= epsilon
+    rows = {row.what: row for row in spent.releases}
+    assert len(rows) == len(spent.releases)
+    assert (rows["points"].steps, rows["gradients"].steps, rows["gradients"].sampling_rate) == (2, 3, 0.1)
+    shares = dict(zip([row.what for row in spent.releases], spent.shares, strict=True))
+    assert 0.3 < shares["gradients"] < 0.7
+
+
+def test_a_start_is_of_the_other_mechanism_and_sees_all_records():
+    with pytest.raises(TypeError, match="start must be"):
+        Batch(start="semidual")
+    with pytest.raises(ValueError, match="start must see all records"):
+        Batch(start=Semidual(sampling_rate=0.5))
 
 
 def test_settings_of_an_object_are_those_of_the_flat_parameters(blobs):

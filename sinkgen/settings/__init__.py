@@ -32,7 +32,9 @@ def to_json(mechanism):
     >>> to_json("batch"), to_json(Marginals(members=3))["members"]
     ('batch', 3)
     """
-    return {"name": mechanism.name, **mechanism.get_params()} if isinstance(mechanism, Settings) else mechanism
+    if not isinstance(mechanism, Settings):
+        return mechanism
+    return {"name": mechanism.name} | {name: to_json(value) for name, value in mechanism.get_params().items()}
 
 
 def from_json(content):
@@ -50,7 +52,7 @@ def from_json(content):
     """
     if not isinstance(content, dict):
         return content
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+    given = {name: tuple(value) if isinstance(value, list) else from_json(value) for name, value in content.items()}
     return changed(given.pop("name", None), given)
 
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.settings.base import AUTO, Settings, check_positive, is_auto
+from sinkgen.settings.semidual import Semidual
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,11 @@ class Batch(Settings):
         Whether the private gradient is that in the directions in which the records vary most, which are released first
         on a tenth of the budget: the noise then has fewer coordinates. Beyond them points are drawn to the released
         mean. With ``cost="sqeuclidean"`` alone.
+    start : Semidual or None, default=None
+        Where the network starts: at what the semidual mechanism with these settings releases, which it learns in
+        public; None for a network that knows nothing. Directions are then those of that release.
+    start_share : float, default=0.5
+        Share of the budget that ``start`` takes.
 
     Raises
     ------
@@ -76,6 +83,8 @@ class Batch(Settings):
     iterations: int | None = 20
     balanced: bool = True
     directions: bool = False
+    start: Semidual | None = None
+    start_share: float = 0.5
 
     def __post_init__(self):
         check_integer("steps", self.steps, low=1)
@@ -93,3 +102,8 @@ class Batch(Settings):
             check_integer("iterations", self.iterations, low=1)
         check_boolean("balanced", self.balanced)
         check_boolean("directions", self.directions)
+        if not (self.start is None or isinstance(self.start, Semidual)):
+            raise BadTypeError(f"start must be sinkgen.Semidual(...) or None, got {type(self.start).__name__}")
+        if self.start is not None and self.start.sampling_rate != 1:
+            raise BadValueError("start must see all records: its sampling_rate must be 1")
+        check_real("start_share", self.start_share, low=0, high=1, include_low=False, include_high=False)

@@ -5,11 +5,13 @@ Divergence", NeurIPS 2021, arXiv 2111.01177, algorithm 1.
 """
 
 import math
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from sinkgen.data.facts import Facts
+from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import make_network, network_name
 from sinkgen.generators.product import stratified
 from sinkgen.generators.space import Space
@@ -17,7 +19,7 @@ from sinkgen.ot import debias_pair, entropic_cost, with_labels
 from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost
 from sinkgen.privacy.query import clip_factors
 from sinkgen.settings import Batch
-from sinkgen.training.points.semidual import NORM_STEPS, find_space
+from sinkgen.training.points.semidual import NORM_STEPS, find_space, plan_semidual, train_semidual
 from sinkgen.training.stage import Schedule, Stage, Trained
 
 SHARES = {"gradients": 0.98}
@@ -28,8 +30,21 @@ DIRECTION_SHARES = {"norms": 0.01, "mean": 0.01, "moments": 0.08, "gradients": 0
 def plan_batch(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from public facts alone; the budget shows in the noise."""
     settings = Batch(**given)
+    if settings.start is not None:
+        return _plan_start(mu, facts, settings)
     steps = {"gradients": settings.steps} | ({"norms": NORM_STEPS} if settings.directions else {})
     shares = DIRECTION_SHARES if settings.directions else SHARES
+    return Schedule(settings, shares, steps, ("gradients", settings.sampling_rate))
+
+
+def _plan_start(mu, facts, settings):
+    """Settings and releases where the semidual mechanism comes first."""
+    share = settings.start_share
+    first = plan_semidual(mu * math.sqrt(share), facts, settings.start.given())
+    whole = math.fsum(first.shares.values())
+    shares = {what: share * part / whole for what, part in first.shares.items()} | {"gradients": 1 - share}
+    settings = replace(settings, start=first.settings)
+    steps = {**first.steps, "gradients": settings.steps}
     return Schedule(settings, shares, steps, ("gradients", settings.sampling_rate))
 
 
@@ -78,9 +93,23 @@ class BatchLoop:
         if settings.iterations is not None:
             self._transport |= {"tol": None, "max_iter": settings.iterations}
         self._space: Space | None = None
-        if settings.directions:
+        space: Space | None = None
+        if settings.start is not None:
+            space = self._learn_start()
+        elif settings.directions:
             space = find_space(stage).space
+        if space is not None and settings.directions:
             self._space = Space(*(part.to(stage.device) for part in space))
+
+    def _learn_start(self):
+        """Release points by the semidual mechanism, bring the network to draw what they draw: their space."""
+        stage = self._stage
+        first = train_semidual(replace(stage, settings=stage.settings.start))
+        distill(
+            self.network, first.generator, first.class_weights,
+            random=stage.random, backend=stage.backend, progress=stage.progress("public steps"),
+        )  # fmt: skip
+        return first.generator.space
 
     def step(self, done: float) -> None:
         """One private step.

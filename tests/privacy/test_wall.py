@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkgen import DPSinkhornGenerator
+from sinkgen import Batch, DPSinkhornGenerator, Semidual
 from sinkgen.fitting import TRAINERS
 from sinkgen.privacy import sealed
 from sinkgen.privacy.journal import Unkept
@@ -49,6 +49,10 @@ CASES = {
     "images": ({"schema": (0, 16), "steps": 3}, images),
     "sampled": ({"schema": (-1, 2), "sampling_rate": 0.5, "steps": 3, "cost": "l1"}, arrays),
     "batch": ({"mechanism": "batch", "schema": (-1, 2), "steps": 3, "sampling_rate": 0.5}, arrays),
+    "started": (
+        {"mechanism": Batch(steps=3, points=6, start=Semidual(steps=3), directions=True), "schema": (-1, 2)},
+        arrays,
+    ),
     "tables": ({}, table),
 }
 
@@ -82,7 +86,7 @@ def audit_wall(name, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:noise_seed")
-@pytest.mark.usefixtures("quick_tables")
+@pytest.mark.usefixtures("quick_tables", "quick_networks")
 @pytest.mark.parametrize("name", CASES)
 def test_a_fit_is_a_function_of_what_it_released(name, monkeypatch):
     assert audit_wall(name, monkeypatch)

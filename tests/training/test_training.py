@@ -159,6 +159,23 @@ def test_the_papers_loop_learns(debias, share):
     assert batch(debias)[0] < share * untrained
 
 
+def test_a_network_may_start_at_what_the_other_mechanism_released(monkeypatch):
+    """Before its first step that counts it draws nearly what the points draw."""
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 200)
+    values, labels = ring(2000)
+    form, counts = numeric_format(np.zeros((1, 2)), schema=(0, 1)), torch.tensor([1000.0, 1000.0])
+    settings = Batch(
+        steps=1, sampling_rate=0.1, learning_rate=1e-9, start=Semidual(steps=10, moments=0.1, features=0.0)
+    )
+    names = {"norms": 2, "mean": 1, "moments": 1, "points": 10, "residuals": 1, "radii": 1}
+    releases = [GaussianRelease(what, 0.0, 1.0, steps) for what, steps in names.items()]
+    mechanism = GaussianMechanism([*releases, GaussianRelease("gradients", 0.0, 0.1, 1)], noise_seed=0)
+    network = train_batch(make_stage(ArraySource(values, labels), counts, form, mechanism, settings)).generator
+    drawn = network.draw(torch.zeros(300, dtype=torch.long), torch.Generator().manual_seed(1))
+    started = sinkhorn_divergence(drawn, values[labels == 0][:500], 0.01).item()
+    assert started < 0.2 * batch(0.2, steps=1, learning_rate=1e-9)[0]
+
+
 @pytest.mark.parametrize("balanced", [False, True])
 def test_a_class_that_a_batch_has_too_many_of_is_brought_to_its_own_points_where_classes_are_balanced(balanced):
     """Two points of each class on their records; a batch of one class alone moves the other's points, or does not."""
