@@ -4,9 +4,10 @@ A :class:`Federation` goes into ``fit`` in place of ``X``; an :class:`Owner` tak
 ``answer`` and ``close``, each of which takes bytes and returns bytes. See docs/federated.md.
 """
 
+from sinkgen.federated.alignment import Alignment, align
 from sinkgen.federated.coordinator import Federation
 from sinkgen.federated.owner import Owner
 from sinkgen.federated.transport import Folder, InProcess, serve
 from sinkgen.privacy.masks import new_private_key, public_key
 
-__all__ = ["Federation", "Folder", "InProcess", "Owner", "new_private_key", "public_key", "serve"]
+__all__ = ["Alignment", "Federation", "Folder", "InProcess", "Owner", "align", "new_private_key", "public_key", "serve"]
