@@ -23,6 +23,7 @@ from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import Network, make_network, network_name
 from sinkgen.generators.particles import Particles
+from sinkgen.generators.people import PeopleMixture
 from sinkgen.generators.product import ProductMixture, stratified
 from sinkgen.generators.release import Release
 from sinkgen.images.augment import AUGMENTATIONS, Augmented
@@ -300,6 +301,8 @@ class DPSinkhornGenerator(BaseEstimator):
         *,
         y: Any = None,
         conditions: Mapping[Any, Any] | None = None,
+        n_groups: int | None = None,
+        order_by: Any = None,
         random_state: RandomState = None,
     ) -> Any:
         """Draw synthetic records.
@@ -314,6 +317,12 @@ class DPSinkhornGenerator(BaseEstimator):
         conditions : dict, default=None
             For tables: what the records drawn have in common. Column to a category or a list of them, a number or date,
             ``(low, high)``, or None for a missing cell.
+        n_groups : int, default=None
+            Number of groups to draw, each with all its rows, instead of ``n_samples`` records; for tables that were
+            fitted with ``groups`` and ``mechanism=Marginals(whole_groups=True)``. Each has a made-up id.
+        order_by : str or int, default=None
+            Column of numbers or dates by which the rows of a group are sorted. By default the first column of dates
+            that changes within groups, if there is one.
         random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
             Without one, every call draws other records.
 
@@ -323,6 +332,9 @@ class DPSinkhornGenerator(BaseEstimator):
             Like the array or table fitted: shape of a record, columns, dtypes, range of values.
         y : ndarray of shape (n,)
             Only if the estimator was fitted with labels.
+        groups : Series of shape (n,)
+            Only with ``n_groups``: the ids. Where ``fit`` was given the name of a column they are that column of X, and
+            not returned beside it.
 
         Raises
         ------
@@ -330,7 +342,7 @@ class DPSinkhornGenerator(BaseEstimator):
             Before ``fit``.
         ValueError
             If ``n_samples`` is not positive, ``y`` holds a label that the generator does not know, or conditions name
-            what the table lacks or cannot be met.
+            what the table lacks or cannot be met; or groups are wanted of a fit that knows none.
 
         Examples
         --------
@@ -340,6 +352,12 @@ class DPSinkhornGenerator(BaseEstimator):
         """
         check_is_fitted(self)
         release, random = self.release_, torch_stream(random_state)
+        if n_groups is not None:
+            if y is not None or conditions is not None:
+                raise BadValueError("n_groups draws groups as they come: leave y and conditions out")
+            return self._sample_groups(n_groups, order_by, random)
+        if order_by is not None:
+            raise BadValueError("order_by sorts the rows of groups: give n_groups, too")
         generator, weights = self._varied_generator(), release.class_weights
         if conditions is not None:
             generator = self._condition(conditions)
@@ -369,6 +387,36 @@ class DPSinkhornGenerator(BaseEstimator):
     def _possible(self, conditions):
         form = self.release_.form
         return form.possible_classes(form.allowed(conditions), len(self.release_.class_weights))
+
+    def _sample_groups(self, n_groups, order_by, random):
+        release, n = self.release_, check_integer("n_groups", n_groups, low=1)
+        if not isinstance(release.generator, PeopleMixture):
+            raise BadValueError(
+                "this fit knows no whole groups: fit a table with groups= and mechanism=Marginals(whole_groups=True)"
+            )
+        drawn = release.generator.draw_people(n, random, self._order(order_by))
+        X, group = release.form.decode(drawn.places), release.form.group
+        numbers = drawn.persons.numpy()
+        if group.name is not None:
+            X = group.put(X, numbers)
+        if release.form.frame_kind is not None:
+            X = release.form.frame_kind.restore(X)
+        y = None if release.labels is None else release.labels.decode(drawn.labels)
+        parts = [X, y, group.ids(numbers) if group.name is None else None]
+        given = [part for part in parts if part is not None]
+        return given[0] if len(given) == 1 else tuple(given)
+
+    def _order(self, name):
+        """Place of the column by which rows of a group are sorted."""
+        form = self.release_.form
+        if name is not None:
+            sortable = [column.name for column in form.columns if column.n_ordered]
+            if name not in sortable:
+                raise BadValueError(f"order_by must be a column of numbers, dates or ordered values: one of {sortable}")
+            return form.names.index(name)
+        constant = self.release_.generator.constant
+        dates = [j for j, of in enumerate(form.columns) if of.kind == "datetime" and not constant[j]]
+        return dates[0] if dates else None
 
     def _varied_generator(self):
         if self.augment is None or is_auto(self.augment):

@@ -9,6 +9,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -172,6 +173,7 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
         label = None if labels is None else data.layout.label or "y"
         form = table_format(values.frame, estimator.schema, data.layout.frame_kind, label)
         read_off += orders_of_dtypes(form, estimator.schema)
+        form = replace(form, group=data.layout.group_ids)
     else:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)

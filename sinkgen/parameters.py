@@ -127,6 +127,8 @@ def _settings_of_object(estimator):
     given = mechanism.given()
     if given.get("directions") and estimator.cost != "sqeuclidean":
         raise BadValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
+    if given.get("whole_groups") and estimator.max_rows_per_group is not None:
+        raise BadValueError("whole_groups=True counts all rows of a group, by shares: leave max_rows_per_group None")
     return given
 
 

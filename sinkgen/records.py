@@ -27,7 +27,8 @@ class Records(NamedTuple):
 
     Where rows belong to persons, ``groups`` says to whom: first by the ids (m,) that the user gave, with the ``places``
     (m,) of the rows in the source; then, once a person's part is bounded (:mod:`sinkgen.privacy.groups`), by a tensor
-    (m, 3) of doubles: number of the person, weight of the row in sums, and whether it counts in sets, 0 or 1.
+    (m, 4) of doubles: number of the person, weight of the row in sums, whether it counts in sets, 0 or 1, and how many
+    rows the person has.
     """
 
     values: Any

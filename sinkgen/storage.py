@@ -19,6 +19,7 @@ from sinkgen.generators.check import check_counts, check_release
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import Particles, PointMixture
+from sinkgen.generators.people import PeopleMixture
 from sinkgen.generators.product import ProductMixture
 from sinkgen.generators.quality import FittedSchema
 from sinkgen.generators.release import Release
@@ -257,7 +258,8 @@ class _Builder:
         if {"cliques", "potentials", "population"} <= set(tensors):
             return Field.from_tensors(tensors, self.form.limits)
         if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):
-            return ProductMixture(**tensors | {"widths": tensors["widths"].tolist()}, limits=self.form.limits)
+            made = PeopleMixture if "types" in tensors else ProductMixture
+            return made(**tensors | {"widths": tensors["widths"].tolist()}, limits=self.form.limits)
         if self.name == CUSTOM and self.factory is None:
             raise NotReadable("the model was saved with a generator of your own: give load its factory as generator=")
         if self.name not in (*FACTORIES, CUSTOM):

@@ -129,7 +129,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         plan.take_codes(y)
         plan.check_samples(y)
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
-        plan.generator.fit(X, y, **{} if groups is None else {"groups": groups})
+        _fit(plan.generator, X, y, groups=groups)
         X_new, y_new = plan.draw()
         # Many classifiers refuse a single class, and what is paid for must not be lost with them.
         model = plan.model if len(np.unique(y_new)) > 1 else DummyClassifier(strategy="most_frequent")
@@ -281,7 +281,7 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "TSTRRegressor":
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "TSTRRegressor":
         """Fit the generator to records and targets, and the regressor to its samples.
 
         Parameters
@@ -289,6 +289,9 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         X : array of shape (n, columns) or data frame
         y : array of shape (n,)
             Numbers.
+        groups : array of shape (n,), default=None
+            Whose each row is, for the generator: persons are protected then. In a search or cross-validation ask for
+            it by ``set_fit_request(groups=True)``, with scikit-learn's metadata routing.
 
         Returns
         -------
@@ -309,7 +312,7 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         plan = _Plan(self.generator, self._model(), self.n_samples, self.random_state)
         joint = _frame_with_target(X, y) if hasattr(X, "columns") else _array_with_target(X, y)
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
-        plan.generator.fit(joint)
+        _fit(plan.generator, joint, groups=groups)
         self.regressor_ = plan.model.fit(*_without_target(plan.draw()))
         _adopt_features(self, self.generator_, but=1)
         return self
@@ -386,13 +389,15 @@ class SyntheticResampler(BaseEstimator):
         self.n_samples = n_samples
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> "SyntheticResampler":
+    def fit(self, X: Any, y: Any, groups: Any = None) -> "SyntheticResampler":
         """Fit the generator.
 
         Parameters
         ----------
         X : array of shape (n, ...) or data frame
         y : array of shape (n,)
+        groups : array of shape (n,), default=None
+            Whose each row is, for the generator: persons are protected then.
 
         Returns
         -------
@@ -410,16 +415,18 @@ class SyntheticResampler(BaseEstimator):
         >>> SyntheticResampler(gen).fit(*load_iris(return_X_y=True)).generator_.sample(5)[0].shape
         (5, 4)
         """
-        self._plan_and_fit(X, y)
+        self._plan_and_fit(X, y, groups)
         return self
 
-    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
+    def fit_resample(self, X: Any, y: Any, groups: Any = None) -> tuple[Any, Any]:
         """Fit the generator and return synthetic records in place of the real ones.
 
         Parameters
         ----------
         X : array of shape (n, ...) or data frame
         y : array of shape (n,)
+        groups : array of shape (n,), default=None
+            Whose each row is, for the generator: persons are protected then.
 
         Returns
         -------
@@ -439,15 +446,15 @@ class SyntheticResampler(BaseEstimator):
         >>> X.shape, y.shape
         ((50, 4), (50,))
         """
-        drawn = self._plan_and_fit(X, _column(y)).draw()
+        drawn = self._plan_and_fit(X, _column(y), groups).draw()
         _tell_of_classes_not_drawn(drawn[1], self.generator_)
         return drawn
 
-    def _plan_and_fit(self, X, y):
+    def _plan_and_fit(self, X, y, groups):
         plan = _Plan(self.generator, None, self.n_samples, self.random_state)
         plan.take_codes(_column(y))
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
-        plan.generator.fit(X, y)
+        _fit(plan.generator, X, y, groups=groups)
         _adopt_features(self, self.generator_)
         return plan
 
@@ -546,6 +553,11 @@ class _Plan:
 
     def draw(self):
         return self.generator.sample(self.n_samples, random_state=self.seed)
+
+
+def _fit(generator, *data, groups):
+    """Fit a generator; groups are for one that knows them, and other estimators need not."""
+    generator.fit(*data, **{} if groups is None else {"groups": groups})
 
 
 def _column(y):

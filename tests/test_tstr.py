@@ -448,3 +448,20 @@ def test_groups_reach_the_generator_through_cross_validation():
         )
     for fitted in found["estimator"]:
         assert fitted.generator_.privacy_spent().neighbours == "add or remove one person with all rows"
+
+
+def test_regressors_and_resamplers_pass_groups_on():
+    X, y = load_iris(return_X_y=True)
+    ids = np.arange(len(X)) // 2
+    gen = DPSinkhornGenerator(epsilon=50, schema=(0, 8), steps=2)
+    regressor = TSTRRegressor(gen, n_samples=20).fit(X[:, :3], X[:, 3], groups=ids)
+    resampler = SyntheticResampler(gen.set_params(classes=range(3)), n_samples=100)
+    resampler.fit_resample(X, y, groups=ids)
+    for fitted in (regressor, resampler, SyntheticResampler(gen).fit(X, y, groups=ids)):
+        assert fitted.generator_.privacy_spent().neighbours == "add or remove one person with all rows"
+    with config_context(enable_metadata_routing=True):
+        model = TSTRRegressor(gen).set_fit_request(groups=True)
+        found = cross_validate(
+            model, X[:, :3], X[:, 3], params={"groups": ids}, cv=GroupKFold(2), return_estimator=True
+        )
+    assert all(made.generator_.privacy_spent().max_rows == 1 for made in found["estimator"])

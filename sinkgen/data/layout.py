@@ -1,12 +1,13 @@
 """What all chunks of one data set have in common, and how each is told apart into records and labels."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sinkgen.data.check import as_records, check_frame, check_groups, check_labels, record_dtype
 from sinkgen.data.frames import FrameKind
-from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.data.table import GroupIds, Rows, check_columns, is_table
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.records import Records
 
@@ -48,6 +49,20 @@ class Layout:
     def has_groups(self):
         """Whether it is known whose each row is."""
         return self.groups is not None
+
+    @property
+    def group_ids(self):
+        """Where the ids of groups stand, for a table; None without groups."""
+        if not self.has_groups:
+            return None
+        ids = np.asarray(self.groups)
+        template: Any = self.template
+        if self.group is None:
+            return GroupIds(None, 0, str(ids.dtype) if ids.dtype.kind == "i" else "object")
+        features = [name for name in template.columns if name != self.label]
+        dtype = template.dtypes[self.group]
+        text = "category" if hasattr(dtype, "categories") else str(dtype)
+        return GroupIds(self.group, features.index(self.group), text)
 
     @property
     def names(self):

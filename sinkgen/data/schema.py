@@ -112,6 +112,9 @@ class Column:
         Whether no key comes twice in a draw.
     drop : bool, default=False
         Whether the column is left out, of the fit and of what is drawn.
+    of : {"group"}, optional
+        Whether all rows of a group have the same cell, such as a patient's year of birth; for whole groups that are
+        drawn, see :class:`~sinkgen.Marginals`.
 
     Raises
     ------
@@ -141,10 +144,13 @@ class Column:
     pattern: str | None = None
     unique: bool = False
     drop: bool = False
+    of: str | None = None
 
     def __post_init__(self):
         if self.kind is not None:
             check_choice("kind", self.kind, KINDS)
+        if self.of is not None:
+            check_choice("of", self.of, ("group",))
         _check_text(self.format, self.decimal)
         self._infer_kind()
         if self.values is not None and (self.bounds is not None or self.edges is not None or self.kind in NUMBERS):

@@ -9,6 +9,7 @@ import datetime
 import decimal
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,44 @@ from sinkgen.exceptions import BadTypeError, BadValueError
 
 
 @dataclass(frozen=True)
+class GroupIds:
+    """Where ids of groups stood, and what they were.
+
+    Attributes
+    ----------
+    name : str or int or None
+        Of the column that held them; None where they came beside the table.
+    place : int
+        Of the column, among those that are not the label.
+    dtype : str
+        Name of the pandas dtype.
+
+    Examples
+    --------
+    >>> GroupIds("patient", 0, "int64").ids(np.array([0, 0, 1])).tolist()
+    [0, 0, 1]
+    """
+
+    name: Any
+    place: int
+    dtype: str
+
+    def ids(self, numbers):
+        """Made-up ids (m,) of groups with these numbers, as a pandas column."""
+        import pandas as pd
+
+        series = pd.Series(numbers, name=self.name)
+        if pd.api.types.is_integer_dtype(self.dtype):
+            return series.astype(self.dtype)
+        return series.map("group {}".format).astype(self.dtype)
+
+    def put(self, frame, numbers):
+        """A table with these ids in their place."""
+        frame.insert(self.place, self.name, self.ids(numbers))
+        return frame
+
+
+@dataclass(frozen=True)
 class TableFormat:
     """The public facts of a table: its columns, in their order.
 
@@ -37,6 +76,8 @@ class TableFormat:
         What frame of another library than pandas the table was.
     arrangement : Arrangement or None
         How the table's own columns become those that are modelled; None where they are the same.
+    group : GroupIds or None
+        Where the ids of the groups stood, if the rows belong to groups.
 
     Examples
     --------
@@ -51,6 +92,7 @@ class TableFormat:
     columns: tuple
     frame_kind: FrameKind | None = None
     arrangement: Arrangement | None = None
+    group: GroupIds | None = None
 
     @property
     def own_columns(self):
@@ -328,7 +370,9 @@ class TableFormat:
         columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
         kind = None if self.frame_kind is None else self.frame_kind.to_dict()
         arrangement = None if self.arrangement is None else self.arrangement.to_dict()
-        return {"kind": type(self).__name__, "columns": columns, "frame_kind": kind, "arrangement": arrangement}
+        group = None if self.group is None else dataclasses.asdict(self.group)
+        parts = {"frame_kind": kind, "arrangement": arrangement, "group": group}
+        return {"kind": type(self).__name__, "columns": columns, **parts}
 
     @classmethod
     def from_dict(cls, state):
@@ -337,7 +381,8 @@ class TableFormat:
         columns = tuple(_column_from_dict(dict(column)) for column in state["columns"])
         if arrangement is not None:
             arrangement = arrangement_from_dict(arrangement, _column_from_dict)
-        return cls(columns, None if kind is None else FrameKind(**kind), arrangement)
+        group = None if state.get("group") is None else GroupIds(**state["group"])
+        return cls(columns, None if kind is None else FrameKind(**kind), arrangement, group)
 
 
 COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn, JointColumn, KeyColumn)}
@@ -413,11 +458,12 @@ def column_format(name, dtype, declared):
     _check_kind(name, column, kind, dtype)
     # What is not declared may be missing wherever the dtype allows: whether it ever is, is private.
     nullable = column.nullable if declared else _holds_missing(dtype)
+    per_group = column.of is not None
     text = "category" if hasattr(dtype, "categories") else str(dtype)
     if kind in NUMBERS:
         made = NumberColumn(
             name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), step=column.step or _step_of(dtype),
-            format=column.format, decimal=column.decimal,
+            format=column.format, decimal=column.decimal, per_group=per_group,
         )  # fmt: skip
         return made if column.edges is None else made.with_bins(column.edges)
     if column.bounds is not None or column.step is not None:
@@ -430,7 +476,7 @@ def column_format(name, dtype, declared):
         values = _ordered_categories(name, dtype)
     if not (values is None or text in ("category", "object") or _holds(dtype, values)):
         raise BadTypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
-    return CategoryColumn(name, text, kind, nullable, values, other=values is None)
+    return CategoryColumn(name, text, kind, nullable, values, values is None, per_group)
 
 
 def _key_column(name, dtype, column):

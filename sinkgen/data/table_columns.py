@@ -47,6 +47,8 @@ class NumberColumn:
         Weight of each cell within its bin, positive: what is known of them before they are counted within classes.
     format, decimal : str or None
         How dates, or numbers, stand in a column of text.
+    per_group : bool
+        Whether it is declared to be the same in all rows of a group.
     """
 
     name: str | int
@@ -61,6 +63,7 @@ class NumberColumn:
     weights: tuple = ()
     format: str | None = None
     decimal: str | None = None
+    per_group: bool = False
 
     @property
     def missing(self):
@@ -320,6 +323,8 @@ class CategoryColumn:
         None as long as they are not known.
     other : bool
         Whether a state after the values holds all other categories: so where the values are learned.
+    per_group : bool
+        Whether it is declared to be the same in all rows of a group.
     """
 
     name: str | int
@@ -328,6 +333,7 @@ class CategoryColumn:
     nullable: bool
     values: tuple | None = None
     other: bool = False
+    per_group: bool = False
 
     @property
     def missing(self):

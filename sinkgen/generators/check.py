@@ -7,6 +7,7 @@ import torch
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.field import Field
 from sinkgen.generators.particles import Particles
+from sinkgen.generators.people import SIZES, PeopleMixture
 from sinkgen.generators.product import ProductMixture
 
 SUM = 1e-3  # probabilities sum to 1 but for this
@@ -102,6 +103,24 @@ def _check_product(mixture, form, n_classes):
     if len(steps):
         highest = torch.stack([part.amax(1) for part in steps.split(form.widths, 1)]).sum(0)
         _require(bool((highest < tilts.shape[1]).all()), "cliques have cells without a tilt")
+    if isinstance(mixture, PeopleMixture):
+        _check_people(mixture, form)
+
+
+def _check_people(mixture, form):
+    n, p, n_bins = len(mixture.weights), len(mixture.ordered), int(SIZES.bins[-1]) + 1
+    types, ordered = mixture.types, mixture.ordered
+    _require(form.group is not None, "persons of a table without groups")
+    _require(types.shape == (n,) and int(types[0]) == 0, "types are not one a component")
+    _require(set(types.diff().tolist()) <= {0, 1}, "types are not sorted, or have gaps")
+    _check("sizes", mixture.sizes, (len(SIZES),), low=0)
+    _require(abs(float(mixture.sizes.sum()) - 1) < SUM, "sizes do not sum to 1")
+    _check("size_frequencies", mixture.size_frequencies, (n, n_bins), low=0)
+    _require(mixture.constant.shape == (len(form.columns) + 1,), "constant is not one a column")
+    _require(ordered.shape == (p,) and len(set(ordered.tolist())) == p, "ordered has a column twice")
+    _require(all(0 <= j < len(form.columns) and form.ordered[j] for j in ordered.tolist()), "ordered is no column")
+    _require(mixture.held.shape == (p,), "held is not one a column")
+    _check("spread", mixture.spread, (2, p, p), low=-1 - SUM, high=1 + SUM)
 
 
 def _check_field(field, form, n_classes):

@@ -76,7 +76,7 @@ class Bounding:
         first = (self.secret.order(records.places) < self.persons.ends[number]).astype(np.float64)
         counts = self.persons.counts[number]
         shares = np.where(counts > 1, ROUNDING_MARGIN / counts, 1.0) if self.shared else first
-        return records.having(groups=torch.from_numpy(np.stack([number, shares, first], 1)), places=None)
+        return records.having(groups=torch.from_numpy(np.stack([number, shares, first, counts], 1)), places=None)
 
 
 class Secret:

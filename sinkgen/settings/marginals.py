@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sinkgen._validation import check_integer, check_real
+from sinkgen._validation import check_boolean, check_integer, check_real
 from sinkgen.exceptions import BadTypeError
 from sinkgen.settings.base import AUTO, Settings, check_positive
 
@@ -13,7 +13,8 @@ from sinkgen.settings.base import AUTO, Settings, check_positive
 class Marginals(Settings):
     """The mechanism for tables: counts of the states of columns and their pairs.
 
-    ``target`` is for tables without labels, of which a field is released. All others are for tables with labels, to
+    ``target`` is for tables without labels, of which a field is released. ``whole_groups`` is for tables of groups, with or
+    without labels, and then those that follow are, too. All others are for tables with labels, to
     which a mixture is fitted; what has a number here is what "auto" is there.
 
     Parameters
@@ -35,6 +36,9 @@ class Marginals(Settings):
     target : str, int, tuple of them or "auto", default="auto"
         Name of the column that is to be predicted from the others, or names of several; public. Pairs with it are asked
         with less noise and more finely, others with more. "auto": none; all columns weigh the same.
+    whole_groups : bool or "auto", default="auto"
+        Whether groups can be drawn with all their rows, by ``sample(n_groups=)``: a part of the budget then goes to how
+        many rows a group has, and how alike these are. "auto": not.
 
     Raises
     ------
@@ -56,6 +60,7 @@ class Marginals(Settings):
     refinements: Any = AUTO
     relative: Any = AUTO
     target: Any = AUTO
+    whole_groups: Any = AUTO
 
     def __post_init__(self):
         given = self.given()
@@ -70,5 +75,7 @@ class Marginals(Settings):
             object.__setattr__(self, "target", tuple(names))
         if "learning_rate" in given:
             check_positive("learning_rate", self.learning_rate)
+        if "whole_groups" in given:
+            check_boolean("whole_groups", self.whole_groups)
         if "relative" in given:
             check_real("relative", self.relative, low=0, high=math.inf, include_high=False)

@@ -42,7 +42,7 @@ def value(query, records, unit):
 
 
 def groups(ids, unit, seed=0, **given):
-    """Numbers of persons, weights, and whether rows count in sets."""
+    """Numbers of persons, weights, whether rows count in sets, and how many rows the person has."""
     ids = check_groups(ids, len(ids))
     records = Records(torch.zeros(len(ids), 1), None, ids).numbered(0)
     mapped = bound(ArraySource(*records, **given), unit, secret(seed))[0].map(lambda records: records)
@@ -84,7 +84,8 @@ def test_a_person_can_reach_what_is_stated(name):
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=60), st.integers(0, 5))
 def test_weights_of_a_person_sum_to_what_counts(ids, k):
     ids = np.array(ids)
-    person, weights, first = groups(ids, Unit.of_groups(k or None))
+    person, weights, first, counts = groups(ids, Unit.of_groups(k or None))
+    assert np.array_equal(counts, [(ids == i).sum() for i in ids])
     for i in np.unique(ids):
         own = ids == i
         assert len(np.unique(person[own])) == 1

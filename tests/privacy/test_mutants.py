@@ -25,6 +25,7 @@ from sinkgen.privacy import query as sums
 from sinkgen.privacy.journal import Journal
 from sinkgen.privacy.mechanism import GaussianMechanism, _add_counts, _count_members, _threshold
 from sinkgen.privacy.queries.moments import CountQuery, MeanQuery, MomentQuery
+from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery
 from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost, TransportQuery
 from sinkgen.privacy.query import by_weight
@@ -149,6 +150,31 @@ def audit_sets_of_persons():
                 passed += bool(noisy.release_labels("labels", source).labels)
             worst = min(worst, stats.binomtest(passed, repeats, delta, alternative="greater").pvalue)
     return worst
+
+
+PERSON_QUERIES = {
+    "changes": lambda: ChangesQuery(2),
+    "across": lambda: AcrossQuery([(j, torch.arange(3) // 2) for j in range(2)]),
+    "scores": lambda: ScoresQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)]),
+    "residuals": lambda: ResidualsQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)], [0.1, 0.3]),
+}
+
+
+def audit_whole_persons():
+    """How far a person moves what is asked of whole persons, with rows that are alike and others, over the noise."""
+    for make in PERSON_QUERIES.values():
+        for rows in ([[2, 2, 0]] * 9, [[2, 2, 0], [0, 0, 1]] * 4, [[0, 2, 1], [2, 0, 1], [2, 2, -1]]):
+            moved = []
+            for own in ([], rows):
+                codes = torch.tensor([[0, 1, 0], [1, 1, 1], *own])
+                exact = GaussianMechanism([GaussianRelease("whole", 0.0)], noise_seed=0, unit=Unit.of_groups(None))
+                records = Records(codes[:, :2], codes[:, 2], np.array([5, 5, *[9] * len(own)])).numbered(0)
+                query = make()
+                query.read = lambda value: value
+                moved.append(exact.release("whole", query, exact.bound(seal(ArraySource(*records))).map(lambda r: r)))
+            if (moved[1] - moved[0]).norm() > query.reach(1) * (1 + 1e-5):
+                return 0.0
+    return 1.0
 
 
 def audit_pairs():
@@ -313,7 +339,7 @@ def audit_records_of_a_journal():
 AUDITS = [
     audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_pairs, audit_sets, audit_learned_bounds,
     audit_grid, audit_precision, audit_charge, audit_coins, audit_rehearsal, audit_records_of_a_journal,
-    audit_persons, audit_sampling_of_persons, audit_sets_of_persons,
+    audit_persons, audit_whole_persons, audit_sampling_of_persons, audit_sets_of_persons,
 ]  # fmt: skip
 
 
@@ -412,7 +438,21 @@ def clipped_late(self, dim, clip, n_classes=1, residual=None):
     self.clip = 1.1 * clip
 
 
+def weights_of_pairs(self, n_rows):
+    return 1 / n_rows if n_rows > 1 else 0.0
+
+
+def weights_of_rows(self, n_rows):
+    return torch.full((self.size,), 1 / n_rows if n_rows > 1 else 0.0, dtype=torch.float64)
+
+
+def alone(self, widths):
+    _made["across"](self, widths)
+    self.sensitivity = math.sqrt(len(self.widths))
+
+
 _made = {
+    "across": AcrossQuery.__init__,
     "pairs": PairQuery.__init__,
     "marginals": MarginalQuery.__init__,
     "joint": JointQuery.__init__,
@@ -452,6 +492,15 @@ def coins_rounded_up(self, start, n, rate):
 
 
 MUTANTS = {
+    "pairs of a person's rows weighted as rows": [
+        ("sinkgen.privacy.queries.people.AcrossQuery.weight", weights_of_pairs)
+    ],
+    "products across rows weighted as rows": [("sinkgen.privacy.queries.people.ScoresQuery.weight", weights_of_rows)],
+    "a person counted in each row": [("sinkgen.privacy.queries.people.ChangesQuery.weight", lambda self, n: float(n))],
+    "differences within a person not clipped": [("sinkgen.privacy.queries.people._clipped", lambda numbers: numbers)],
+    "pairs across rows with the sensitivity of columns": [
+        ("sinkgen.privacy.queries.people.AcrossQuery.__init__", alone)
+    ],
     "pairs with the sensitivity of columns": [
         ("sinkgen.privacy.queries.tables.PairQuery.__init__", sensitivity_of_columns)
     ],

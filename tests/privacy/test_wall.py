@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkgen import Batch, DPSinkhornGenerator, Semidual
+from sinkgen import Batch, DPSinkhornGenerator, Marginals, Semidual
 from sinkgen.fitting import TRAINERS
 from sinkgen.privacy import sealed
 from sinkgen.privacy.journal import Unkept
@@ -43,6 +43,11 @@ def table(seed):
     return pd.DataFrame({"a": X[:, 0], "b": np.where(X[:, 1] > 0, "u", "v"), "c": np.round(X[:, 2])}), y
 
 
+def persons(seed):
+    frame, y = table(seed)
+    return frame, y, np.arange(len(frame)) // 3
+
+
 CASES = {
     "arrays": ({"schema": (-1, 2), "classes": [0, 1], "steps": 3}, arrays),
     "nothing declared": ({"steps": 3}, arrays),
@@ -54,6 +59,7 @@ CASES = {
         arrays,
     ),
     "tables": ({}, table),
+    "persons": ({"mechanism": Marginals(whole_groups=True)}, persons),
 }
 
 

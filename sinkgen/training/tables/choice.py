@@ -4,11 +4,15 @@ from sinkgen.data.facts import Facts
 from sinkgen.exceptions import BadValueError
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.field import FieldSettings, plan_field, train_field
+from sinkgen.training.tables.people import PeopleSettings, plan_people, train_people
 from sinkgen.training.tables.tabular import plan_mixture, train_mixture
 
 
 def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
+    if given.get("whole_groups"):
+        return plan_people(mu, facts, given)
+    given = {name: value for name, value in given.items() if name != "whole_groups"}
     if facts.y_dtype is not None:
         if "target" in given:
             raise BadValueError(
@@ -23,4 +27,6 @@ def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
 
 def train_marginals(stage: Stage) -> Trained:
     """From encoded records, cells (m, n_columns) with classes, to what draws them."""
+    if isinstance(stage.settings, PeopleSettings):
+        return train_people(stage)
     return train_field(stage) if isinstance(stage.settings, FieldSettings) else train_mixture(stage)

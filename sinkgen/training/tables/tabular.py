@@ -312,11 +312,15 @@ class Fit:
                 slopes = _add_served(slopes, frequencies, weights, served)
             in_frequencies, in_weights = slopes
             in_logits = frequencies * (in_frequencies - self._per_column(frequencies * in_frequencies))
-            in_offsets = self._times(in_logits, self._smooth) + self._decay * parts[0]
+            in_offsets = self._tied(self._times(in_logits, self._smooth)) + self._decay * parts[0]
             in_class_logits = weights * (in_weights - (weights * in_weights).sum())
             descent.step(torch.cat([in_offsets, in_class_logits], 1))
         frequencies, weights = self._probabilities(base, *parts)
         return ComponentMixture(weights, frequencies)
+
+    def _tied(self, in_offsets):
+        """Slopes of parameters, each on its own."""
+        return in_offsets
 
     def _probabilities(self, base, offsets, class_logits):
         logits = base + self._times(offsets, self._spread)
