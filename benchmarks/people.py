@@ -5,7 +5,8 @@
 
 Ways: by row (no groups: a person with ten rows is not protected as a row is), by shares (``groups`` alone), at most so
 many rows (``--most``), and what there is without ``groups``: the first row of each person alone. "auc" is that of a
-boosted tree trained on synthetic rows and tested on real ones, of the label's most frequent class against the others;
+boosted tree trained on synthetic rows and tested on real ones, of the label's most frequent class against the others,
+and "auc_persons" the same where rows of a person share a weight of one;
 "tvd" the mean distance of the columns' distributions from those of all rows, and "tvd_persons" from those of a row, at
 random, of a person at random.
 """
@@ -27,8 +28,8 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen.exceptions import ReproducibleNoiseWarning
 
 
-def auc(synthetic, test, label, positive):
-    """Of a boosted tree, on real rows."""
+def auc(synthetic, test, label, positive, weights):
+    """Of a boosted tree, on real rows of several weights: one figure for each."""
     texts = [name for name in synthetic if synthetic[name].dtype.kind not in "biuf" and name != label]
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan, encoded_missing_value=np.nan)
     model = make_pipeline(
@@ -37,7 +38,7 @@ def auc(synthetic, test, label, positive):
     )
     model.fit(synthetic.drop(columns=label), synthetic[label] == positive)
     scores = model.predict_proba(test[synthetic.columns].drop(columns=label))[:, 1]
-    return roc_auc_score(test[label] == positive, scores)
+    return [roc_auc_score(test[label] == positive, scores, sample_weight=own) for own in weights]
 
 
 def tvd(real, synthetic, weights):
@@ -74,6 +75,8 @@ def main():
     rows = train.groupby(args.group)[args.group].transform("size")
     everyone, persons = pd.Series(1.0, train.index), 1 / rows
     first = train.drop_duplicates(args.group)
+    # As in the train rows: how many a person has in the test is chance.
+    of_test = [None, 1 / test[args.group].map(rows.groupby(train[args.group]).first()).fillna(1)]
     ways = {"row": (train, None, None), "shares": (train, args.group, None), "first": (first, None, None)}
     ways |= {f"most {k}": (train, args.group, k) for k in args.most}
     for way in ways:
@@ -89,9 +92,10 @@ def main():
             seconds = time.process_time() - start
             X, y = gen.sample(len(train), random_state=seed)
             synthetic = X.assign(**{args.label: y})
+            scores = auc(synthetic, test, args.label, positive, of_test)
             found.append(
                 {
-                    "auc": auc(synthetic, test, args.label, positive), "seconds": seconds,
+                    "auc": scores[0], "auc_persons": scores[1], "seconds": seconds,
                     "tvd": tvd(train, synthetic, everyone), "tvd_persons": tvd(train, synthetic, persons),
                 }
             )  # fmt: skip

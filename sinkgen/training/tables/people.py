@@ -18,7 +18,7 @@ from sinkgen.generators.people import SIZES, PeopleMixture
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
-from sinkgen.training.stage import Schedule, Trained
+from sinkgen.training.stage import Schedule, StateCounts, Trained
 from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
@@ -132,17 +132,13 @@ def train_people(stage):
     cells = (form.cell_states, cell_shares.expand(n_classes, -1))
     source = source.map(partial(_as_states, form))
     sized = source.map(_with_sizes)
+    octaves = torch.zeros(n_bins, dtype=torch.float64).index_add_(0, SIZES.bins, sizes)
+    noise = mechanism.noise_multiplier("sizes")
+    known = {len(form.columns): StateCounts(total * octaves, noise**2 * torch.bincount(SIZES.bins).double())}
     one_way, pairs = measure_marginals(
-        sized,
-        total,
-        states,
-        mechanism,
-        settings.rows(unasked),
-        n_classes=n_classes,
-        n_split=1,
-        share=share,
-        known=stage.known,
-    )
+        sized, total, states, mechanism, settings.rows(unasked),
+        n_classes=n_classes, n_split=1, share=share, known={**stage.known, **known},
+    )  # fmt: skip
     simple = naive_bayes(one_way, states)
     across = learn_across(source, form, one_way, constant, sizes, total, mechanism)
     spread = learn_spread(source, form, one_way, constant, sizes, total, mechanism)
