@@ -107,6 +107,19 @@ def test_a_saved_model_draws_the_same_persons(fitted, tmp_path):
     assert isinstance(loaded.release_.generator, PeopleMixture)
     one, other = (made.sample(n_groups=9, random_state=3) for made in (gen, loaded))
     pd.testing.assert_frame_equal(one, other)
+    gen.save(tmp_path / "small", compact=True)
+    small = DPSinkhornGenerator.load(tmp_path / "small").sample(n_groups=2000, random_state=3)
+    assert (small.groupby("who")[["sex", "born"]].nunique() == 1).all(axis=None)
+
+
+def test_counts_that_are_kept_are_of_the_tables_columns(fitted):
+    frame, gen, _ = fitted
+    names = gen.release_.form.names
+    once = frame.drop_duplicates("who")["sex"].value_counts()
+    found = {part.columns: part for part in gen.release_.counts}
+    assert {j for columns in found for j in columns} == set(range(len(names) + 1))  # the last is the label's place
+    released = found[names.index("sex"), len(names)].counts
+    assert np.abs(released[:2, 0].numpy() - once.sort_index().to_numpy()).max() < 100
 
 
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.PoorFitWarning")

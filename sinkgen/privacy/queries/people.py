@@ -9,6 +9,7 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sinkgen.privacy.queries.tables import JointQuery
 from sinkgen.privacy.query import ROUNDING_MARGIN, on_grid
 from sinkgen.records import Records, joined
 
@@ -88,6 +89,16 @@ class PersonQuery:
                     summed += self.contribution(rows.values.long().view(len(part), n_rows, -1), rows)
                 total += on_grid(weight * summed, self.sensitivity)
         return total
+
+
+class SizedQuery(JointQuery):
+    """Marginals of rows whose last column is how many rows the person has, and is none of the table's."""
+
+    def counted(self, what, value, scale):
+        """The counts of states of the table's columns."""
+        last, found = len(self.queries[0].widths) - 1, super().counted(what, value, scale)
+        own = [part for part in found if last not in part.columns]
+        return [part._replace(columns=tuple(j - (j > last) for j in part.columns)) for part in own]
 
 
 class ChangesQuery(PersonQuery):

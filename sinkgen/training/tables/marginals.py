@@ -203,7 +203,9 @@ def noise_together(names, mechanism):
     return math.fsum(max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names) ** -0.5
 
 
-def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_split, share, known=None):
+def measure_marginals(
+    source, total, states, mechanism, names, *, n_classes, n_split, share, known=None, joint=JointQuery
+):
     """Release one-way marginals of each class and, on what is left of the share, two-way marginals.
 
     Parameters
@@ -221,6 +223,8 @@ def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_s
         The charged releases, each of which is asked all of it.
     known : dict of int to StateCounts, optional
         Other counts of some columns, of all classes together.
+    joint : type, default=JointQuery
+        What asks them together.
     mechanism : GaussianMechanism
 
     Returns
@@ -230,7 +234,7 @@ def measure_marginals(source, total, states, mechanism, names, *, n_classes, n_s
     queries: list[SumQuery] = [MarginalQuery(states.widths, n_classes)]
     if share < 1:
         queries.append(PairQuery(states.widths, n_split))
-    query = JointQuery(queries, [share, 1 - share][: len(queries)])
+    query = joint(queries, [share, 1 - share][: len(queries)])
     precision = torch.tensor([max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names]).double()
     released = zip(*(mechanism.release(what, query, source) for what in names), strict=True)
     noises = [noise_together(names, mechanism) / (scale * total) for scale in query.scales]

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.people import SIZES, PeopleMixture
-from sinkgen.generators.product import ProductMixture
-from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
+from sinkgen.generators.product import ProductMixture, stratified
+from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery, SizedQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.training.stage import Schedule, StateCounts, Trained
 from sinkgen.training.tables.cells import learn_cells
@@ -29,7 +29,7 @@ from sinkgen.training.tables.marginals import (
     share_of_one_way,
     weigh_marginals,
 )
-from sinkgen.training.tables.tabular import Fit, TabularSettings, auto_settings, prior_of, smoother
+from sinkgen.training.tables.tabular import OWN_CLASS, Fit, TabularSettings, auto_settings, prior_of, smoother
 
 TINY = 1e-9
 # Constants chosen by trials on a made-up panel: docs/experiments.md, Persons.
@@ -99,6 +99,28 @@ def plan_people(mu, facts, given):
     return Schedule(settings, settings.shares, {})
 
 
+class People(NamedTuple):
+    """What is known of persons before their rows are looked at.
+
+    Attributes
+    ----------
+    total : float
+        Noisy number of persons.
+    sizes : Tensor of shape (S,)
+        Share of them that have each number of rows, in the cells of ``SIZES``.
+    constant : Constant
+    """
+
+    total: float
+    sizes: torch.Tensor
+    constant: "Constant"
+
+    @property
+    def several(self):
+        """Number of persons with more than one row, at least 1."""
+        return max(1.0, self.total * float(1 - self.sizes[0]))
+
+
 class Constant(NamedTuple):
     """What does not change within a person.
 
@@ -117,7 +139,7 @@ def train_people(stage):
     counts, form, mechanism, settings, source = stage.counts, stage.form, stage.mechanism, stage.settings, stage.source
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
     sizes = learn_sizes(source, total, mechanism)
-    constant = learn_constant(source, form, sizes, total, mechanism)
+    people = People(total, sizes, learn_constant(source, form, sizes, total, mechanism))
     n_bins = int(SIZES.bins[-1]) + 1
     states = States((*form.widths, n_bins), (*form.ordered, n_bins), (*form.optional, *[False] * n_bins))
     n_fine = [form.cell_counts[j] for j in form.fine]
@@ -137,19 +159,18 @@ def train_people(stage):
     known = {len(form.columns): StateCounts(total * octaves, noise**2 * torch.bincount(SIZES.bins).double())}
     one_way, pairs = measure_marginals(
         sized, total, states, mechanism, settings.rows(unasked),
-        n_classes=n_classes, n_split=1, share=share, known={**stage.known, **known},
+        n_classes=n_classes, n_split=1, share=share, known={**stage.known, **known}, joint=SizedQuery,
     )  # fmt: skip
-    simple = naive_bayes(one_way, states)
-    across = learn_across(source, form, one_way, constant, sizes, total, mechanism)
-    spread = learn_spread(source, form, one_way, constant, sizes, total, mechanism)
-    fitted = _fit_types(simple, one_way, pairs, across, states, constant, total, stage)
+    across = learn_across(source, form, one_way, people, mechanism)
+    spread = learn_spread(source, form, one_way, people, mechanism)
+    fitted = _fit_types(one_way, pairs, across, states, people, stage)
     rows = ProductMixture(fitted.weights, fitted.frequencies[:, :-n_bins], form.widths, *cells)
     if n_classes > 1:
         rows = learn_labelling(rows, settings.own_share, stage.random)
         rows = pool_labelling(rows, source, mechanism) if "labelling" in charged - unasked else rows
     made = PeopleMixture.of(
         rows, types=fitted.types, sizes=sizes, size_frequencies=fitted.frequencies[:, -n_bins:],
-        constant=torch.cat([constant.columns, torch.tensor([constant.label])]), **spread._asdict(),
+        constant=torch.cat([people.constant.columns, torch.tensor([people.constant.label])]), **spread._asdict(),
     )  # fmt: skip
     return Trained(made, made.class_weights)
 
@@ -223,9 +244,9 @@ class Across(NamedTuple):
     coarse: torch.Tensor
 
 
-def learn_across(source, form, one_way, constant, sizes, total, mechanism):
+def learn_across(source, form, one_way, people, mechanism):
     """Pairs of states across rows of a person, of the columns that change; None where there are none."""
-    shares = one_way.shares
+    shares, constant, total = one_way.shares, people.constant, people.total
     n, n_classes, n_states = len(form.columns), len(shares), sum(form.widths)
     changing = [j for j in range(n) if not constant.columns[j]] + [n] * (n_classes > 1 and not constant.label)
     if not changing:
@@ -233,10 +254,9 @@ def learn_across(source, form, one_way, constant, sizes, total, mechanism):
     parts = [*shares.sum(0)[:n_states].split(form.widths), shares.sum(1)]
     ordered = [*form.ordered, 0]
     noise = mechanism.noise_multiplier("across")
-    several = max(1.0, total * float(1 - sizes[0]))
     n_pairs = len(changing) * (len(changing) + 1) / 2
     # A correlation over tables of g by g even groups has about g times the noise of a cell.
-    most = int(min(MOST, max(FEWEST, BLUR * several / max(TINY, noise * n_pairs**0.5))))
+    most = int(min(MOST, max(FEWEST, BLUR * people.several / max(TINY, noise * n_pairs**0.5))))
     groups = [even_groups(parts[j], ordered[j], most) for j in changing]
     query = AcrossQuery(list(zip(changing, groups, strict=True)))
     noisy = mechanism.release("across", query, source) / total
@@ -265,15 +285,15 @@ class Spread(NamedTuple):
 NO_SPREAD = Spread(torch.zeros(0).long(), torch.zeros(0).long(), torch.zeros(2, 0, 0))
 
 
-def learn_spread(source, form, one_way, constant, sizes, total, mechanism):
+def learn_spread(source, form, one_way, people, mechanism):
     """Correlations of columns of ordered states, within rows and across rows; of none where it is all noise.
 
     A state's score is the rank of its middle. Ranks within a state, which are drawn evenly, are independent of all
     else: what they add to the variance of a column, its jitter, is known.
     """
     columns = [j for j, n in enumerate(form.ordered) if n > 1]
-    columns.sort(key=lambda j: not constant.columns[j])
-    fixed = constant.columns[columns]
+    columns.sort(key=lambda j: not people.constant.columns[j])
+    fixed = people.constant.columns[columns]
     if fixed.all():
         return NO_SPREAD
     shares = one_way.shares.sum(0)[: sum(form.widths)].split(form.widths)
@@ -293,7 +313,7 @@ def learn_spread(source, form, one_way, constant, sizes, total, mechanism):
     bounds = WIDE * rest.sqrt()
     residuals = ResidualsQuery([pair for pair, same in zip(scores, fixed.tolist(), strict=True) if not same], bounds)
     # A person with m rows counts as (m - 1) / m: a mean of m rows has part of what they differ by.
-    degrees = max(1.0, total * float((sizes * (1 - 1 / SIZES.middle)).sum()))
+    degrees = max(1.0, people.total * float((people.sizes * (1 - 1 / SIZES.middle)).sum()))
     rest = mechanism.release("residuals", residuals, source) / degrees
     error = mechanism.noise_multiplier("residuals") * residuals.sensitivity / degrees * bounds[:, None] * bounds
     scale = (within.diagonal() + jitter).clamp_min(LEAST_VARIANCE).sqrt()
@@ -476,31 +496,29 @@ class Types(NamedTuple):
     types: torch.Tensor
 
 
-def _fit_types(simple, one_way, pairs, across, states, constant, total, stage):
-    weights, frequencies = simple
+def _fit_types(one_way, pairs, across, states, people, stage):
+    weights, frequencies = naive_bayes(one_way, states)
     if pairs is None:
         return Types(weights, frequencies, torch.arange(len(weights)))
     settings, random = stage.settings, stage.random
-    excess = pairs.excess(*simple, states.widths, total)
-    marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)
+    excess = pairs.excess(weights, frequencies, states.widths, people.total)
+    marginals = weigh_marginals(one_way, pairs, people.total, states, settings.relative)
     fit = PeopleFit(
         marginals, states.widths, smoother(states, settings), prior_of(excess),
-        across=across, n_rows=settings.row_types, constant=constant,
+        across=across, n_rows=settings.row_types, constant=people.constant,
     )  # fmt: skip
     shares = weights.sum(0).clamp_min(1e-4)
     n_classes, n_types, n_rows = len(shares), max(settings.types, len(shares)), settings.row_types
-    more = torch.searchsorted(
-        shares.cumsum(0) / shares.sum(), (torch.arange(n_types - n_classes) + 0.5) / max(1, n_types - n_classes)
-    )
-    own = torch.cat([torch.arange(n_classes), more.clamp_max(n_classes - 1)])
-    base = torch.where(one_way.absent(states), -60.0, frequencies[own].clamp_min(1e-4).log()).repeat_interleave(
-        n_rows, 0
-    )
+    # Every type belongs to a class at first, one to each, and the others by their shares.
+    own = torch.cat([torch.arange(n_classes), stratified(shares, n_types - n_classes, random)])
+    base = torch.where(one_way.absent(states), -60.0, frequencies[own].clamp_min(1e-4).log())
+    base = base.repeat_interleave(n_rows, 0)
     of_type = settings.spread * torch.randn(n_types, base.shape[1], generator=random)
     of_row = settings.row_spread * torch.randn(base.shape, generator=random) * ~fit._constant
     elsewhere = 1 - F.one_hot(own, n_classes).float()
-    class_logits = shares.log() - 2.0 * elsewhere + torch.randn(elsewhere.shape, generator=random)
-    class_logits = class_logits.repeat_interleave(n_rows, 0) + 0.5 * torch.randn(len(base), n_classes, generator=random)
+    class_logits = shares.log() - OWN_CLASS * elsewhere + torch.randn(elsewhere.shape, generator=random)
+    of_row_class = settings.row_spread * torch.randn(len(base), n_classes, generator=random)
+    class_logits = class_logits.repeat_interleave(n_rows, 0) + of_row_class
     offsets = of_type.repeat_interleave(n_rows, 0) + of_row
     for _ in stage.progress("public fits")(range(1)):
         made = fit.run(base, offsets, class_logits, settings.steps, settings.learning_rate)
