@@ -6,6 +6,7 @@ import torch
 
 from sinkgen.generators.product import TINY, ProductMixture, stratified
 
+PEOPLE = ("types", "sizes", "size_frequencies", "constant", "ordered", "held", "spread")
 LEAST_DRAWN = 2000  # persons: what is moved is moved by the correlations among those that are drawn together
 ROUNDS = 5  # of moves; each comes nearer, for means of few rows hold part of what these differ by
 
@@ -124,8 +125,7 @@ class PeopleMixture(ProductMixture):
     @property
     def rows(self):
         """The mixture of rows alone."""
-        names = ProductMixture.__init__.__code__.co_varnames
-        own = {name: buffer for name, buffer in self.named_buffers() if name in names}
+        own = {name: buffer for name, buffer in self.named_buffers() if name not in PEOPLE}
         return ProductMixture(**own | {"widths": self.widths.tolist()})
 
     def with_labelling(self, tilt, share):

@@ -13,9 +13,8 @@ from sinkgen.settings.base import AUTO, Settings, check_positive
 class Marginals(Settings):
     """The mechanism for tables: counts of the states of columns and their pairs.
 
-    ``target`` is for tables without labels, of which a field is released. ``whole_groups`` is for tables of groups, with or
-    without labels, and then those that follow are, too. All others are for tables with labels, to
-    which a mixture is fitted; what has a number here is what "auto" is there.
+    ``target`` is for tables without labels, of which a field is released. All others are for tables with labels, or
+    with ``whole_groups``, to which a mixture is fitted; what has a number here is what "auto" is there.
 
     Parameters
     ----------

@@ -91,8 +91,9 @@ def plan_people(mu, facts, given):
     plain = auto_settings(mu, 1, has_cells=bool(form.fine), has_labels=has_labels)
     settings = PeopleSettings(**vars(plain))
     given = {name: value for name, value in given.items() if name != "whole_groups"}
-    if "refinements" in given:
-        raise BadValueError("whole_groups=True has no refinements: leave them out")
+    unused = sorted(given.keys() & {"refinements", "members", "target"})
+    if unused:
+        raise BadValueError(f"whole_groups=True has no {', '.join(unused)}: leave it out")
     if "components" in given:
         settings = replace(settings, types=max(1, given.pop("components") // settings.row_types))
     settings = replace(settings, **given)
