@@ -60,7 +60,7 @@ class GroupIds:
 
     def put(self, frame, numbers):
         """A table with these ids in their place."""
-        frame.insert(self.place, self.name, self.ids(numbers))
+        frame.insert(min(self.place, frame.shape[1]), self.name, self.ids(numbers))  # others may be dropped
         return frame
 
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_is_refused_before_the_charge():
         ("draws whole groups of rows: give fit the groups", {}, None),
         ("leave max_rows_per_group None", {"max_rows_per_group": 3}, "who"),
         ("has no members, target", {"mechanism": Marginals(whole_groups=True, members=2, target="sex")}, "who"),
-        ("does not go with rules, keys, parents or dropped", {"schema": {"sex": Column(drop=True)}}, "who"),
+        ("does not go with rules, keys or parents", {"schema": {"sex": Column(parent="kind")}}, "who"),
         ("has no refinements", {"mechanism": Marginals(whole_groups=True, refinements=2)}, "who"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -88,9 +88,7 @@ def plan_people(mu, facts, given):
     if form.group is None:
         raise BadValueError("mechanism=Marginals(whole_groups=True) draws whole groups of rows: give fit the groups")
     if form.arrangement is not None:
-        raise BadValueError(
-            "whole_groups=True does not go with rules, keys, parents or dropped columns: leave these out"
-        )
+        raise BadValueError("whole_groups=True does not go with rules, keys or parents: leave these out")
     has_labels = facts.y_dtype is not None
     plain = auto_settings(mu, 1, has_cells=bool(form.fine), has_labels=has_labels)
     settings = PeopleSettings(**vars(plain))
