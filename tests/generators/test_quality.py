@@ -35,10 +35,10 @@ def remarks(X, y=None, epsilon=3, **parameters):
 @pytest.mark.parametrize(("name", "declared", "told"), [
     ("sex", ["female", "male"], "no declared value of 'sex' occurs"),
     ("sex", ["Male"], "of 'sex' are none of its declared values"),
-    ("code", ["1", "2"], "no declared value of 'code' occurs"),
+    ("code", [7, 8], "no declared value of 'code' occurs"),
     ("age", (0, 1), "lie outside of its bounds"),
     ("age", Column(edges=(0, 20, 50)), "lie outside of its bounds"),
-    ("id", Column(), "of 'id' are other: declare its values"),
+    ("id", Column(), "of 'id' are other: leave it out if it is an id, else declare its values"),
 ])  # fmt: skip
 def test_a_declaration_that_misses_the_data_is_told(name, declared, told):
     X = table()[[name]]
