@@ -7,6 +7,8 @@ from . import ot as ot
 from . import sources as sources
 from ._version import __version__ as __version__
 from .accounting import PrivacySpent as PrivacySpent
+from .auditing.audit import AuditReport as AuditReport
+from .auditing.audit import audit as audit
 from .data.rules import FixedCombinations as FixedCombinations
 from .data.rules import Inequality as Inequality
 from .data.rules import Never as Never

@@ -24,6 +24,7 @@ from sinkgen.generators.field import Field
 from sinkgen.generators.networks import Network, make_network, network_name
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.people import PeopleMixture
+from sinkgen.generators.posterior import Posterior
 from sinkgen.generators.product import ProductMixture, stratified
 from sinkgen.generators.release import Release
 from sinkgen.images.augment import AUGMENTATIONS, Augmented
@@ -370,7 +371,59 @@ class DPSinkhornGenerator(BaseEstimator):
             codes = self._codes(y)
             if conditions is not None and not self._possible(conditions)[codes].all():
                 raise BadValueError("y holds labels that, by the rules, do not go with the conditions")
-        X = self._draw(generator, codes, conditions or {}, random)
+        return self._restored(self._draw(generator, codes, conditions or {}, random), codes)
+
+    def sample_posterior(
+        self, m: int = 20, n_samples: int | None = None, *, random_state: RandomState = None
+    ) -> list[Any]:
+        """Draw several data sets, each of which may have been the real one for all that the release tells.
+
+        What they differ by is the noise of privacy: an analysis that is run on each of them shows how much of its
+        result is noise, and :func:`sinkgen.inference.combine` makes one interval of theirs. Costs no more privacy.
+
+        Parameters
+        ----------
+        m : int, default=20
+            Number of data sets.
+        n_samples : int, default=None
+            Records of each; by default as many as there are real ones, nearly, which rules for intervals count on.
+        random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
+            Without one, every call draws other data sets.
+
+        Returns
+        -------
+        list of data frames, or of pairs (X, y)
+            As :meth:`sample` draws them.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        TypeError, ValueError
+            If it was no table that was fitted, the model was saved by a version that kept no released counts, or a
+            number is not positive.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sinkgen import inference
+        >>> people = pd.DataFrame({"age": np.arange(2000) % 80, "sex": ["F", "M"] * 1000})
+        >>> gen = DPSinkhornGenerator(epsilon=5, schema={"age": (0, 80), "sex": ["F", "M"]}).fit(people)
+        >>> sets = gen.sample_posterior(5)
+        >>> share = inference.proportion(sets, {"sex": "F"})
+        >>> len(sets), bool(abs(share.estimate - 0.5) < 0.1)
+        (5, True)
+        """
+        check_is_fitted(self)
+        m, random = check_integer("m", m, low=1), torch_stream(random_state)
+        posterior = Posterior(self.release_)
+        n = posterior.n_records if n_samples is None else check_integer("n_samples", n_samples, low=1)
+        drawn = (posterior.draw(n, random) for _ in range(m))
+        return [self._restored(self.release_.form.decode(places), codes) for places, codes in drawn]
+
+    def _restored(self, X, codes):
+        """Records and their labels as the user gave such."""
+        release = self.release_
         if isinstance(release.form, TableFormat) and release.form.frame_kind is not None:
             X = release.form.frame_kind.restore(X)
         return X if release.labels is None else (X, release.labels.decode(codes))

@@ -165,6 +165,19 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
 
 def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     """Public facts of the data, after a look at all of it for what cannot be encoded."""
+    facts = declared_facts(estimator, data, given)
+    if isinstance(data.source, AskedRecords):  # owners look at their own
+        if estimator.metadata == "trust":
+            raise BadValueError(
+                "metadata='trust' reads facts off the records, which owners keep; declare or learn them"
+            )
+        return dataclasses.replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
+    check_source(data.source, facts.form)
+    return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
+
+
+def declared_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
+    """Public facts by the format of the data alone: no record is looked at."""
     values, labels = data.layout.values, data.layout.labels
     form: NumericFormat | TableFormat
     read_off = data.layout.read_off
@@ -177,15 +190,7 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     else:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)
-    facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
-    if isinstance(data.source, AskedRecords):  # owners look at their own
-        if estimator.metadata == "trust":
-            raise BadValueError(
-                "metadata='trust' reads facts off the records, which owners keep; declare or learn them"
-            )
-        return dataclasses.replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
-    check_source(data.source, form)
-    return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
+    return metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
 
 
 def unit_of(estimator: Parameters, data: Data) -> Unit:

@@ -25,6 +25,7 @@ LEVELS = [
     {"parameters", "storage", "training"},
     {"fitting"},
     {"estimator"},
+    {"auditing", "planning"},
     {"cli", "federated", "local", "tstr"},
     {"__init__", "__main__"},
 ]

@@ -32,7 +32,7 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device) 
     generator : str or callable
     device : torch.device
     """
-    form = _completed(facts.form)
+    form = completed(facts.form)
     _check_device(device)
     if isinstance(form, TableFormat):
         starts = np.zeros((ROWS, len(form.columns)))
@@ -58,7 +58,7 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device) 
         raise BadValueError("the names of X's columns, or classes, are none that a model can be saved with") from error
 
 
-def _completed(form):
+def completed(form):
     """The format with something in place of what is to be learned."""
     if isinstance(form, NumericFormat):
         return form if form.bounds else form.with_bounds([(0.0, 1.0)] * form.n_groups)

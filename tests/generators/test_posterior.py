@@ -1,0 +1,78 @@
+"""Several plausible data sets: centred where the release is, as far apart as its noise, and of the users' format."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sinkgen import Column, DPSinkhornGenerator, inference
+from sinkgen.generators.posterior import Posterior
+
+SCHEMA = {"age": Column(edges=(0, 20, 40, 60, 90)), "sex": ["F", "M"], "smokes": ["no", "yes"]}
+
+
+def people(n=1500):
+    random = np.random.default_rng(0)
+    age, sex = random.integers(0, 90, n), random.choice(["F", "M"], n)
+    smokes = np.where(random.random(n) < np.where(sex == "M", 0.7, 0.2), "yes", "no")
+    return pd.DataFrame({"age": age, "sex": sex, "smokes": smokes})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    frame = people()
+    old = np.where(frame.age > 50, "old", "young")
+    return {
+        "field": DPSinkhornGenerator(1, schema=SCHEMA, random_state=0).fit(frame),
+        "mixture": DPSinkhornGenerator(1, schema=SCHEMA, random_state=0, classes=["old", "young"]).fit(frame, old),
+    }
+
+
+@pytest.mark.parametrize("kind", ["field", "mixture"])
+def test_sets_are_as_far_apart_as_the_noise_and_near_the_release(kind, fitted):
+    gen = fitted[kind]
+    sets = gen.sample_posterior(40, random_state=0)
+    frames = [data if kind == "field" else data[0] for data in sets]
+    n = Posterior(gen.release_).n_records
+    assert {len(frame) for frame in frames} == {n}
+    for name, value in (("sex", "F"), ("smokes", "yes")):
+        shares = [(frame[name] == value).mean() for frame in frames]
+        direct = gen.release_.proportion({name: value})
+        noise = direct.standard_error * direct.privacy_share**0.5
+        assert abs(np.mean(shares) - (people()[name] == value).mean()) < 4 * noise
+        assert 0.5 * noise < np.std(shares) < 2 * noise
+    both = [((frame.sex == "M") & (frame.smokes == "yes")).mean() for frame in frames]
+    assert abs(np.mean(both) - 0.35) < 0.08
+    assert np.std(both) > 0
+    age = inference.mean(sets, "age")
+    assert abs(age.estimate - people().age.mean()) < 5 * age.standard_error
+    assert 0 < age.privacy_share < 1
+
+
+def test_sets_are_drawn_again_by_their_seed(fitted):
+    one, other = (fitted["mixture"].sample_posterior(2, 50, random_state=3) for _ in range(2))
+    for (X, y), (X_again, y_again) in zip(one, other, strict=True):
+        pd.testing.assert_frame_equal(X, X_again)
+        assert np.array_equal(y, y_again)
+    assert len(one[0][0]) == 50
+
+
+def test_without_noise_sets_agree_with_the_records(fitted):
+    frame = people()
+    gen = DPSinkhornGenerator(np.inf, schema=SCHEMA, random_state=0).fit(frame)
+    shares = [pd.crosstab(data.sex, data.smokes, normalize="all") for data in gen.sample_posterior(3, random_state=0)]
+    true = pd.crosstab(frame.sex, frame.smokes, normalize="all")
+    assert all(np.abs(share - true).to_numpy().max() < 0.02 for share in shares)
+
+
+def test_what_has_no_counts_is_refused(fitted):
+    arrays = DPSinkhornGenerator(5, schema=(-4, 4), steps=2).fit(np.random.default_rng(0).normal(size=(300, 2)))
+    with pytest.raises(TypeError, match="of tables"):
+        arrays.sample_posterior()
+    with pytest.raises(ValueError, match="kept no released counts"):
+        Posterior(dataclasses.replace(fitted["field"].release_, counts=()))
+    with pytest.raises(ValueError, match="m must be"):
+        fitted["field"].sample_posterior(0)
+    assert torch.is_tensor(fitted["field"].release_.counts[0].counts)
