@@ -22,6 +22,8 @@ from .exceptions import DataFreeError as DataFreeError
 from .exceptions import PoorFitWarning as PoorFitWarning
 from .exceptions import PrivacyLeakWarning as PrivacyLeakWarning
 from .generators.release import Release as Release
+from .planning.forecast import Plan as Plan
+from .planning.forecast import plan as plan
 from .privacy.ledger import PrivacyLedger as PrivacyLedger
 from .progress import FitProgress as FitProgress
 from .report.display import FidelityDisplay as FidelityDisplay

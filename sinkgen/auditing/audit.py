@@ -47,6 +47,11 @@ class AuditReport:
     hits, alarms : int
         In how many of them the record was told to be there: with it, and without it.
     data : {"made-up", "given"}
+
+    Examples
+    --------
+    >>> AuditReport(10.0, 7.9, 1.1, 1e-5, 500, 400, 90, "made-up").holds
+    True
     """
 
     claimed: float
@@ -60,7 +65,13 @@ class AuditReport:
 
     @property
     def holds(self) -> bool:
-        """Whether no more was seen to be spent than is claimed."""
+        """Whether no more was seen to be spent than is claimed.
+
+        Examples
+        --------
+        >>> AuditReport(1.0, 7.9, 1.1, 1e-5, 500, 400, 90, "made-up").holds
+        False
+        """
         return self.at_least <= self.claimed
 
     def __str__(self) -> str:

@@ -410,6 +410,37 @@ def privacy(
         typer.echo(json.dumps(spent.to_dict(), indent=1) if as_json else str(spent))
 
 
+# --- plan ------------------------------------------------------------------------------------------------------------
+
+
+@app.command(
+    epilog=_examples(
+        "sinkgen plan schema.json --rows 3000 --epsilon 0.3 --epsilon 1",
+        "sinkgen plan schema.json --rows 3000 --target income --error 0.02",
+    )
+)  # fmt: skip
+def plan(
+    schema: Annotated[Path, typer.Argument(metavar="SCHEMA", help="What is public of a table, as JSON.")],
+    rows: Annotated[int, typer.Option("--rows", "-n", help="About how many records there are.")],
+    epsilon: Annotated[list[float] | None, typer.Option("--epsilon", help="Budget; may be repeated.")] = None,
+    target: Annotated[str | None, typer.Option("--target", help="Column of the labels, with declared values.")] = None,
+    delta: Annotated[float, typer.Option("--delta", help="Probability with which the bound may fail.")] = 1e-5,
+    error: Annotated[float | None, typer.Option("--error", help="A distance that is wanted: at which epsilon?")] = None,
+) -> None:
+    """Say what a fit would give: noise, what stands out of it, time. Spends nothing, and sees no record."""
+    import sinkgen
+    from sinkgen.cli import model as models
+
+    declared = models.read_table_schema(schema)
+    classes = None
+    if target is not None:
+        if target not in declared or declared[target].values is None:
+            raise Refused(f"--target must be a column of which {schema} declares the values")
+        classes = declared[target].values
+        declared = sinkgen.Schema({name: column for name, column in declared.items() if name != target})
+    typer.echo(str(sinkgen.plan(declared, rows, epsilon or (0.3, 1.0, 3.0), delta=delta, classes=classes, error=error)))
+
+
 # --- audit -----------------------------------------------------------------------------------------------------------
 
 
@@ -421,6 +452,7 @@ def privacy(
 )  # fmt: skip
 def audit(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="What the fit would be of; its format alone counts.")],
+    *,
     epsilon: Annotated[float, typer.Option("--epsilon", help="Privacy budget that is claimed.")],
     schema: Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="What is public.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Column of the labels.")] = None,

@@ -99,12 +99,17 @@ def read_private(path, schema_path, target, classes, *, shape=None, group=None, 
     return Private(X, images.labels_as(y, labels) if path.is_dir() else y, declared, labels, None, observed)
 
 
+def read_table_schema(path):
+    """What is declared of a table: :class:`~sinkgen.Schema`."""
+    declared = _read_schema(path)
+    if not isinstance(declared, Schema):
+        raise Refused(f"{path} holds bounds of an array; a table needs a column each")
+    return declared
+
+
 def validate(path, schema_path, script):
     """How a table fits a schema: :class:`~sinkgen.data.validation.SchemaCheck`."""
-    declared = _read_schema(schema_path)
-    if not isinstance(declared, Schema):
-        raise Refused(f"{schema_path} holds bounds of an array; a table needs a column each")
-    declared = _kept(declared, script)
+    declared = _kept(read_table_schema(schema_path), script)
     return declared.validate(tables.read_table(path, declared, script))
 
 

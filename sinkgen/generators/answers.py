@@ -32,7 +32,7 @@ class Marginal:
         What each place stands for: a category, None for missing cells, a ``pandas.Interval`` of numbers, or a list of
         these where several are counted together.
     shares : ndarray, one axis a column
-        Unbiased where they were released: noise may make some negative.
+        Of the records that lie in one of the cells; where they were released unbiased: noise may make some negative.
     privacy_errors : ndarray of the same shape
         Standard deviation of the shares by the noise of privacy; nan where they are the model's.
     sampling_errors : ndarray of the same shape
@@ -94,8 +94,12 @@ def marginal(release: Any, columns: Any) -> Marginal:
     else:
         total, doubt = _total(release)
     order = [counts.columns.index(j) for j in places]
+    even = 1 / counts.counts.numel()
+    # What cells hold together is the number of records, which is known better than their sum.
     shares = counts.counts.permute(order).double().numpy() / total
-    privacy = np.hypot(counts.noise, shares * doubt) / total if origin == "released" else np.full(shares.shape, np.nan)
+    shares = shares + even * (1 - shares.sum())
+    privacy = np.hypot(counts.noise * (1 - even) ** 0.5, (shares - even) * doubt) / total
+    privacy = privacy if origin == "released" else np.full(shares.shape, np.nan)
     held = np.clip(shares, 0, 1)
     sampling = np.sqrt(held * (1 - held) / _n_records(release))
     cells = tuple(_cells(release, j, counts.groups[i]) for i, j in zip(order, places, strict=True))
@@ -140,13 +144,17 @@ def histogram(release: Any, column: Any) -> Marginal:
 
 def _linear(release, place, weights, squares, present):
     """Estimate of the sum of weights over the records, by the share of each state; of those present, if given."""
-    found = marginal(release, [_names(release)[place]])
-    shares, noises = found.shares, found.privacy_errors
+    found, counts = marginal(release, [_names(release)[place]]), _counted(release, [place])
+    shares, even = found.shares, 1 / len(found.shares)
     weights, squares = weights[: len(shares)], squares[: len(shares)]
     whole = 1.0 if present is None else max(float(present @ shares), 1e-12)
     value = float(weights @ shares) / whole
     slopes = (weights - value * (0 if present is None else present)) / whole
-    privacy = float(np.square(slopes) @ np.square(noises))
+    privacy = math.nan
+    if counts is not None:
+        total, doubt = _total(release)
+        own = counts.noise**2 * max(float(slopes @ slopes) - even * float(slopes.sum()) ** 2, 0.0)
+        privacy = (own + (doubt * float(slopes @ (shares - even))) ** 2) / total**2
     held = np.clip(shares, 0, None)
     spread = float(squares @ held) / (whole if present is not None else 1.0) - value**2
     sampling = max(spread, 0.0) / (_n_records(release) * whole)

@@ -123,7 +123,7 @@ def proportion(data_sets: Sequence[Any], conditions: Mapping[Any, Any]) -> Estim
     """
     shares, variances = [], []
     for data in data_sets:
-        met = np.logical_and.reduce([_meets(_column(data, name), wanted) for name, wanted in conditions.items()])
+        met = np.all([_meets(_column(data, name), wanted) for name, wanted in conditions.items()], axis=0)
         shares.append(met.mean())
         variances.append(shares[-1] * (1 - shares[-1]) / len(met))
     return combine(shares, variances)

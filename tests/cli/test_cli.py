@@ -576,3 +576,15 @@ def test_persons_are_protected_where_a_column_says_whose_rows_are(people, tmp_pa
     assert "name the same column" in run("fit", *given, "--group", "earns", *other, code=1).stderr
     visits.assign(patient=visits["patient"].where(visits.index > 0)).to_csv(tmp_path / "visits.csv", index=False)
     assert "holds missing values" in run("fit", *given, "--group", "patient", *other, code=1).stderr
+
+
+def test_plan_and_audit_spend_nothing(workplace, tmp_path):
+    planned = run("plan", workplace / "schema.json", "--rows", 3000, "--epsilon", 1, "--target", "earns")
+    assert "nothing is spent by this plan" in planned.stdout
+    audited = run(
+        "audit", workplace / "data.csv", "--schema", workplace / "schema.json", "--target", "earns", "--epsilon", 5,
+        "--fits", 8,
+    )  # fmt: skip
+    assert "the claim was not refuted" in audited.stdout
+    refused = run("plan", workplace / "schema.json", "--rows", 3000, "--target", "nothing", code=1)
+    assert "declares the values" in refused.stderr

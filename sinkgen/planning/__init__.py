@@ -1,0 +1,1 @@
+"""What a fit would give, before its budget is spent."""
