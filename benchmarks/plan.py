@@ -62,7 +62,7 @@ def tables(folder):
 
 def noise_of(errors):
     """Of a cell's count alone: shares that sum to 1 have less."""
-    return errors.min() / max(1 - 1 / len(errors), 0.5) ** 0.5
+    return errors.min() / (1 - 1 / len(errors)) ** 0.5 if len(errors) > 1 else np.nan
 
 
 def seen(gen, frame):
@@ -72,7 +72,7 @@ def seen(gen, frame):
     for codes, drawn in zip(states.T, column_frequencies(release.generator), strict=True):
         real = torch.bincount(codes.clamp_min(0), minlength=len(drawn)).double() / len(codes)
         found.append(float((real - drawn / drawn.sum()).abs().sum() / 2))
-    noise = np.mean([noise_of(release.marginal(name).privacy_errors) for name in frame.columns])
+    noise = np.nanmean([noise_of(release.marginal(name).privacy_errors) for name in frame.columns])
     return np.mean(found), 2 * noise * len(frame)
 
 

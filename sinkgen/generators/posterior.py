@@ -50,6 +50,8 @@ class Posterior:
                 "several plausible data sets are drawn of tables: of arrays no counts are released; fit a data frame "
                 "with a schema by column"
             )
+        if getattr(release.form, "arrangement", None) is not None:
+            raise BadValueError("several plausible data sets do not obey rules and keys of a schema yet: use sample")
         if not counts:
             raise BadValueError("the model was saved by a version that kept no released counts: fit it anew")
         self._release = release

@@ -1,5 +1,6 @@
 """The noise of a fit before its budget is spent, and what will stand out of it: of tables, from public facts alone."""
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterable
@@ -339,7 +340,7 @@ def _completed(form, n, noise):
             bins = merged(n * shares / shares.sum(), min(noise, n))
             column = column.with_cells(np.linspace(column.bounds[0], column.bounds[1], CELLS + 1), bins)
         elif not isinstance(own, NumberColumn) and own.values is None:
-            column = column.with_values(tuple(range(LEARNED)))
+            column = dataclasses.replace(column, values=tuple(map(str, range(LEARNED))))
         columns.append(column)
     return TableFormat(tuple(columns), form.frame_kind)
 

@@ -29,19 +29,20 @@ def test_more_budget_and_more_records_are_better(classes):
     assert (small.forecasts[0].label > 0) == (classes is not None)
 
 
+@pytest.mark.filterwarnings("ignore:noise_seed")
 def test_a_forecast_is_near_what_a_fit_gives():
     frame = people()
     made = plan(SCHEMA, len(frame), 1).forecasts[0]
     found = []
     for seed in range(3):
-        release = DPSinkhornGenerator(1, schema=SCHEMA, random_state=seed).fit(frame).release_
+        release = DPSinkhornGenerator(1, schema=SCHEMA, random_state=seed, noise_seed=seed).fit(frame).release_
         for name in ("sex", "region"):
             drawn = release.generator.frequencies[list(frame.columns).index(name)].numpy()
             real = frame[name].value_counts(normalize=True).reindex(SCHEMA[name]).to_numpy()
             found.append(np.abs(drawn - real).sum() / 2)
     assert 0.4 < np.mean([made.distances[name] for name in ("sex", "region")]) / np.mean(found) < 2.5
     noise = release.marginal("region").privacy_errors.mean() * len(frame)
-    assert 0.6 < made.category / (2 * noise) < 1.7
+    assert 0.6 < made.category / (2 * noise) < 2.5  # columns that are independent get what pairs would have had
 
 
 def test_a_wanted_distance_is_reached_where_it_is_said():
