@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinkgen import PrivacySpent, board_text
+from sinkgen import PrivacySpent, board_text, html_report
 from sinkgen.accounting import GaussianRelease, calibrate
 from sinkgen.accounting.unit import RECORD, Unit
 from sinkgen.report.promise import describe_privacy, percent
@@ -33,6 +34,16 @@ def test_persons_are_named_and_their_rows_counted():
     assert "count as 5 rows at most" in text
     assert "One record is protected" not in text
     assert "rows at most" not in board_text(statement(unit=Unit.of_groups(None)))
+
+
+def test_the_page_names_whom_the_statement_protects():
+    random = np.random.default_rng(0)
+    X = random.normal(size=(60, 2))
+    by_person = html_report(X, X, spent=statement(unit=Unit.of_groups(5)), random_state=0)
+    assert "What is protected is one person, with all rows, which count as 5 at most." in by_person
+    assert "one given person is among those" in by_person
+    assert "Who stands in several records" not in by_person
+    assert "What is protected is one record." in html_report(X, X, spent=statement(), random_state=0)
 
 
 @pytest.mark.parametrize("spent", [statement(math.inf), statement(reproducible_noise=True)])
