@@ -28,9 +28,9 @@ FIRST = """
 import time
 began, spent = time.perf_counter(), time.process_time()
 {}.load({!r}).sample(1)
-import resource
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(time.perf_counter() - began, time.process_time() - spent, memory)
+seconds = time.perf_counter() - began, time.process_time() - spent
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(*seconds, int(status["VmHWM"].split()[0]) / 1024)
 """
 WAYS = {
     "torch": "from sinkgen import DPSinkhornGenerator\nDPSinkhornGenerator",
