@@ -44,7 +44,8 @@ def load(path: Path) -> "Model":
     FileNotFoundError
         If there is no model at ``path``.
     ValueError
-        If the files are damaged, or the model is one that needs torch: a network, or a table without labels.
+        If the files are damaged, or the model is one that needs torch: a network, a table without labels, or one that
+        has rules, keys or groups.
 
     Examples
     --------
@@ -68,6 +69,8 @@ def load(path: Path) -> "Model":
         own = {name.removeprefix("release."): value for name, value in tensors.items() if name.startswith("release.")}
         tensors = restored(own)
         form, labels = content["form"], content["labels"]
+        if form.get("arrangement") or form.get("group"):
+            raise BadValueError("its table has rules, keys or groups: sinkgen.DPSinkhornGenerator.load reads it")
         if form.get("arrangement") is not None:
             raise BadValueError("its table has rules, parents or keys: sinkgen.DPSinkhornGenerator.load reads it")
         draws: Points | Mixture

@@ -157,6 +157,16 @@ def test_what_is_no_point_or_mixture_is_not_made_compact(tmp_path):
         lite.load(tmp_path / "model")
 
 
+@pytest.mark.parametrize("part", ["arrangement", "group"])
+def test_tables_with_rules_or_groups_are_refused(people, tmp_path, part):
+    content = json.loads((people[1] / "model.json").read_text())
+    content["form"][part] = {"rules": []}
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    (tmp_path / "model.safetensors").write_bytes((people[1] / "model.safetensors").read_bytes())
+    with pytest.raises(BadValueError, match="rules, keys or groups"):
+        lite.load(tmp_path)
+
+
 def test_damaged_models_are_refused(pictures, tmp_path):
     for name in ("model.json", "model.safetensors"):
         (tmp_path / name).write_bytes((pictures[2] / name).read_bytes())
