@@ -55,8 +55,7 @@ def tables(folder):
     yield "adult, income as y", adult.drop(columns="income"), own, adult.income.to_numpy()
     bank = pd.read_csv(folder / "bank_marketing.csv", keep_default_na=False)
     yield "bank", bank.drop(columns="y"), bounded(bank.drop(columns="y")), bank.y.to_numpy()
-    houses = pd.read_csv(folder / "king_county_train.csv.gz").select_dtypes("number")
-    houses = houses.drop(columns=[name for name in houses if name in ("id",)])
+    houses = pd.read_csv(folder / "king_county_train.csv.gz").select_dtypes("number").dropna(axis=1)
     yield "king county", houses, bounded(houses), None
 
 
@@ -82,9 +81,12 @@ def main():
     parser.add_argument("--data", type=Path)
     parser.add_argument("--epsilon", type=float, nargs="+", default=[0.3, 1.0, 3.0])
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", help="name of one table")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     for name, frame, schema, y in tables(args.data):
+        if args.only not in (None, name):
+            continue
         classes = None if y is None else sorted(set(y.tolist()))
         planned = sinkgen.plan(schema, len(frame), args.epsilon, classes=classes)
         for forecast in planned.forecasts:
