@@ -48,3 +48,17 @@ def test_every_page_is_reached_from_the_start_page():
         found = {line for tree in trees for line in tree.split("\n") if line and line[0] != ":"}
         left += sorted(found - reached - {"gallery/index"})
     assert reached == {page.stem for page in PAGES[1:]}
+
+
+def test_what_newcomers_read_is_readable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import readability
+
+    doors = [(ROOT / "docs" / f"{name}.md").read_text() for name in ("tutorials", "howto")]
+    trees = [tree for text in doors for tree in re.findall(r"toctree\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)]
+    names = set(" ".join(trees).split())
+    for page in [page for page in PAGES if page.stem in names | {"README"}]:
+        found = readability.measure(page)
+        assert found.sentence_length <= 25, f"{page.name}: {found.sentence_length:.1f} words a sentence"
+        assert found.reading_ease >= 50, f"{page.name}: reading ease {found.reading_ease:.0f}"
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
