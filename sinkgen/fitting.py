@@ -123,7 +123,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         If a parameter or the data are unusable, before anything is spent.
     """
     facts = collect_facts(estimator, data, given)
-    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, working_device(estimator, facts.form))
+    device = working_device(estimator, facts.form)
+    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, device, estimator.augment)
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
     plan = plan_budget(
@@ -150,7 +151,6 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         )  # fmt: skip
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
-        device = working_device(estimator, facts.form)
         form, labels, counts, source, known = prepare(seal(data.source), facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,

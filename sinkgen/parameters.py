@@ -16,7 +16,7 @@ from sinkgen._validation import check_boolean, check_choice, check_integer, chec
 from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.data.facts import POLICIES
 from sinkgen.exceptions import BadTypeError, BadValueError
-from sinkgen.generators.networks import FACTORIES, OF_IMAGES, make_network
+from sinkgen.generators.networks import FACTORIES, OF_IMAGES
 from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
 from sinkgen.privacy.streams import require_secure
@@ -199,8 +199,6 @@ def check_array_parameters(estimator, form):
         raise BadValueError(
             f"generator={estimator.generator!r} makes images; give image_shape, or use 'mlp' or 'particles'"
         )
-    if callable(estimator.generator):
-        make_network(estimator.generator, form.network_shape, 2, torch_stream(0))
 
 
 def is_auto(value):

@@ -177,7 +177,7 @@ def check_groups(groups, n_records, name="groups"):
         return groups.astype(object)
     if kind == "O":
         values = groups.tolist()
-        if any(value is None or (isinstance(value, Real) and math.isnan(value)) for value in values):
+        if any(value is None or (isinstance(value, Real) and value != value) for value in values):
             raise BadValueError(missing)
         if all(isinstance(value, (str, Integral)) for value in values):
             return np.array(list(map(str, values)), dtype=object)  # boxed one by one, 5 and "5" are the same

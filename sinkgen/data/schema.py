@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Complex, Integral, Number, Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,6 +73,7 @@ def _interval(name, pair):
 KINDS = ("float", "integer", "boolean", "category", "ordinal", "datetime")
 NUMBERS = ("float", "integer", "datetime")
 RULES_KEY = "rules"  # of the JSON of a schema
+LARGEST = 2.0**64  # what is larger and not declared counts as this
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,10 @@ class Column:
             "step": None if self.step is None else check_real("step", self.step, low=0, include_low=False),
         }
         fields["bounds"] = _column_bounds(self.bounds, fields["edges"])
+        if fields["step"] is not None:
+            largest = max(map(abs, (LARGEST, *(fields["bounds"] or ()), *fields["atoms"])))
+            if math.isinf(largest / fields["step"]):
+                raise BadValueError("step is so small that no number can be divided by it")
         for name, value in fields.items():
             object.__setattr__(self, name, value)
 
@@ -579,10 +584,10 @@ def _read_text(series, declared):
 
     if declared.kind == "datetime":
         if declared.format is not None:
-            return pd.to_datetime(series, format=declared.format, errors="coerce")
+            return pd.to_datetime(series.where(~series.map(_is_number)), format=declared.format, errors="coerce")
         return pd.to_datetime(series.where(series.map(_is_no_text)), errors="coerce")
     if declared.decimal is None:
-        return pd.to_numeric(series.where(series.map(_is_no_text)), errors="coerce")
+        return pd.to_numeric(series.where(series.map(_may_be_double)), errors="coerce")
     texts = series.astype("str").str.strip()
     if declared.decimal == ",":
         texts = texts.where(~texts.str.contains(".", regex=False)).str.replace(",", ".", regex=False)
@@ -591,3 +596,15 @@ def _read_text(series, declared):
 
 def _is_no_text(cell):
     return not isinstance(cell, str)
+
+
+def _is_number(cell):
+    """Whether a cell of a column of written dates is a number, that pandas would read as if it were written so."""
+    return isinstance(cell, Number)
+
+
+def _may_be_double(cell):
+    """Whether a cell is neither text, nor complex, nor an integer beyond all doubles, for which pandas raises."""
+    if isinstance(cell, Integral):
+        return abs(int(cell)) <= float(np.finfo(float).max)
+    return isinstance(cell, Real) or not isinstance(cell, (str, Complex))

@@ -17,6 +17,7 @@ from sinkgen.exceptions import BadTypeError, BadValueError
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
 FINE_CELLS = 128
+NUMERIC = ("int", "uint", "float", "double", "halffloat", "decimal", "bool")  # how dtypes of numbers begin
 UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
 
 
@@ -427,7 +428,8 @@ class CategoryColumn:
 
     @property
     def _states(self):
-        is_text = not self.values or isinstance(self.values[0], str)
+        # Of a column of which no value is known only the dtype says of what kind they are.
+        is_text = isinstance(self.values[0], str) if self.values else not self.dtype.lower().startswith(NUMERIC)
         return [*self.values, *[OTHER if is_text else None] * self.other, *[None] * self.nullable]
 
     def cells_at(self, places):

@@ -4,7 +4,7 @@ import math
 from dataclasses import fields
 from typing import Any, ClassVar
 
-from sinkgen._validation import check_real
+from sinkgen._validation import check_integer, check_real
 
 AUTO = "auto"
 
@@ -49,6 +49,14 @@ class Settings:
 def is_auto(value):
     """Whether a setting is left to the fit."""
     return isinstance(value, str) and value == AUTO
+
+
+MOST = 2**31 - 1  # of anything that is counted: what is larger can neither be held nor waited for
+
+
+def check_count(name, value, low=1):
+    """Raise an error that names the setting, unless it is an integer from ``low`` to :data:`MOST`."""
+    return check_integer(name, value, low=low, high=MOST)
 
 
 def check_positive(name, value):

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen._validation import check_boolean, check_real
 from sinkgen.exceptions import BadTypeError, BadValueError
-from sinkgen.settings.base import AUTO, Settings, check_positive, is_auto
+from sinkgen.settings.base import AUTO, Settings, check_count, check_positive, is_auto
 from sinkgen.settings.semidual import Semidual
 
 
@@ -87,19 +87,19 @@ class Batch(Settings):
     start_share: float = 0.5
 
     def __post_init__(self):
-        check_integer("steps", self.steps, low=1)
+        check_count("steps", self.steps)
         check_real("sampling_rate", self.sampling_rate, low=0, high=1, include_low=False)
         if not is_auto(self.clip):
             check_positive("clip", self.clip)
         check_positive("reg", self.reg)
         if self.debias is not None:
             check_real("debias", self.debias, low=0, high=1)
-        check_integer("points", self.points, low=1)
+        check_count("points", self.points)
         check_real("label_weight", self.label_weight, low=0, high=math.inf, include_high=False)
         check_positive("learning_rate", self.learning_rate)
         check_real("momentum", self.momentum, low=0, high=1, include_high=False)
         if self.iterations is not None:
-            check_integer("iterations", self.iterations, low=1)
+            check_count("iterations", self.iterations)
         check_boolean("balanced", self.balanced)
         check_boolean("directions", self.directions)
         if not (self.start is None or isinstance(self.start, Semidual)):

@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen._validation import check_boolean, check_real
 from sinkgen.exceptions import BadTypeError
-from sinkgen.settings.base import AUTO, Settings, check_positive
+from sinkgen.settings.base import AUTO, Settings, check_count, check_positive
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Marginals(Settings):
     def __post_init__(self):
         given = self.given()
         for name in given.keys() & {"members", "components", "steps"}:
-            check_integer(name, given[name], low=1)
+            check_count(name, given[name])
         if "refinements" in given:
-            check_integer("refinements", self.refinements, low=0)
+            check_count("refinements", self.refinements, low=0)
         if "target" in given:
             names = self.target if isinstance(self.target, (list, tuple)) else (self.target,)
             if not (names and all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names)):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sinkgen._validation import check_boolean, check_integer, check_real
+from sinkgen._validation import check_boolean, check_real
 from sinkgen.exceptions import BadValueError
-from sinkgen.settings.base import AUTO, Settings, check_positive, is_auto
+from sinkgen.settings.base import AUTO, Settings, check_count, check_positive, is_auto
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ relaxation=0.5, floor=0.2, deform=True, moments='auto', features='auto')
 
     def __post_init__(self):
         if not is_auto(self.steps):
-            check_integer("steps", self.steps, low=1)
+            check_count("steps", self.steps)
         check_real("sampling_rate", self.sampling_rate, low=0, high=1, include_low=False)
         check_positive("clip", self.clip)
         check_positive("mass_share", self.mass_share)
@@ -85,7 +85,7 @@ relaxation=0.5, floor=0.2, deform=True, moments='auto', features='auto')
         check_boolean("deform", self.deform)
         for name in ("moments", "features"):
             if not is_auto(getattr(self, name)):
-                check_real(name, getattr(self, name), low=0, high=0.5)
+                check_real(name, getattr(self, name), low=0, high=0.5, include_low=name == "features")
 
 
 def regs_of(settings):

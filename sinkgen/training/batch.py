@@ -81,7 +81,7 @@ class BatchLoop:
         name = network_name(stage.generator, stage.form)
         self.network = make_network(name, stage.form.network_shape, n_classes, stage.random).to(stage.device)
         self._optimiser = torch.optim.Adam(
-            self.network.parameters(), settings.learning_rate, betas=(settings.momentum, 0.99)
+            self.network.parameters(), settings.learning_rate, betas=(float(settings.momentum), 0.99)
         )
         scale = public_scale(stage.cost, stage.form.n_encoded, stage.random)
         typical = 0.5 * scale.force / math.sqrt(settings.points)
