@@ -69,10 +69,12 @@ def load(path: Path) -> "Model":
         own = {name.removeprefix("release."): value for name, value in tensors.items() if name.startswith("release.")}
         tensors = restored(own)
         form, labels = content["form"], content["labels"]
-        if form.get("arrangement") or form.get("group"):
+        if form.get("arrangement") is not None or form.get("group"):
             raise BadValueError("its table has rules, keys or groups: sinkgen.DPSinkhornGenerator.load reads it")
-        if form.get("arrangement") is not None:
-            raise BadValueError("its table has rules, parents or keys: sinkgen.DPSinkhornGenerator.load reads it")
+        if any(_is_written(column) for column in form.get("columns", ())):
+            raise BadValueError(
+                "its table has numbers or dates as text or objects: sinkgen.DPSinkhornGenerator.load reads it"
+            )
         draws: Points | Mixture
         if {"points", "basis"} <= set(tensors):
             draws = Points(tensors, form.get("image_shape"))
@@ -85,6 +87,12 @@ def load(path: Path) -> "Model":
         raise BadValueError(f"{path}: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadValueError(f"{path} holds no readable model: {type(error).__name__}") from error
+
+
+def _is_written(column):
+    """Whether numbers or dates of a column stand in it as text or objects."""
+    is_text = column.get("format") or column.get("decimal") or column["dtype"] == "object"
+    return column["type"] == "NumberColumn" and bool(is_text)
 
 
 class Model:

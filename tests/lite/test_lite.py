@@ -167,6 +167,15 @@ def test_tables_with_rules_or_groups_are_refused(people, tmp_path, part):
         lite.load(tmp_path)
 
 
+def test_numbers_as_text_are_refused(people, tmp_path):
+    content = json.loads((people[1] / "model.json").read_text())
+    next(column for column in content["form"]["columns"] if column["type"] == "NumberColumn")["decimal"] = ","
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    (tmp_path / "model.safetensors").write_bytes((people[1] / "model.safetensors").read_bytes())
+    with pytest.raises(BadValueError, match="numbers or dates as text"):
+        lite.load(tmp_path)
+
+
 def test_damaged_models_are_refused(pictures, tmp_path):
     for name in ("model.json", "model.safetensors"):
         (tmp_path / name).write_bytes((pictures[2] / name).read_bytes())
