@@ -299,7 +299,7 @@ def fitted_schema(
         names = form.names or range(form.n_groups)
         found = [(names[j], number_remarks(names[j], of)) for j, of in known.counted.items()]
         columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
-        noise = 0.0
+        noise = known.classes.noise
     are_known = known.classes.coded is labels
     return FittedSchema(
         tuple(columns), class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)

@@ -5,6 +5,7 @@ import pickle
 import time
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -443,7 +444,7 @@ def test_the_number_of_records_moves_neither_noise_nor_epsilon(blobs):
             DPSinkhornGenerator(mechanism=mechanism, **PUBLIC, **FAST[mechanism]).fit(X[rows], y[rows]).privacy_spent()
             for rows in (slice(0, 300, 30), slice(None))
         )
-        assert few == many
+        assert replace(few, remarks=()) == replace(many, remarks=())  # these are of released numbers
 
 
 # --- estimator -------------------------------------------------------------------------------------------------------

@@ -252,6 +252,8 @@ class LearnedLabels(NamedTuple):
         Noisy numbers of records.
     total : float
         Noisy number of the records of all classes, also of those that are not known.
+    noise : float
+        Standard deviation of the noise of a class's count.
     unlabelled : float
         Share of the records whose labels do not stand out, as far as that share does.
     """
@@ -260,6 +262,7 @@ class LearnedLabels(NamedTuple):
     coded: LabelSet | None
     counts: torch.Tensor
     total: float
+    noise: float
     unlabelled: float = 0.0
 
 
@@ -274,15 +277,15 @@ def learn_labels(facts, source, mechanism):
     counts = mechanism.release("count", query, source.map(partial(_coded, declared)))
     total = float(counts.sum())
     if not facts.labels_unknown:
-        return LearnedLabels(declared, declared, counts, total)
+        return LearnedLabels(declared, declared, counts, total, mechanism.noise_multiplier("count"))
     kept = mechanism.release_labels("labels", source)
     if not kept.labels:
-        return LearnedLabels(stand_in(facts.y_dtype), None, counts, total)
+        return LearnedLabels(stand_in(facts.y_dtype), None, counts, total, mechanism.noise_multiplier("count"))
     found, left = label_set(kept.labels, facts.y_dtype), total - float(kept.counts.sum())
-    noise = math.hypot(
-        mechanism.noise_multiplier("count"), mechanism.noise_multiplier("labels") * math.sqrt(len(kept.labels))
-    )
-    return LearnedLabels(found, found, kept.counts, total, left / total if left > SURE * noise else 0.0)
+    own = mechanism.noise_multiplier("labels")
+    noise = math.hypot(mechanism.noise_multiplier("count"), own * math.sqrt(len(kept.labels)))
+    unlabelled = left / total if left > SURE * noise else 0.0
+    return LearnedLabels(found, found, kept.counts, total, own, unlabelled)
 
 
 def _coded(labels, records):
