@@ -303,7 +303,8 @@ def setting_cases():
 
 
 def short(value):
-    return type(value).__name__ if isinstance(value, Odd) else str(value)[:30]
+    """A name that is the same in each process: none holds an address."""
+    return type(value).__name__ if isinstance(value, Odd) else getattr(value, "__name__", str(value))[:30]
 
 
 PARTS = [cell_cases, array_cases, beside_cases, name_cases, schema_cases, setting_cases]
