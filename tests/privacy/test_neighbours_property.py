@@ -134,3 +134,15 @@ def test_a_record_of_any_kind_changes_nothing_public(quick_tables, neighbours):
     neighbour = shown(*two, **parameters)
     assume(neighbour is not None)  # of what cannot be read nothing is released at all
     assert shown(*one, **parameters) == neighbour
+
+
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+@pytest.mark.parametrize("classes", [[0, 1], None])
+@pytest.mark.parametrize("label", LABELS, ids=repr)
+def test_a_label_of_any_kind_changes_no_dtype(label, classes):
+    X, y = np.zeros((N + 1, 2)), [0, 1] * (N // 2)
+    parameters = {"schema": (0, 1), "classes": classes, "mechanism": Semidual(steps=2)}
+    neighbour = shown(X, boxed([*y, label]), **parameters)
+    assert neighbour is not None
+    assert shown(X[:-1], boxed(y), **parameters) == neighbour
+    assert shown(X[:-1], y, **parameters) == neighbour
