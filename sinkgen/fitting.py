@@ -4,7 +4,6 @@ Nothing of it is known to the estimator but :func:`fit`; nothing that sees recor
 :data:`TRAINERS` holds.
 """
 
-import dataclasses
 import uuid
 import warnings
 from collections.abc import Callable
@@ -158,7 +157,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
-    spent = dataclasses.replace(spent, remarks=schema.remarks)
+    spent = replace(spent, remarks=schema.remarks)
     release = Release(trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts))
     return Fitted(release, random, journal.kept)
 
@@ -171,7 +170,7 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
             raise BadValueError(
                 "metadata='trust' reads facts off the records, which owners keep; declare or learn them"
             )
-        return dataclasses.replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
+        return replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
     check_source(data.source, facts.form)
     return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
 

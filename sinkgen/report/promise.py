@@ -4,6 +4,8 @@ import math
 from decimal import ROUND_CEILING, Context
 from typing import Any
 
+import numpy as np
+
 from sinkgen.accounting import PrivacySpent
 from sinkgen.accounting.unit import PERSONS
 from sinkgen.exceptions import BadTypeError
@@ -82,7 +84,7 @@ def describe_privacy(spent: PrivacySpent) -> dict[str, Any]:
         "factor": _factor(spent.epsilon),
         "prior": percent(PRIOR),
         "belief": percent(_belief(spent.epsilon), up=True),
-        "delta": f"{spent.delta:.15f}".rstrip("0") if spent.delta > 1e-14 else f"{spent.delta:g}",
+        "delta": np.format_float_positional(spent.delta, trim="-"),
         "unit": "person" if is_person else "record",
         "max_rows": spent.max_rows if is_person else None,
         "assumptions": spent.assumptions,
