@@ -1,6 +1,9 @@
 """Data that several tests share; small, seeded, made here."""
 
+import contextlib
+import hashlib
 import itertools
+import random
 from dataclasses import replace
 
 import contracts
@@ -9,9 +12,60 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from sinkgen.privacy import streams
 from sinkgen.training.tables import ascent, tabular
 
 collect_ignore = ["typing"]  # scripts that a type checker reads, and that are not run
+
+
+@contextlib.contextmanager
+def _randomness_of(name):
+    """Within it, what asks the system for entropy gets numbers that only ``name`` and their order decide.
+
+    Keys still differ from each other, so nothing is less random to a test than it would be; but a test that passes once
+    passes again, whatever ran before it and in whichever process.
+    """
+    drawn = itertools.count()
+
+    def token_bytes(nbytes=32):
+        return hashlib.blake2b(f"{name} {next(drawn)}".encode(), digest_size=nbytes).digest()
+
+    before = streams.secrets, random.getstate(), np.random.get_state(), torch.get_rng_state()
+    seed = int.from_bytes(token_bytes(4), "big")
+    streams.secrets = _Entropy(token_bytes)
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        streams.secrets = before[0]
+        random.setstate(before[1])
+        np.random.set_state(before[2])
+        torch.set_rng_state(before[3])
+
+
+class _Entropy:
+    """What the module ``secrets`` gives to the noise."""
+
+    def __init__(self, token_bytes):
+        self.token_bytes = token_bytes
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item, nextitem):
+    """Every test has randomness of its own, its noise included."""
+    with _randomness_of(item.nodeid):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """What several tests share does not depend on which of them comes first."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with _randomness_of(f"{fixturedef.baseid}::{fixturedef.argname} {getattr(request, 'param_index', 0)}"):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)
