@@ -30,18 +30,19 @@ def _randomness_of(name):
     def token_bytes(nbytes=32):
         return hashlib.blake2b(f"{name} {next(drawn)}".encode(), digest_size=nbytes).digest()
 
-    before = streams.secrets, random.getstate(), np.random.get_state(), torch.get_rng_state()
+    # What scikit-learn's random_state=None reads is NumPy's legacy state.
+    before = streams.secrets, random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     seed = int.from_bytes(token_bytes(4), "big")
     streams.secrets = _Entropy(token_bytes)
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     torch.manual_seed(seed)
     try:
         yield
     finally:
         streams.secrets = before[0]
         random.setstate(before[1])
-        np.random.set_state(before[2])
+        np.random.set_state(before[2])  # noqa: NPY002
         torch.set_rng_state(before[3])
 
 
