@@ -137,9 +137,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         plan.releases, estimator.delta, estimator.accountant, facts.assumptions,
         reproducible_noise=is_reproducible, secure_noise=is_secure, unit=unit, settings=repr(plan.settings),
     )  # fmt: skip
-    if former is not None:
-        former.discard()
-    with open_journal(estimator, facts, plan, unit, data) as journal:
+    with open_journal(estimator, facts, plan, unit, data, former) as journal:
         if isinstance(data.source, AskedRecords):
             session = journal.charge_id or uuid.uuid4().hex
             data.source.agree(Terms(session, plan.releases, estimator.delta, estimator.accountant, facts.form))
@@ -148,6 +146,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
             plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
             secure_noise=is_secure, assumptions=facts.assumptions, unit=unit, journal=journal,
         )  # fmt: skip
+        if former is not None:  # which lies elsewhere, if checkpoint_dir was changed
+            former.discard()
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
         form, labels, counts, source, known = prepare(seal(data.source), facts, mechanism, device)
@@ -237,7 +237,7 @@ def plan_budget(
 
 
 def open_journal(
-    estimator: Parameters, facts: Facts, plan: BudgetPlan, unit: Unit, data: Data
+    estimator: Parameters, facts: Facts, plan: BudgetPlan, unit: Unit, data: Data, former: Kept | None
 ) -> AbstractContextManager[Journal | Unkept]:
     """Context of the secrets of the fit: new ones, or in ``checkpoint_dir`` those of the fit to go on with."""
     key, seed = new_key(estimator.noise_seed), draw_seed(estimator.random_state)
@@ -248,7 +248,7 @@ def open_journal(
     settings["random_state"] = estimator.random_state if isinstance(estimator.random_state, Integral) else None
     settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan, "groups": unit}
     settings["set of records"] = fingerprint(data.source)
-    return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed)
+    return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed, replaces=former)
 
 
 class Known(NamedTuple):

@@ -36,14 +36,8 @@ class Kept(NamedTuple):
 
     def discard(self):
         """Erase the journal; not what lies there instead by now, and not while another fit uses it."""
-        with (
-            suppress(FileNotFoundError, BlockingIOError, ValueError),
-            _claimed(os.path.dirname(self.path)),
-            open(self.path, "r+b", buffering=0) as file,
-        ):
-            journal = Journal(file)
-            if journal.charge_id == self.charge_id:
-                journal.erase()
+        with suppress(FileNotFoundError, BlockingIOError), _claimed(os.path.dirname(self.path)):
+            _erase(self.path, self.charge_id)
 
 
 class Unkept:
@@ -185,7 +179,7 @@ def transcript(folder):
 
 
 @contextmanager
-def kept_journal(folder, settings, *, key, seed):
+def kept_journal(folder, settings, *, key, seed, replaces=None):
     """Context of a fit with a journal: taken up if ``folder`` holds one, else begun.
 
     Parameters
@@ -198,6 +192,8 @@ def kept_journal(folder, settings, *, key, seed):
         Secret key, if the fit is a new one.
     seed : int
         Public seed, if the fit is a new one.
+    replaces : Kept, optional
+        A finished fit: this one does not go on from it, and once it has been charged that one is erased.
 
     Yields
     ------
@@ -223,19 +219,66 @@ def kept_journal(folder, settings, *, key, seed):
             claim.enter_context(_claimed(os.path.dirname(path)))
         except BlockingIOError:
             raise FitError(f"another fit uses checkpoint_dir {folder}; give each fit its own") from None
-        is_new = not os.path.exists(path)
-        if is_new:
-            header = {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex}
-            _begin(path, header | {"settings": _digests(settings, key)})
-        with open(path, "r+b", buffering=0) as file:
-            journal = Journal(file)
-            try:
-                journal.check(settings)
-                yield journal
-            except BaseException:
-                if is_new and not journal.charged:
-                    journal.erase()
-                raise
+        with _set_aside(path, replaces) as aside:
+            is_new = not os.path.exists(path)
+            if is_new:
+                header = {"key": key.hex(), "seed": seed, "charge": uuid.uuid4().hex}
+                _begin(path, header | {"settings": _digests(settings, key)})
+            with open(path, "r+b", buffering=0) as file:
+                journal = Journal(file)
+                try:
+                    journal.check(settings)
+                    yield journal
+                except BaseException:
+                    if is_new and not journal.charged:
+                        journal.erase()
+                    raise
+                finally:
+                    aside.is_replaced = journal.charged
+
+
+class _Aside:
+    """Whether what was set aside is no longer needed."""
+
+    is_replaced = False
+
+
+@contextmanager
+def _set_aside(path, replaces):
+    """Context in which a finished fit's journal is out of the way; it comes back unless it has been replaced.
+
+    A process that dies within leaves either it alone, under its other name, and then it is taken back by the next fit
+    of the folder, or the new one beside it, and then that one stays.
+    """
+    former, aside = f"{path}.former", _Aside()
+    if os.path.exists(former):
+        if os.path.exists(path):
+            _erase(former)
+        else:
+            os.replace(former, path)
+    if replaces is not None and os.path.exists(path) and _charge_id(path) == replaces.charge_id:
+        os.replace(path, former)
+    try:
+        yield aside
+    finally:
+        if os.path.exists(former):
+            if aside.is_replaced:
+                _erase(former)
+            elif not os.path.exists(path):
+                os.replace(former, path)
+
+
+def _charge_id(path):
+    with open(path, "r+b", buffering=0) as file:
+        return Journal(file).charge_id
+
+
+def _erase(path, charge_id=None):
+    """Erase a journal, if it is the one of ``charge_id`` where that is given."""
+    with suppress(BadValueError), open(path, "r+b", buffering=0) as file:
+        journal = Journal(file)
+        if charge_id in (None, journal.charge_id):
+            journal.erase()
 
 
 @contextmanager

@@ -83,6 +83,10 @@ class Crash(BaseException):
     """As sudden as a kill: no handler for errors sees it."""
 
 
+def crash(*args, **kwargs):
+    raise Crash
+
+
 def crash_before(step, monkeypatch):
     """Let the process "die" instead of keeping release number ``step``, counted from 0."""
     done, keep = [], Journal.keep
@@ -216,10 +220,6 @@ def test_a_ledger_that_lacks_the_charge_is_charged_whatever_the_journal_holds(tm
 
 
 def test_a_crash_between_keys_and_charge_is_charged_once(tmp_path, monkeypatch):
-    def crash(*args, **kwargs):
-        os.kill(os.getpid(), 0)
-        raise Crash
-
     with monkeypatch.context() as patch:
         patch.setattr(PrivacyLedger, "charge", crash)
         patch.setattr(Journal, "erase", lambda self: None)  # a killed process erases nothing
@@ -268,6 +268,50 @@ def test_the_same_estimator_fitted_anew_spends_anew(tmp_path):
             gen.fit(*data("semidual"))
     gen.fit(*data("semidual"))  # goes on with the third
     assert len(gen.ledger) == 3
+
+
+def test_a_second_fit_that_is_refused_takes_nothing_from_the_first(tmp_path):
+    ledger = PrivacyLedger(epsilon=SETTINGS["semidual"]["epsilon"], delta=1e-5)
+    gen = generator("semidual", tmp_path, ledger=ledger).fit(*data("semidual"))
+    kept = (tmp_path / "fit" / NAME).read_bytes()
+    with pytest.raises(BudgetExceededError):
+        gen.fit(*data("semidual"))
+    assert [path.name for path in (tmp_path / "fit").iterdir()] == [NAME]
+    assert (tmp_path / "fit" / NAME).read_bytes() == kept
+    generator("semidual", tmp_path, ledger=ledger).fit(*data("semidual"))  # has the first again
+    assert len(ledger) == 1
+
+
+@pytest.mark.parametrize("is_charged", [False, True], ids=["before the charge", "after it"])
+def test_a_kill_within_a_second_fit_loses_one_release_at_most_and_no_charge(is_charged, tmp_path, monkeypatch):
+    gen = generator("semidual", tmp_path).fit(*data("semidual"))
+    with monkeypatch.context() as patch:  # a killed process erases nothing and puts nothing back
+        patch.setattr("sinkgen.privacy.journal._erase", lambda *of: None)
+        patch.setattr(Journal, "erase", lambda self: None)
+        if is_charged:
+            crash_before(2, patch)
+        else:
+            patch.setattr(PrivacyLedger, "charge", crash)
+        with pytest.raises(Crash):
+            gen.fit(*data("semidual"))
+    assert (tmp_path / "fit" / f"{NAME}.former").exists()
+    assert len(finish("semidual", tmp_path)[1]) == 2
+
+
+def test_what_a_kill_left_aside_is_taken_back(begun, tmp_path):
+    folder, expected = begun["semidual"]
+    at = shutil.copytree(folder, tmp_path / "fit")
+    os.replace(at / "fit" / NAME, at / "fit" / f"{NAME}.former")
+    state, ledger = finish("semidual", at)
+    assert state == expected
+    assert len(ledger) == 1
+
+
+def test_a_fit_in_another_folder_erases_the_former_once_it_is_charged(tmp_path):
+    gen = generator("semidual", tmp_path).fit(*data("semidual"))
+    gen.set_params(checkpoint_dir=tmp_path / "other").fit(*data("semidual"))
+    assert not list((tmp_path / "fit").iterdir())
+    assert (tmp_path / "other" / NAME).exists()
 
 
 def test_saving_erases_no_journal_that_is_of_another_fit_by_now(tmp_path):
