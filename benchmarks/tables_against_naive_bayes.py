@@ -1,13 +1,15 @@
 """Many public tables, ours beside noisy naive Bayes: where is it ahead, beyond the spread of seeds?
 
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py >> rows.jsonl
+    python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables small >> rows.jsonl
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables wine classes7-5000 --seeds 5
     python benchmarks/tables_against_naive_bayes.py --summary rows.jsonl
 
-Tables come with scikit-learn or are made up; seven tenths are fitted, and the rest (2,000 rows at most) is the test
-table. Both methods get the same declared schema: twelve even bins a number, all categories, the classes. One JSON row a
-fit goes to stdout. The summary has means over seeds; a score is behind where its mean is below naive Bayes' by more
-than the standard deviation of their difference, seed by seed.
+Tables come with scikit-learn or are made up (small: the twenty of at most 5,000 rows, a class of 2 % and 50 columns
+among them); seven tenths are fitted, and the rest (2,000 rows at most) is the test table. Both methods get the same
+declared schema: twelve even bins a number, all categories, the classes. One JSON row a fit goes to stdout. The summary
+has means over seeds; a score is behind where its mean is below naive Bayes' by more than the standard
+deviation of their difference, seed by seed.
 """
 
 import argparse
@@ -63,6 +65,26 @@ def independent(n_classes, n):
     return pd.DataFrame(columns), pd.Series(y).map("c{}".format)
 
 
+def rare(share, n):
+    """Two classes, of which one has a small share of the records, in ten columns, every second one cut into six."""
+    X, y = datasets.make_classification(
+        n, 10, n_informative=6, n_redundant=2, weights=[1 - share], flip_y=0.0, random_state=0
+    )  # fmt: skip
+    X = pd.DataFrame(X).rename(columns=lambda column: f"x{column}")
+    for column in X.columns[::2]:
+        X[column] = "v" + pd.qcut(X[column], 6, labels=False).astype(str)
+    return X, pd.Series(y).map("c{}".format)
+
+
+def wide(n_columns, n):
+    """Two classes in so many numbers, moved by five hidden ones of which the class follows, nearly."""
+    random = np.random.default_rng(n_columns)
+    hidden, mixing = random.normal(size=(n, 5)), random.normal(size=(5, n_columns))
+    X = hidden @ mixing / 2 + random.normal(size=(n, n_columns))
+    y = hidden @ random.normal(size=5) + random.normal(size=n) > 0
+    return pd.DataFrame(X).rename(columns=lambda column: f"x{column}"), pd.Series(y.astype(int)).map("c{}".format)
+
+
 def many_kinds(n):
     """The made-up table of ``benchmarks/tables.py``, its dates as days and without missing cells."""
     X, y = made_up(n, 0)
@@ -75,6 +97,8 @@ TABLES = {name: (bundled, name) for name in ("iris", "wine", "breast_cancer", "d
 TABLES |= {f"classes{k}-{n}": (classes, k, n) for n in (500, 5000, 50_000) for k in (3, 7, 15)}
 TABLES |= {f"independent{k}-{n}": (independent, k, n) for n in (500, 5000, 50_000) for k in (2, 7)}
 TABLES |= {f"kinds-{n}": (many_kinds, n) for n in (500, 5000, 50_000)}
+TABLES |= {"rare-5000": (rare, 0.02, 5000), "wide50-500": (wide, 50, 500), "wide50-5000": (wide, 50, 5000)}
+SMALL = [name for name in TABLES if not name.endswith("-50000")]  # twenty
 
 
 def declared(X):
@@ -137,7 +161,7 @@ def main():
     """Parse; fit and score, or sum up."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--protocol", help="script of the common protocol")
-    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--tables", nargs="+", choices=["small", *TABLES], default=list(TABLES))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[0.1, 1.0, 10.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=["sinkgen", "naive-bayes"], default=["sinkgen", "naive-bayes"])
@@ -150,7 +174,8 @@ def main():
     if not arguments.protocol:
         parser.error("give --protocol or --summary")
     evaluate = runpy.run_path(arguments.protocol)["evaluate"]
-    for name in arguments.tables:
+    names = [name for given in arguments.tables for name in (SMALL if given == "small" else [given])]
+    for name in names:
         for epsilon in arguments.epsilons:
             for seed in range(arguments.seeds):
                 for row in run(name, epsilon, seed, arguments.methods, evaluate):
