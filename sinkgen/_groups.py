@@ -34,12 +34,37 @@ def sort_by_class(records):
     return records.take(labels.argsort(stable=True))
 
 
-def split_by_class(records):
-    """Pairs of a class and its records' values; all are of class 0 where there are no labels."""
-    records = sort_by_class(records)
+def split_by_class(records, classes):
+    """Pairs of a class and its records' values, of those classes that occur; all are of class 0 without labels.
+
+    Parameters
+    ----------
+    records : Records
+    classes : Tensor of shape (n,), rising
+        On the records' device; records of others are left out.
+
+    Examples
+    --------
+    >>> from sinkgen.records import Records
+    >>> records = Records(torch.tensor([[5.0], [6.0], [7.0]]), torch.tensor([1, 0, 1]))
+    >>> [(c, values.flatten().tolist()) for c, values in split_by_class(records, torch.tensor([1, 2]))]
+    [(1, [5.0, 7.0])]
+    """
     if records.labels is None:
-        return [(0, records.values)]
-    return [(c, records.values[rows]) for c, rows in class_slices(records.labels).items()]
+        return [(c, records.values) for c in classes.tolist() if c == 0 and len(records)]
+    is_sorted, bounds = _bounds(records.labels, classes)
+    if not is_sorted:
+        records = sort_by_class(records)
+        _, bounds = _bounds(records.labels, classes)
+    return [(c, records.values[start:end]) for c, start, end in bounds if start < end]
+
+
+def _bounds(labels, classes):
+    """Whether labels are sorted, and where each class lies then; one copy from a device."""
+    starts, ends = torch.searchsorted(labels, classes), torch.searchsorted(labels, classes, right=True)
+    is_sorted = (labels[1:] >= labels[:-1]).all().expand(len(classes)).long()
+    rows = torch.stack([classes, starts, ends, is_sorted]).T.tolist()
+    return all(row[3] for row in rows), [row[:3] for row in rows]
 
 
 def count_cells(cliques, codes):

@@ -1,6 +1,7 @@
 """What may be asked of private records: sums of bounded contributions, clipped, and exact in any order."""
 
 import copy
+import functools
 import math
 import threading
 from collections.abc import Iterator
@@ -84,8 +85,9 @@ class SumQuery:
     def evaluate(self, chunks):
         """Sum over all chunks, in double precision; each chunk's where its records lie."""
         total = torch.zeros(self.size, dtype=torch.float64)
+        at = functools.lru_cache(self._at)  # what is public travels to a device once a release
         for records in chunks:
-            parts = [weight * self._sum(part) for weight, part in by_weight(records)]
+            parts = [weight * self._sum(part, at) for weight, part in by_weight(records)]
             if parts:
                 total += on_grid(sum(parts), self.sensitivity)
         return total
@@ -94,16 +96,24 @@ class SumQuery:
         """By the triangle inequality: so many times what a record can move the sum."""
         return max_rows * self.sensitivity
 
-    def _sum(self, records):
-        """The contribution of a chunk; where it needs more memory than there is, that of its halves."""
+    def _sum(self, records, at):
+        """The contribution of a chunk; where it needs more memory than there is, that of its halves.
+
+        Likewise where it is not finite, down to the records that made it so: such a record contributes nothing,
+        whatever lies beside it. A sum is looked at once, here, since a look at numbers on a device waits for them.
+        """
         try:
             with full_precision():
-                return self._at(records.values.device).contribution(records).to("cpu", torch.float64)
+                value = at(records.values.device).contribution(records).to("cpu", torch.float64)
+            if torch.isfinite(value).all():
+                return value
+            if len(records) == 1:
+                return torch.zeros_like(value)
         except (MemoryError, RuntimeError) as error:
             if len(records) == 1 or not _is_out_of_memory(error):
                 raise
         half = len(records) // 2  # out here, where the error no longer holds on to what had been allocated
-        return self._sum(records.take(slice(0, half))) + self._sum(records.take(slice(half, None)))
+        return self._sum(records.take(slice(0, half)), at) + self._sum(records.take(slice(half, None)), at)
 
     def over(self, source, draw):
         """Each shard's sum is made where the shard lies; the coordinator gets the sum of them."""

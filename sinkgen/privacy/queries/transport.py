@@ -69,18 +69,18 @@ class TransportQuery(SumQuery):
         self.size = len(points) * (1 + points.shape[1])
         self.sensitivity = math.hypot(clip, mass_clip)
         self._slices = class_slices(point_classes)
+        self._classes = torch.tensor(list(self._slices), dtype=torch.long, device=points.device)
 
     def contribution(self, records):
         """Clipped sums of one chunk: n masses, then n * d displacements."""
         mass = self.points.new_zeros(len(self.points), dtype=torch.float64)
         gradient = torch.zeros_like(self.points, dtype=torch.float64)
-        for c, own in split_by_class(records):
-            if c in self._slices:
-                rows = self._slices[c]
-                for block in own.split(self._block_size(rows)):
-                    block_mass, block_gradient = self._transport(block, rows)
-                    mass[rows] += block_mass
-                    gradient[rows] += block_gradient
+        for c, own in split_by_class(records, self._classes):
+            rows = self._slices[c]
+            for block in own.split(self._block_size(rows)):
+                block_mass, block_gradient = self._transport(block, rows)
+                mass[rows] += block_mass
+                gradient[rows] += block_gradient
         return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, -0.5 * gradient.flatten()])
 
     def _block_size(self, rows):
@@ -94,9 +94,6 @@ class TransportQuery(SumQuery):
         plan = softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg))
         squared_norms = self.cost.squared_gradient_norms(padded, x, cost).mul_(plan).mul_(plan)
         norms, plan = squared_norms.sum(1).sqrt_()[:n], plan[:n]  # of twice the displacement
-        if not math.isfinite(float(norms.sum())):
-            lost = ~torch.isfinite(norms)  # numbers too large for the plan: such a record sends nothing
-            y, plan = y.masked_fill(lost[:, None], 0), plan.masked_fill(lost[:, None], 0)
         plan = plan.double()
         mass = plan.sum(0)
         plan *= clip_factors(norms, 2 * self.clip)[:, None]
