@@ -216,7 +216,9 @@ class Field(nn.Module):
         ValueError
             If no record can meet the conditions.
         """
-        places, chances = self.places.condition(parts, self.class_weights)
+        weights = self.class_weights[:, None]
+        places, of_classes = self.places.condition(parts, weights.expand(-1, int(self.places.widths.sum())))
+        chances = [None if of is None else (weights * of).sum(0) if len(of) > 1 else of[0] for of in of_classes]
         heights = [
             height if chance is None else height + torch.where(chance > 0, chance.clamp_min(1e-30).log(), NEVER).float()
             for height, chance in zip(self.heights, [*chances, None], strict=True)

@@ -197,7 +197,7 @@ class PeopleMixture(ProductMixture):
         """Places (m, n_columns); of constant columns they are those of each person's first row."""
         columns = self.frequencies.split(self.widths.tolist(), 1)
         codes = torch.stack([_draw(of, components, random) for of in columns], 1)
-        places = self._places(codes, labels, random)
+        places = self.places.draw(codes, labels, random)
         firsts = torch.searchsorted(persons, persons)
         same = self.constant[:-1]
         places[:, same] = places[firsts][:, same]

@@ -77,44 +77,48 @@ class Places(nn.Module):
         """Column of each cell, (C,)."""
         return torch.repeat_interleave(torch.arange(len(self.widths)), self.widths)[self.cell_states]
 
-    def condition(self, parts, class_weights):
-        """The places that meet conditions, and the chance of each state to.
+    def condition(self, parts, joint):
+        """The places that meet conditions, and how likely each state does, given the class.
 
         Parameters
         ----------
         parts : list of arrays (n_cells, 2), or None
             One a column: from where to where in each cell records may lie. None is everywhere.
-        class_weights : Tensor of shape (n_classes,)
+        joint : Tensor of shape (n_classes, D)
+            Probability of each class and state.
 
         Returns
         -------
         Places
-        list of Tensor of shape (n_states,), or None
+        list of Tensor of shape (n_classes, n_states), or None
             None for a column without conditions.
         """
         allowed, shares = self.parts.clone(), self.cell_shares.clone()
-        chances: list[torch.Tensor | None] = []
-        starts = (self.widths.cumsum(0) - self.widths).tolist()
+        joint = joint if len(shares) > 1 else joint.sum(0, keepdim=True)
+        found: list[torch.Tensor | None] = []
+        starts, columns = self.widths.cumsum(0) - self.widths, self._cell_columns
         for j, part in enumerate(parts):
             if part is None:
-                chances.append(None)
+                found.append(None)
                 continue
-            cells = self._cell_columns == j
+            cells = columns == j
             allowed[cells] = torch.as_tensor(part, dtype=torch.float64)
-            size = (allowed[cells, 1] - allowed[cells, 0]).clamp_min(0)
+            low, high = allowed[cells].unbind(1)
             state = self.cell_states[cells] - starts[j]
-            meeting = shares[:, cells] * size
-            sums = meeting.new_zeros(len(shares), int(self.widths[j])).index_add_(1, state, meeting)
+            meeting = shares[:, cells] * (high - low).clamp_min(0)
+            chances = _sums(meeting, state, int(self.widths[j]))
             # Where a class has no such cells, those of all classes serve.
-            weights = class_weights if len(shares) > 1 else torch.ones(1, dtype=torch.float64)
-            anyone, all_sums = weights @ meeting, weights @ sums
-            own = sums[:, state] > 0
-            within = torch.where(
-                own, meeting / sums[:, state].clamp_min(1e-300), anyone / all_sums[state].clamp_min(1e-300)
-            )
-            shares[:, cells] = torch.where(all_sums[state] > 0, within, shares[:, cells])
-            chances.append(all_sums)
-        return Places(self.widths.tolist(), self.cell_states, shares, allowed), chances
+            anyone = (joint[:, self.cell_states[cells]] * meeting).sum(0)
+            meeting = torch.where(chances[:, state] > 0, meeting, anyone)
+            sums = _sums(meeting, state, int(self.widths[j]))[:, state]
+            shares[:, cells] = torch.where(sums > 0, meeting / sums, shares[:, cells])
+            found.append(chances)
+        return Places(self.widths.tolist(), self.cell_states, shares, allowed), found
+
+
+def _sums(values, states, n_states):
+    """Sums (n_classes, n_states) of the values (n_classes, n_cells) of each state's cells."""
+    return values.new_zeros(len(values), n_states).index_add_(1, states, values)
 
 
 def fraction(n, rng):

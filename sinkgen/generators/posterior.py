@@ -8,7 +8,7 @@ import torch
 from sinkgen._groups import count_cells
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.cliques import Clique
-from sinkgen.generators.product import ProductMixture, stratified
+from sinkgen.generators.product import stratified
 
 SWEEPS = 12  # over all counts, in which draws are brought to agree with them
 HOLD = 1.0  # inverse variance of what a cell's log-probability moves by, before anything is known of it
@@ -71,7 +71,7 @@ class Posterior:
         codes = torch.cat([release.form.states(cells).T, labels[None]]).contiguous()
         rows = stratified(self._weights(codes, random), n, random)
         codes = codes[:, rows[torch.randperm(n, generator=random)]]
-        place = generator._places if isinstance(generator, ProductMixture) else generator.places.draw
+        place = generator.places.draw
         return place(codes[:-1].T.contiguous(), codes[-1], random), codes[-1]
 
     def _weights(self, codes, random):

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from sinkgen.data.limits import IMPOSSIBLE, draw_one
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.balance import balanced_states, draw_labels
+from sinkgen.generators.places import Places, fraction
 from sinkgen.ot.rows import product
 
 TINY = 1e-9
@@ -137,10 +138,10 @@ class ProductMixture(nn.Module):
             drawn = draw_labels(logits, self.state_numbers(codes), wanted, self.n_states, random)
         else:
             drawn = torch.zeros(n, dtype=torch.long)
-        rows = (drawn + _fraction(n, random)).argsort()
+        rows = (drawn + fraction(n, random)).argsort()
         out = torch.empty(n, len(self.widths), dtype=torch.float64)
         codes = self.obeying(codes[rows], drawn[rows], random)
-        out[labels.argsort()] = self._places(codes, drawn[rows], random)
+        out[labels.argsort()] = self.places.draw(codes, drawn[rows], random)
         return out
 
     def obeying(self, codes, labels, random):
@@ -189,45 +190,19 @@ class ProductMixture(nn.Module):
         for part in np.split(states, np.cumsum(widths)[:-1], axis=1):
             codes = np.repeat(np.tile(np.arange(part.shape[1]), len(part)), part.flatten())
             # In random order within each component.
-            order = (component + _fraction(len(component), random)).argsort()
+            order = (component + fraction(len(component), random)).argsort()
             columns.append(torch.empty(len(component), dtype=torch.long).scatter_(0, order, torch.from_numpy(codes)))
         return torch.stack(columns, 1)
 
-    def _places(self, codes, labels, random):
-        cells = torch.stack([self._draw_cells(j, codes[:, j], labels, random) for j in range(codes.shape[1])], 1)
-        n_cells = torch.bincount(self._cell_columns, minlength=len(self.widths))
-        low, high = self.parts[cells + n_cells.cumsum(0) - n_cells].unbind(2)
-        within = [_fraction(len(codes), random) for _ in range(codes.shape[1])]
-        return cells + low + (high - low) * torch.stack(within, 1)
-
-    def _draw_cells(self, column, codes, labels, random):
-        """Cells (m,) of one column's records, given their states and classes."""
-        own = self._cell_columns == column
-        states, shares = self.cell_states[own], self.cell_shares[:, own]
-        if len(states) == self.widths[column]:
-            return codes
-        first, n_states = states[0], int(self.widths[column])
-        # Records of a class and state lie evenly, in random order, between that pair's number and the next.
-        group = labels * n_states + codes
-        order = (group + _fraction(len(group), random)).argsort()
-        counts = torch.bincount(group, minlength=len(shares) * n_states)
-        offsets = _fraction(len(counts), random)[group[order]]
-        rank = torch.arange(len(group)) - (counts.cumsum(0) - counts)[group[order]]
-        places = group[order] + (rank + offsets) / counts[group[order]]
-        ends = shares.cumsum(1) + n_states * torch.arange(len(shares))[:, None]
-        found = torch.searchsorted(ends.flatten(), places, right=True) - len(states) * labels[order]
-        lowest, highest = (torch.searchsorted(states - first, codes[order], right=side) for side in (False, True))
-        return torch.empty_like(codes).scatter_(0, order, found.clamp(lowest, highest - 1))
+    @property
+    def places(self):
+        """Where in its state a record lies."""
+        return Places(self.widths.tolist(), self.cell_states, self.cell_shares, self.parts)
 
     @property
     def n_states(self):
         """Number D of the states of all columns."""
         return self.frequencies.shape[1]
-
-    @property
-    def _cell_columns(self):
-        """Column of each cell, (C,)."""
-        return torch.repeat_interleave(torch.arange(len(self.widths)), self.widths)[self.cell_states]
 
     def state_numbers(self, codes):
         """Codes (m, n_columns) as places among the D states of all columns."""
@@ -268,47 +243,39 @@ class ProductMixture(nn.Module):
         ValueError
             If no record can meet the conditions.
         """
-        given = {name: buffer.clone() for name, buffer in self.named_buffers()}
-        joint, column = self.weights.T @ self.frequencies, self._cell_columns
-        ends = self.widths.cumsum(0)
-        for j, part in enumerate(parts):
-            if part is None:
-                continue
-            cells, states = column == j, slice(int(ends[j] - self.widths[j]), int(ends[j]))
-            given["parts"][cells] = torch.as_tensor(part, dtype=torch.float64)
-            _restrict(given, joint[:, states], cells, states)
+        given, widths = {name: buffer.clone() for name, buffer in self.named_buffers()}, self.widths.tolist()
+        joint = self.weights.T @ self.frequencies
+        places, found = self.places.condition(parts, joint)
+        states = torch.arange(self.n_states).split(widths)
+        for own, by_class in zip(states, found, strict=True):
+            if by_class is not None:
+                _restrict(given, joint[:, own], by_class, own)
         if not given["weights"].sum() > 0:
             raise BadValueError("no record can meet the conditions")
         given["weights"] /= given["weights"].sum()
-        return ProductMixture(**given | {"widths": self.widths.tolist()}, limits=self.limits)
+        return ProductMixture(**given | dict(places.named_buffers()) | {"widths": widths}, limits=self.limits)
 
 
-def _restrict(given, joint, cells, states):
-    """Reweight a mixture's buffers, in place, by the chance that a record's cell of one column lies in the given parts.
+def _restrict(given, joint, by_class, states):
+    """Reweight a mixture's buffers, in place, by the chance that a record's cell of one column meets conditions.
 
     Parameters
     ----------
     given : dict of str to Tensor
     joint : Tensor of shape (n_classes, n_states)
         Probability of each class and state of the column, before.
-    cells, states : index of the column's cells, and of its states
+    by_class : Tensor of shape (n_classes, n_states)
+        Chance of each state to meet them, given the class.
+    states : LongTensor of shape (n_states,)
+        The column's.
     """
-    low, high = given["parts"][cells].unbind(1)
-    state = given["cell_states"][cells] - states.start
-    allowed = given["cell_shares"][:, cells] * (high - low)
-    by_class = torch.zeros_like(joint).index_add_(1, state, allowed)
     chance = (joint * by_class).sum(0) / joint.sum(0).clamp_min(1e-300)
-    overall = (joint[:, state] * allowed).sum(0)
     frequencies = given["frequencies"][:, states]
     given["weights"] *= frequencies @ by_class.T
     meeting = frequencies * chance
     met = meeting.sum(1, keepdim=True)
     given["frequencies"][:, states] = torch.where(met > 0, meeting / met, frequencies)
     given["tilt"][states] += (by_class / chance.clamp_min(1e-300)).clamp_min(TINY).log().T * (chance > 0)[:, None]
-    # Where a class has no such cells, those of all classes serve.
-    allowed = torch.where(by_class[:, state] > 0, allowed, overall)
-    sums = torch.zeros_like(joint).index_add_(1, state, allowed)[:, state]
-    given["cell_shares"][:, cells] = torch.where(sums > 0, allowed / sums, given["cell_shares"][:, cells])
 
 
 def stratified(weights, n, random):
@@ -322,8 +289,3 @@ def stratified(weights, n, random):
     ends = weights.cumsum(0) / weights.sum()
     places = (torch.arange(n, dtype=torch.float64) + torch.rand((), generator=random)) / n
     return torch.searchsorted(ends, places, right=True).clamp_max(int(torch.nonzero(weights)[-1]))
-
-
-def _fraction(n, random):
-    # Below 1 by more than rounding takes off when it is added to an index.
-    return torch.rand(n, generator=random, dtype=torch.float64) * (1 - 1e-9)
