@@ -67,6 +67,15 @@ def test_what_is_fitted_can_be_drawn_saved_and_stated(tmp_path_factory, n, epsil
     assert scores.loc["one-way marginals"].between(0, 1).all()
 
 
+@SEEDED
+@pytest.mark.parametrize("n", [1, 30, 200])
+def test_many_columns_of_which_nothing_stands_out(n):
+    X = pd.DataFrame(np.random.default_rng(n).normal(size=(n, 14)).round(1)).add_prefix("x")
+    gen = DPSinkhornGenerator(0.05, noise_seed=n, random_state=n).fit(X)
+    assert gen.sample(20).shape == (20, 14)
+    assert all(column.remarks for column in gen.schema_.columns)
+
+
 QUICK = {"linear": LogisticRegression(max_iter=5)}
 
 

@@ -74,11 +74,14 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
 
     Returns
     -------
-    Moments
+    Moments or None
+        None where fewer than two columns have ranks that vary: nothing is asked.
     """
     scores = [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
     variances = torch.stack([(part * of.square()).sum() for part, of in zip(frequencies, scores, strict=True)]).double()
     columns = torch.nonzero(variances > LEAST_SCORED).flatten().tolist()
+    if len(columns) < 2:
+        return None
     variances = variances[columns]
     clip = math.sqrt(ROOM * float(variances.sum()))
     query = MomentQuery(len(columns), clip, residual=partial(_scored, scores, columns))
