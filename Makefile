@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest lint slow privacy docs examples clean
+.PHONY: demo test test-oldest lint slow gpu privacy docs examples clean
 
 demo: .venv/installed
 	MPLBACKEND=Agg SINKGEN_OUTPUT=output $(BIN)/python examples/plot_digits.py
@@ -12,6 +12,11 @@ test: .venv/installed
 
 slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
+
+# On a machine with a card, in an environment whose torch knows it: what must hold there, and how fast it is.
+gpu:
+	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
+	$(PYTHON) benchmarks/gpu.py
 
 # The contracts of docs/privacy.md, with the counts that stand there.
 privacy: .venv/installed

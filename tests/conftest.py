@@ -131,7 +131,10 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Keep what the privacy page names or counts."""
+    """Leave out what needs a card unless it is asked for; with an option, keep what the privacy page names or counts."""
+    if "gpu" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
     if config.getoption("--contracts"):
         names = [*itertools.chain(*contracts.contracts().values(), *contracts.COUNTED.values())]
         left_out = [item for item in items if not contracts.is_named(item.nodeid, names)]

@@ -10,6 +10,7 @@ import pandas as pd
 import phantom
 import pytest
 import torch
+from devices import CASES, Own, fit
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen._groups import sort_by_class
@@ -22,52 +23,12 @@ TRIED = ("2.13",)
 if not torch.__version__.startswith(TRIED):
     pytest.skip(f"the phantom device was tried on torch {TRIED}", allow_module_level=True)
 HERE = phantom.DEVICE
-RANDOM = np.random.default_rng(0)
-LABELS = RANDOM.integers(3, size=300)
-ROWS = (0.3 * RANDOM.normal(size=(300, 6)) + LABELS[:, None]).clip(-4, 4)
-IMAGES = RANDOM.integers(0, 256, (120, 16, 16), dtype=np.uint8)
-TABLE = pd.DataFrame({"a": RANDOM.normal(size=800), "b": RANDOM.choice(["u", "v"], 800)}).assign(
-    y=lambda t: np.where(t["a"] + RANDOM.normal(size=800) > 0, "yes", "no")
-)
-
-
-class Own(torch.nn.Linear):
-    """A user's network."""
-
-    def __init__(self, latent_dim, output_shape, n_classes):
-        super().__init__(latent_dim, int(np.prod(output_shape)))
-
-    def forward(self, latents, labels):
-        return super().forward(latents).sigmoid()
-
-
-BATCH = {"mechanism": "batch", "steps": 2, "sampling_rate": 0.1}
-CASES = {
-    "rows": ((ROWS, LABELS), {}),
-    "rows, sampled": ((ROWS, LABELS), {"sampling_rate": 0.5}),
-    "rows, self term": ((ROWS, LABELS), {"debias": 0, "backend": "pot"}),
-    "rows, l1": ((ROWS, LABELS), {"cost": "l1+l2"}),
-    "rows, mlp": ((ROWS, LABELS), {"generator": "mlp"}),
-    "rows, own": ((ROWS, LABELS), {"generator": Own}),
-    "rows, batch": ((ROWS, LABELS), BATCH),
-    "rows, batch, pot": ((ROWS, LABELS), BATCH | {"backend": "pot"}),
-    "rows, feature map": ((ROWS, LABELS), {"cost": FeatureCost(torch.nn.Linear(6, 4))}),
-    "images": ((IMAGES, LABELS[:120]), {"schema": (0, 255), "steps": 2}),
-    "images, batch": ((IMAGES, LABELS[:120]), BATCH | {"schema": (0, 255)}),
-    "table": ((TABLE, None), {"schema": None, "classes": None}),
-    "table, labels": ((TABLE, "y"), {"schema": None, "classes": None}),
-}
 
 
 @pytest.fixture(autouse=True)
 def quick(quick_tables, monkeypatch):
     """Hardly any steps of what is public."""
     monkeypatch.setattr(distill, "STEPS", 2)
-
-
-def fit(device, data, settings):
-    given = {"schema": (-4, 4), "classes": range(3), "random_state": 0, "noise_seed": 0} | settings
-    return DPSinkhornGenerator(1e4, **given, device=device).fit(*data)
 
 
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
@@ -118,17 +79,19 @@ def test_gradients_of_the_divergence(backend):
 
 def transport_step(values, n_chunks):
     """What a step over so many chunks asks of the device."""
-    random = torch.Generator().manual_seed(0)
+    random, size = torch.Generator().manual_seed(0), len(values) // n_chunks
     points = torch.rand(50, 20, generator=random)
     labels = torch.randint(10, (len(values),), generator=random)
     query = TransportQuery(
         points, torch.arange(50) // 5, torch.zeros(50), 0.1, FeatureCost(torch.nn.Identity()), clip=0.5, mass_clip=0.1
     )
     with phantom.device() as seen:
-        source = ArraySource(values.to(HERE), labels.to(HERE), chunk_size=len(values) // n_chunks).map(sort_by_class)
+        there = ArraySource(values.to(HERE), labels.to(HERE), chunk_size=size).map(sort_by_class)
         before = Counter(seen.totals())
-        found = query.evaluate(source.chunks())
-    expected = query.evaluate(ArraySource(values, labels, chunk_size=len(values) // n_chunks).map(sort_by_class).chunks())
+        found = query.evaluate(there.chunks())
+    expected = query.evaluate(
+        ArraySource(values, labels, chunk_size=len(values) // n_chunks).map(sort_by_class).chunks()
+    )
     assert torch.equal(found, expected)
     return Counter(seen.totals()) - before
 
