@@ -131,7 +131,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what needs a card unless it is asked for; with an option, keep what the privacy page names or counts."""
+    """Leave out what needs a card unless asked for; with an option, keep what the privacy page names or counts."""
     if "gpu" not in config.option.markexpr:
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("gpu")])
         items[:] = [item for item in items if not item.get_closest_marker("gpu")]
