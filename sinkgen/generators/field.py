@@ -11,6 +11,7 @@ from sinkgen.data.limits import IMPOSSIBLE
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
 from sinkgen.generators.coupling import Coupling
+from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
 
 SWEEPS = 3  # over the columns, in which a draw leaves the record of the population that it starts from
@@ -76,6 +77,7 @@ class Field(nn.Module):
         self.heights, self.frequencies = [part.float() for part in heights], [part.float() for part in frequencies]
         self.population = population.short() if max(map(len, heights)) < 2**15 else population.int()
         self.is_free = True  # of conditions: its frequencies are known then
+        self._kinds: dict[int, Kinds] = {}
 
     def tensors(self):
         """All of it as tensors, of which :meth:`from_tensors` makes it again."""
@@ -169,6 +171,18 @@ class Field(nn.Module):
         codes = codes.clone()
         codes[list(limits.columns)] = limits.draw(logits, rng)
         return codes
+
+    def kinds(self, column):
+        """States of a column that neither cliques nor limits nor, where it has an order, a coupling tell apart."""
+        if column not in self._kinds:
+            n_states = len(self.heights[column])
+            parts = [clique.groups_of(column) for clique in self.cliques if column in clique.columns]
+            parts += [of.classes[of.columns.index(column)] for of in self.limits if column in of.columns]
+            if self.coupling is not None and self.coupling.scores[column].any():
+                self._kinds[column] = Kinds.apart(n_states)
+            else:
+                self._kinds[column] = Kinds.of(n_states, parts)
+        return self._kinds[column]
 
     def _columns(self):
         """Places of the columns to be drawn: all that have a choice, but for the label."""
@@ -267,6 +281,7 @@ class _Site:
 
     def __init__(self, field, column, rows, balanced, pull, unknown=frozenset()):
         self._rows, self._column, self._height, self._pull = rows, column, field.heights[column], pull
+        self._kinds = field.kinds(column)
         numbers = [
             q for q, clique in enumerate(field.cliques)
             if column in clique.columns and unknown.isdisjoint(clique.columns)
@@ -304,7 +319,7 @@ class _Site:
         """Values (cells of the other columns, groups of this one) of a clique as its table."""
         if len(clique.columns) == 2:
             values = values[clique.groups_of(clique.partner(self._column))]
-        return values[:, clique.groups_of(self._column)]
+        return values[:, clique.groups_of(self._column)[self._kinds.firsts]]
 
     def draw(self, rng):
         """Draw the column, in place."""
@@ -312,12 +327,14 @@ class _Site:
         blocks = BLOCKS if self._balances else math.ceil(n / LARGEST_BLOCK)
         parts = torch.randperm(n, generator=rng).chunk(blocks) if n > blocks > 1 else [slice(None)]
         for rows in parts:
-            logits = self._logits(rows)
+            pulls = [balance.pull() for balance in self._balances]
+            height = self._height + pulls.pop()[0] if pulls else self._height
+            logits = self._logits(rows, pulls) + self._kinds.heights(height)
             for table, cells in self._limits:
-                logits = logits + table[cells[rows]]
+                logits = logits + table[cells[rows]][:, self._kinds.firsts]
             ends = (logits - logits.amax(1, keepdim=True)).exp_().cumsum(1)
-            drawn = (ends <= torch.rand(len(logits), 1, generator=rng) * ends[:, -1:]).sum(1)
-            drawn.clamp_max_(len(self._height) - 1)
+            kinds = (ends <= torch.rand(len(logits), 1, generator=rng) * ends[:, -1:]).sum(1)
+            drawn = self._kinds.draw(kinds.clamp_max_(logits.shape[1] - 1), height, rng)
             if self._balances:
                 before = self._rows[rows, self._column]
                 groups = [
@@ -330,18 +347,16 @@ class _Site:
 
     def logits(self):
         """Logits (m, n_states) of all records, but for the limits."""
-        return self._logits(slice(None))
+        return self._logits(slice(None), [])[:, self._kinds.of_state] + self._height
 
-    def _logits(self, rows):
-        pulls = [balance.pull() for balance in self._balances]
-        height = self._height + pulls.pop()[0] if pulls else self._height
-        if self._pull is not None:
-            height = height + self._pull.logits(rows)
-        if self._places is None:
-            return height.expand(len(self._rows[rows]), -1)
-        values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials
-        table = torch.cat([self._spread(clique, part) for clique, part in self._parts(values)])
-        return F.embedding_bag(self._places[rows], table, mode="sum") + height
+    def _logits(self, rows, pulls):
+        """What others add to the logit of each kind (m, n_kinds)."""
+        found = torch.zeros(len(self._rows[rows]), len(self._kinds.firsts))
+        if self._places is not None:
+            values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials
+            table = torch.cat([self._spread(clique, part) for clique, part in self._parts(values)])
+            found = F.embedding_bag(self._places[rows], table, mode="sum")
+        return found if self._pull is None else found + self._pull.logits(rows)[:, self._kinds.firsts]
 
 
 def _forbidding(limits, column, codes):

@@ -15,6 +15,7 @@ from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.generators.coupling import rank_scores
 from sinkgen.generators.field import Field
+from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery, ParityQuery
@@ -274,6 +275,41 @@ def test_conditions_hold_and_move_what_depends_on_them():
     assert (places[:, 1] >= 1).double().mean() == pytest.approx(0.9, abs=0.05)
     with pytest.raises(ValueError, match="no record can meet the conditions"):
         field.condition([np.zeros((2, 2)), None, None])
+
+
+def test_states_that_nothing_tells_apart_are_drawn_by_their_own_frequencies():
+    """Eight codes in three groups: within a group by height, between groups by the other column."""
+    groups = torch.tensor([2, 0, 1, 1, 2, 0, 2, 1])
+    pair = Clique((0, 1), (groups, torch.arange(2)))
+    frequencies = torch.tensor([0.05, 0.2, 0.1, 0.15, 0.1, 0.1, 0.25, 0.05])
+    of_group = torch.zeros(3).index_add_(0, groups, frequencies)
+    target = of_group[:, None] * torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]])
+    parts = [frequencies, target.sum(0), torch.ones(1)]
+    random = torch.Generator().manual_seed(0)
+    field = fit_field([pair], [target], [1e-4], parts, Places((8, 2)), sweeps=30, random=random)
+    assert len(field.kinds(0).firsts) == 3
+    codes = field.draw(torch.zeros(8000, dtype=torch.long), random).floor().long().T
+    assert (torch.bincount(codes[0]) / 8000 - frequencies).abs().max() < 0.01
+    assert (pair.frequencies(torch.cat([codes, codes[:1] * 0])) - target).abs().max() < 0.02
+    # A condition on one code of a group holds, and moves the other column as the group does.
+    asked = np.zeros((8, 2))
+    asked[2, 1] = 1
+    codes = field.condition([asked, None]).draw(torch.zeros(2000, dtype=torch.long), random).floor().long().T
+    assert (codes[0] == 2).all()
+    assert (codes[1] == 1).double().mean() == pytest.approx(0.8, abs=0.05)
+
+
+def test_kinds_of_all_groupings_together():
+    kinds = Kinds.of(5, [torch.tensor([1, 1, 0, 0, 1]), torch.tensor([0, 0, 0, 1, 1])])
+    assert kinds.of_state.tolist() == [2, 2, 0, 1, 3]
+    heights = torch.tensor([0.3, 0.1, 0.2, 0.3, 0.1]).log()
+    assert torch.allclose(kinds.heights(heights).exp(), torch.tensor([0.2, 0.3, 0.4, 0.1]))
+    drawn = kinds.draw(torch.full((4000,), 2), heights, torch.Generator().manual_seed(0))
+    assert set(drawn.tolist()) == {0, 1}
+    assert (drawn == 0).double().mean() == pytest.approx(0.75, abs=0.03)
+    swapped = Kinds.of(2, [torch.tensor([1, 0])])
+    assert swapped.draw(torch.tensor([0, 1]), heights[:2], torch.Generator()).tolist() == [1, 0]
+    assert torch.equal(swapped.heights(heights[:2]), heights[:2].flip(0))
 
 
 def test_a_field_is_made_again_of_its_tensors():

@@ -8,6 +8,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from sinkgen._groups import count_cells
 from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.field import NEVER, Field
+from sinkgen.generators.kinds import Kinds
 from sinkgen.training.tables.coupling import draw_copula
 
 POPULATION, MOST_CELLS = 20_000, 1_000_000  # draws that the fit goes on with, and their cells
@@ -124,7 +125,7 @@ def _log_ratio(wanted, expected):
 
 def _ancestral(cliques, targets, frequencies, of_edge, random):
     n = min(POPULATION, MOST_CELLS // len(frequencies))
-    codes = torch.stack([_draw(row.expand(n, -1), random) for row in frequencies])
+    codes = torch.stack([_places(row, torch.rand(n, generator=random)) for row in frequencies])
     waiting, done = list(range(len(frequencies))), set()
     while waiting:
         column = waiting.pop(0)
@@ -140,13 +141,17 @@ def _ancestral(cliques, targets, frequencies, of_edge, random):
                 (other,) = edge - {known}
                 clique = cliques[q]
                 chances = clique.rows(targets[q], other)[clique.others(codes, other)]
-                groups = clique.groups_of(other)
-                of_group = torch.zeros(int(groups.max()) + 1).index_add_(0, groups, frequencies[other])
-                codes[other] = _draw(
-                    chances[:, groups] * (frequencies[other] / of_group.clamp_min(TINY)[groups]), random
-                )
+                kinds = Kinds.of(len(frequencies[other]), [clique.groups_of(other)])
+                heights = frequencies[other].clamp_min(TINY).log()
+                codes[other] = kinds.draw(_draw(chances, random), heights, random)
                 front.append(other)
     return codes
+
+
+def _places(chances, uniform):
+    """Places (m,) in a row of chances (n_states,), of even numbers between 0 and 1."""
+    ends = chances.cumsum(0)
+    return torch.searchsorted(ends, uniform * ends[-1], right=True).clamp_max(len(ends) - 1)
 
 
 def _draw(chances, random):

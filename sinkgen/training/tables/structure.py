@@ -127,18 +127,21 @@ class Counted(NamedTuple):
     def _pooled(self, column, counts, noise):
         """Counts of one column's states, and the root mean square of their noise: weighted least squares."""
         variance = max(noise, TINY) ** 2
-        precision = torch.eye(len(counts), dtype=torch.float64) / variance
-        pulls = counts.double() / variance
+        pulls, factors = counts.double() / variance, [torch.zeros(len(counts), 0, dtype=torch.float64)]
         for clique, part, scale in zip(self.query.cliques, self.counts, self.query.scales, strict=True):
             if column not in clique.columns:
                 continue
             rows = clique.rows(part.double(), column)
-            variance = len(rows) * max(self.noise / scale, TINY) ** 2
+            own = len(rows) * max(self.noise / scale, TINY) ** 2
             groups = F.one_hot(clique.groups_of(column)).double()
-            precision += groups @ groups.T / variance
-            pulls += groups @ rows.sum(0) / variance
-        covariance = torch.linalg.inv(precision)
-        return covariance @ pulls, float(covariance.diag().mean().sqrt())
+            factors.append(groups / own**0.5)
+            pulls += groups @ rows.sum(0) / own
+        # The inverse of a precision matrix, which is diagonal but for a factor of few columns (Woodbury).
+        factor = torch.cat(factors, 1)
+        inner = torch.eye(factor.shape[1], dtype=torch.float64) + variance * factor.T @ factor
+        gain = variance**2 * torch.linalg.solve(inner, factor.T)
+        mean = variance * pulls - factor @ (gain @ pulls)
+        return mean, float((variance - (factor * gain.T).sum(1)).mean().clamp_min(0).sqrt())
 
     def asked(self, frequencies, total):
         """The pairs, denoised: :class:`Asked`."""
