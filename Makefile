@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-oldest lint slow gpu privacy docs examples clean
+.PHONY: demo test test-oldest lint slow gpu wheels privacy docs examples clean
 
 demo: .venv/installed
 	MPLBACKEND=Agg SINKGEN_OUTPUT=output $(BIN)/python examples/plot_digits.py
@@ -17,6 +17,20 @@ slow: .venv/installed
 gpu:
 	$(PYTHON) -m pytest -m gpu tests/test_gpu.py
 	$(PYTHON) benchmarks/gpu.py
+
+# Wheel and source archive, each installed by itself into a fresh environment of each of these, and tried.
+PYTHONS ?= python3.10 python3.12 python3.13
+
+wheels:
+	rm -rf dist .venv-wheels && mkdir .venv-wheels
+	$(PYTHON) -m venv .venv-wheels/build && .venv-wheels/build/bin/python -m pip install --quiet build
+	.venv-wheels/build/bin/python -m build --outdir dist
+	set -e; for python in $(PYTHONS); do for archive in dist/*.whl dist/*.tar.gz; do \
+		rm -rf .venv-wheels/try && $$python -m venv .venv-wheels/try; \
+		.venv-wheels/try/bin/python -m pip install --quiet --constraint constraints.txt "$$archive[cli]"; \
+		(cd .venv-wheels && try/bin/python ../tests/smoke.py && echo "passed: $$python $$archive"); \
+	done; done
+	rm -rf .venv-wheels
 
 # The contracts of docs/privacy.md, with the counts that stand there.
 privacy: .venv/installed
@@ -59,4 +73,4 @@ examples: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-oldest output build dist *.egg-info docs/_build docs/generated docs/gallery
+	rm -rf .venv .venv-oldest .venv-wheels output build dist *.egg-info docs/_build docs/generated docs/gallery
