@@ -5,4 +5,4 @@ import tempfile
 from setuptools import setup
 
 with tempfile.TemporaryDirectory() as folder:
-    setup(options={"build": {"build_base": folder}})
+    setup(options={"build": {"build_base": folder}, "egg_info": {"egg_base": folder}})
