@@ -155,8 +155,8 @@ def audit_sets_of_persons():
 PERSON_QUERIES = {
     "changes": lambda: ChangesQuery(2),
     "across": lambda: AcrossQuery([(j, torch.arange(3) // 2) for j in range(2)]),
-    "scores": lambda: ScoresQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)]),
-    "residuals": lambda: ResidualsQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)], [0.1, 0.3]),
+    "scores": lambda: ScoresQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)], 1.2),
+    "residuals": lambda: ResidualsQuery([(j, torch.tensor([-1.0, 0.5, 1.0])) for j in range(2)], [0.02, 0.06], 2.0),
 }
 
 
@@ -442,10 +442,6 @@ def weights_of_pairs(self, n_rows):
     return 1 / n_rows if n_rows > 1 else 0.0
 
 
-def weights_of_rows(self, n_rows):
-    return torch.full((self.size,), 1 / n_rows if n_rows > 1 else 0.0, dtype=torch.float64)
-
-
 def alone(self, widths):
     _made["across"](self, widths)
     self.sensitivity = math.sqrt(len(self.widths))
@@ -495,9 +491,13 @@ MUTANTS = {
     "pairs of a person's rows weighted as rows": [
         ("sinkgen.privacy.queries.people.AcrossQuery.weight", weights_of_pairs)
     ],
-    "products across rows weighted as rows": [("sinkgen.privacy.queries.people.ScoresQuery.weight", weights_of_rows)],
+    "what a person adds is not clipped": [
+        ("sinkgen.privacy.queries.people.ClippedQuery.contribution", lambda self, rows, _: self.vectors(rows).sum(0))
+    ],
+    "what a person adds is clipped row by row": [
+        ("sinkgen.privacy.queries.people.ClippedQuery.weight", lambda self, n: float(n))
+    ],
     "a person counted in each row": [("sinkgen.privacy.queries.people.ChangesQuery.weight", lambda self, n: float(n))],
-    "differences within a person not clipped": [("sinkgen.privacy.queries.people._clipped", lambda numbers: numbers)],
     "pairs across rows with the sensitivity of columns": [
         ("sinkgen.privacy.queries.people.AcrossQuery.__init__", alone)
     ],

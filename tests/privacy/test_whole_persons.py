@@ -10,7 +10,7 @@ from sinkgen.accounting import GaussianRelease
 from sinkgen.accounting.unit import Unit
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
+from sinkgen.privacy.queries.people import FIRST, AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
 from sinkgen.privacy.sealed import seal
 from sinkgen.privacy.streams import Streams, new_key
 from sinkgen.records import ArraySource, ChunkedSource, Records
@@ -21,8 +21,8 @@ QUERIES = {
     "changes": lambda: ChangesQuery(2),
     "across": lambda: AcrossQuery([(0, torch.tensor([0, 1, 1])), (1, torch.tensor([1, 0])), (2, torch.arange(2))]),
     "across one column": lambda: AcrossQuery([(0, torch.arange(3))]),
-    "scores": lambda: ScoresQuery(SCORES),
-    "residuals": lambda: ResidualsQuery(SCORES, [0.2, 1.0]),
+    "scores": lambda: ScoresQuery(SCORES, 1.2),
+    "residuals": lambda: ResidualsQuery(SCORES, [0.05, 0.25], 2.0),
 }
 ROW = st.tuples(st.integers(-1, 2), st.integers(-1, 1), st.integers(-1, 1))
 
@@ -61,7 +61,7 @@ def test_a_person_can_reach_what_is_stated(name):
             rows = random.integers(0, (3, 2, 2), (m, 3))
             for own in (rows, np.repeat(rows[:1], m, 0)):
                 best = max(best, float(value(query, owned(own.tolist(), [1] * m)).norm()))
-    assert best > (0.7 if name == "scores" else 0.9) * query.sensitivity
+    assert best > 0.9 * query.sensitivity
 
 
 def test_who_has_one_row_adds_nothing():
@@ -81,6 +81,20 @@ def test_how_rows_come_does_not_matter(name):
     assert torch.equal(value(QUERIES[name](), records), value(QUERIES[name](), shuffled, read))
 
 
+def test_who_else_is_summed_with_a_person_does_not_change_what_it_adds():
+    """To the last bit: persons of as many rows are clipped and summed together."""
+    random = np.random.default_rng(1)
+    others = random.integers(-1, (3, 2, 2), (300, 3)).tolist()
+    ids = np.repeat(np.arange(100), 3)
+    for name in ("scores", "residuals"):
+        query = QUERIES[name]()
+        rows = torch.tensor(others).view(100, 3, 3)[:, :, :2]
+        whole = query.contribution(rows, None)
+        parts = [query.contribution(rows[i : i + n], None) for i, n in ((0, 1), (1, 30), (31, 69))]
+        assert torch.equal(whole, sum(parts))
+        assert (value(query, owned(others, ids)) - whole).norm() < 1e-4 * whole.norm()
+
+
 def test_values_are_what_they_are_called():
     rows = [[0, 0, 0], [0, 1, 0], [2, 1, 0], [1, 1, 1], [1, 1, 1]]
     records = owned(rows, [1, 1, 1, 2, 2])
@@ -89,15 +103,23 @@ def test_values_are_what_they_are_called():
     # The first has 0, 0, 2: of six ordered pairs two are (0, 0), and two each (0, 2) and (2, 0); the second 1 and 1.
     pairs = torch.tensor([[2.0, 0, 2], [0, 6, 0], [2, 0, 0]]).double() / 6
     torch.testing.assert_close(read["across one column"], pairs, atol=1e-4, rtol=0)
-    first, within, across = read["scores"]
     scores = torch.stack([SCORES[0][1][[0, 0, 2]], SCORES[1][1][[0, 1, 1]]], 1).double()
-    same = torch.tensor([round(0.1 * 1024) / 1024, -1.0]).double()
-    torch.testing.assert_close(first, scores.mean(0) + same, atol=1e-4, rtol=0)
-    torch.testing.assert_close(within, scores.T @ scores / 3 + torch.outer(same, same), atol=1e-4, rtol=0)
-    mean = torch.outer(scores.sum(0), scores.sum(0)) - scores.T @ scores
-    torch.testing.assert_close(across, mean / 6 + torch.outer(same, same), atol=1e-4, rtol=0)
-    clipped = (scores - scores.mean(0)).clamp(torch.tensor([-0.2, -1.0]), torch.tensor([0.2, 1.0]))
-    torch.testing.assert_close(read["residuals"], clipped.T @ clipped / 3, atol=3e-3, rtol=0)
+    mean, same = scores.mean(0), torch.tensor([round(0.1 * 1024) / 1024, -1.0]).double()
+    upper, bound = torch.ones(2, 2).triu().bool(), QUERIES["scores"]().sensitivity
+    first, products = 0.0, 0.0
+    for of in (mean, same):
+        factor = min(1.0, bound / float(torch.cat([FIRST * of, torch.outer(of, of)[upper]]).norm()))
+        first, products = first + factor * of, products + factor * torch.outer(of, of)
+    assert factor < 1  # the second is beyond the bound
+    torch.testing.assert_close(read["scores"][0], first, atol=1e-4, rtol=0)
+    torch.testing.assert_close(read["scores"][1], products, atol=1e-4, rtol=0)
+    query = QUERIES["residuals"]()
+    bounds = torch.outer(query.bounds, query.bounds)
+    rest = (scores - mean).clamp(-query.bounds, query.bounds)
+    rest = rest.T @ rest / 3
+    factor = min(1.0, query.sensitivity / float((rest / bounds)[upper].norm()))
+    assert factor < 1
+    torch.testing.assert_close(read["residuals"], factor * rest, atol=3e-3, rtol=0)
 
 
 def test_the_noise_is_that_of_one_person():

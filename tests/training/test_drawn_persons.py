@@ -2,6 +2,7 @@
 
 import warnings
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.people import SIZES, PeopleMixture, spread_of
 from sinkgen.sources import chunks
 from sinkgen.training.tables.marginals import Marginals as Counts
-from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible
+from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible, learn_sizes
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")]
 WHOLE = Marginals(whole_groups=True, steps=300)
@@ -221,6 +222,25 @@ def test_cells_of_sizes_hold_each_number_once():
     drawn = SIZES.draw(cells.repeat(5), torch.Generator().manual_seed(0))
     assert torch.equal(SIZES.cell(drawn), cells.repeat(5))
     assert all(SIZES.bins[SIZES.cell(torch.tensor(2**k))] == k for k in range(11))
+
+
+@pytest.mark.parametrize("shape", ["smooth", "one number", "far away"])
+def test_noise_adds_no_rows_where_nobody_has_so_many(shape):
+    """Noise in a cell of some hundred rows would be most of the rows; and numbers are smooth but for chance."""
+    random, n, noise = np.random.default_rng(0), 5000, 9.0
+    real = {"smooth": 1 + random.poisson(random.gamma(1.5, 4.0, n)), "one number": np.full(n, 6)}
+    real["far away"] = np.where(random.random(n) < 0.1, 365, 3)
+    cells = torch.bincount(SIZES.cell(torch.from_numpy(real[shape])), minlength=len(SIZES)).double()
+    off, means = [], []
+    for _ in range(20):
+        noisy = cells + noise * torch.from_numpy(random.normal(size=len(SIZES)))
+        mechanism = SimpleNamespace(release=lambda *_, of=noisy: [of], noise_multiplier=lambda _: noise)
+        found = learn_sizes(SimpleNamespace(map=lambda _: None), float(n), mechanism)
+        assert abs(float(found.sum()) - 1) < 1e-9
+        off.append(float((found - cells / n).abs().sum() / 2))
+        means.append(float((found * SIZES.middle).sum() / real[shape].mean()))
+    assert np.mean(off) < {"smooth": 0.022, "one number": 0.002, "far away": 0.04}[shape]
+    assert np.abs(np.array(means) - 1).max() < {"smooth": 0.1, "one number": 0.01, "far away": 0.1}[shape]
 
 
 def test_slopes_of_the_fit_are_those_of_its_squares():

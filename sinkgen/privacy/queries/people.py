@@ -15,6 +15,9 @@ from sinkgen.records import Records, joined
 
 STEP = 2.0**-20
 BLOCK = 2**14  # rows that are looked at together, but for a person with more
+# Constants chosen by trials on a made-up panel: docs/experiments.md, Persons.
+FIRST = 0.5  # weight of means beside products of two: they are needed only to centre these
+WIDEST = 4.0  # deviations at which differences within a person are clipped
 
 
 class PersonQuery:
@@ -176,94 +179,111 @@ class AcrossQuery(PersonQuery):
         return out + out.triu(1).T
 
 
-class ScoresQuery(PersonQuery):
-    """First and second moments of scores of the columns, within rows and across rows of a person.
+class ClippedQuery(PersonQuery):
+    """A query whose value is a sum of vectors, one a person, each clipped as a whole to a norm of ``bound``.
 
-    A score is in [-1, 1]. A person with m > 1 rows adds the mean over rows of each score and of the product of any two,
-    and the mean over ordered pairs of different rows of the product of one's score and the other's: each of these is in
-    [-1, 1], so that the sensitivity is the square root of their number. Who has one row adds nothing.
+    Most vectors are far shorter than their entries would let them be: a bound of typical length has far less noise, and
+    clips few. A vector is rounded to multiples of ``STEP`` first, so that its norm is exact, and is on the grid after:
+    who else is summed with it changes nothing. Who has one row adds nothing.
+
+    Parameters
+    ----------
+    size : int
+    bound : float
+        The sensitivity.
+    """
+
+    def __init__(self, size, bound):
+        self.size, self.sensitivity = size, float(bound)
+
+    def weight(self, n_rows):
+        """Who has one row adds nothing."""
+        return float(n_rows > 1)
+
+    def contribution(self, rows, persons):
+        """Clipped vectors of persons."""
+        vectors = (self.vectors(rows) / STEP).round() * STEP
+        norms = vectors.square().sum(1, keepdim=True).sqrt()
+        factors = (self.sensitivity / norms.clamp_min(STEP)).clamp_max(1.0)
+        return on_grid(factors * vectors, self.sensitivity).sum(0)
+
+    def vectors(self, rows):
+        """One (P, size) a person, of codes (P, m, n_columns) of the rows of each: of entries in [-1, 1]."""
+        raise NotImplementedError
+
+
+class ScoresQuery(ClippedQuery):
+    """First and second moments of persons' mean scores.
+
+    A score is in [-1, 1]. A person with m > 1 rows adds its mean of each score, times ``FIRST``, and the product of any
+    two of these means.
 
     Parameters
     ----------
     scores : sequence of (int, Tensor)
         Of each column asked about its place, and the score of each of its codes, rounded to a multiple of 2^-10.
+    length : float
+        The bound, in units of the typical length where scores are even and all columns alike.
     """
 
-    def __init__(self, scores):
+    def __init__(self, scores, length):
         self.columns = [j for j, _ in scores]
         self.scores = [_clipped(of.double()) for _, of in scores]
         p = len(self.columns)
         self._upper = torch.ones(p, p, dtype=torch.bool).triu()
-        self._parts = [p, p * (p + 1) // 2, p * (p + 1) // 2]
-        self.size = sum(self._parts)
-        self.sensitivity = math.sqrt(self.size)
+        super().__init__(p + p * (p + 1) // 2, length * math.sqrt(FIRST**2 * p / 3 + p * (p + 1) / 10))
 
-    def weight(self, n_rows):
-        """One over the number of rows, or of ordered pairs."""
-        if n_rows == 1:
-            return 0.0
-        each = (1 / n_rows, 1 / n_rows, 1 / (n_rows * (n_rows - 1)))
-        return torch.cat([torch.full((n,), of, dtype=torch.float64) for n, of in zip(self._parts, each, strict=True)])
-
-    def contribution(self, rows, persons):
-        """Sums and products; a code of -1 has the score 0."""
-        scores = _scores(rows, self.columns, self.scores)
-        of_person, flat = scores.sum(1), scores.flatten(0, 1)
-        within = flat.T @ flat
-        across = of_person.T @ of_person - within
-        return torch.cat([flat.sum(0), within[self._upper], across[self._upper]])
+    def vectors(self, rows):
+        """Means and products; a code of -1 has the score 0."""
+        means = _scores(rows, self.columns, self.scores).sum(1) / rows.shape[1]
+        return torch.cat([FIRST * means, (means[:, :, None] * means[:, None])[:, self._upper]], 1)
 
     def read(self, value):
-        """Sums (p,), and symmetric sums of products (p, p), within rows and across rows."""
-        first, *second = value.split(self._parts)
-        out = []
-        for part in second:
-            full = torch.zeros(self._upper.shape, dtype=value.dtype)
-            full[self._upper] = part
-            out.append(full + full.triu(1).T)
-        return first, *out
+        """Sums (p,), and symmetric sums of products (p, p)."""
+        p = len(self.columns)
+        return value[:p] / FIRST, _symmetric(value[p:], self._upper)
 
 
-class ResidualsQuery(PersonQuery):
+class ResidualsQuery(ClippedQuery):
     """Second moments of what rows of a person differ by from that person's mean, in scores.
 
-    Differences are divided by a bound of their own for each column, and clipped to [-1, 1]. A person with m > 1 rows
-    adds the mean over rows of the products of any two: each is in [-1, 1], so that the sensitivity is the square root
-    of their number. Who has one row adds nothing. Where rows of a person are alike, bounds are small, and so is the
-    noise in units of what they differ by.
+    Differences are divided by a scale of their own for each column, and clipped to ``WIDEST`` of these. A person with m
+    > 1 rows adds the mean over rows of the products of any two. Where rows of a person are alike, scales are small, and
+    so is the noise in units of what they differ by.
 
     Parameters
     ----------
     scores : sequence of (int, Tensor)
         As for :class:`ScoresQuery`.
-    bounds : sequence of float
-        Positive, one a column.
+    scales : sequence of float
+        Positive, one a column: deviations that are expected.
+    length : float
+        The bound, in units of the length where differences are of that scale and independent.
     """
 
-    def __init__(self, scores, bounds):
+    def __init__(self, scores, scales, length):
         self.columns = [j for j, _ in scores]
         self.scores = [of.double() for _, of in scores]
-        self.bounds = torch.as_tensor(bounds, dtype=torch.float64)
+        self.bounds = WIDEST * torch.as_tensor(scales, dtype=torch.float64)
         p = len(self.columns)
         self._upper = torch.ones(p, p, dtype=torch.bool).triu()
-        self.size = p * (p + 1) // 2
-        self.sensitivity = math.sqrt(self.size)
+        super().__init__(p * (p + 1) // 2, length * math.sqrt(p) / WIDEST**2)
 
-    def weight(self, n_rows):
-        """One over the number of rows."""
-        return 1 / n_rows if n_rows > 1 else 0.0
-
-    def contribution(self, rows, persons):
+    def vectors(self, rows):
         """Products of clipped differences; a code of -1 has the score 0."""
         scores = _scores(rows, self.columns, self.scores)
-        rest = _clipped((scores - scores.mean(1, keepdim=True)) / self.bounds).flatten(0, 1)
-        return (rest.T @ rest)[self._upper]
+        rest = _clipped((scores - scores.sum(1, keepdim=True) / rows.shape[1]) / self.bounds)
+        return (rest.transpose(1, 2) @ rest)[:, self._upper] / rows.shape[1]
 
     def read(self, value):
         """Symmetric sums of products (p, p), in units of scores."""
-        full = torch.zeros(self._upper.shape, dtype=value.dtype)
-        full[self._upper] = value
-        return (full + full.triu(1).T) * self.bounds[:, None] * self.bounds
+        return _symmetric(value, self._upper) * self.bounds[:, None] * self.bounds
+
+
+def _symmetric(value, upper):
+    full = torch.zeros(upper.shape, dtype=value.dtype)
+    full[upper] = value
+    return full + full.triu(1).T
 
 
 def _clipped(numbers):

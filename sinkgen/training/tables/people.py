@@ -37,7 +37,8 @@ FEWEST, MOST = 3, 12  # groups of a column's states, of which pairs across rows 
 BLUR = 0.02  # of a correlation: the noise from which fewer groups are taken
 SURE = 2.0  # standard deviations, and
 FEW = 0.02  # share of the persons with several rows, up to which changes of a column are taken for none
-WIDE = 2.5  # standard deviations at which differences within a person are clipped
+LENGTHS, REST_LENGTHS = (1.2, 2.5), (2.0, 5.0)  # typical ones, at which what a person adds is clipped
+CLEAR = 0.005  # noise of a correlation up to which fewer are clipped
 LEAST_VARIANCE = 0.05  # of ranks, that may be noisy
 MOST_BLUR, LEAST = 0.2, 0.01  # noise of a correlation up to which it is used; least eigenvalue
 UNKNOWN = 0.25  # the same share, as noise, from which it cannot be told
@@ -51,18 +52,19 @@ class PeopleSettings(TabularSettings):
     ----------
     size_share, change_share, score_share, residual_share, across_share : float
         Share of the budget (of mu squared) for the number of rows a person, for which columns change within a person,
-        for correlations within rows, for those of what rows of a person differ by, and for pairs of states across rows.
+        for correlations of persons' means, for those of what rows of a person differ by, and for pairs of states across
+        rows.
     types, row_types : int
         Types of persons, and of rows given each.
     row_spread : float
         Standard deviation of the starting logits of a type's rows around the type's.
     """
 
-    size_share: float = 0.1
+    size_share: float = 0.3
     change_share: float = 0.03
     score_share: float = 0.12
-    residual_share: float = 0.1
-    across_share: float = 0.15
+    residual_share: float = 0.05
+    across_share: float = 0.1
     types: int = 60
     row_types: int = 4
     row_spread: float = 0.5
@@ -205,14 +207,32 @@ def learn_sizes(source, total, mechanism):
     noise = mechanism.noise_multiplier("sizes") / total
     # Smooth where each cell is one number; beyond, cells are wider and wider.
     single = SIZES.n_single
-    smooth = torch.cat([smooth_frequencies(noisy[:single], noise), noisy[single:]])
-    # What is not there would get a share of the noise of each of many cells: only what stands out beyond them stays.
-    smooth[single:][smooth[single:] < SURE * noise] = 0.0
-    last = torch.nonzero(noisy > SURE * noise)
-    if len(last):
-        smooth[int(last[-1]) + 1 :] = 0.0
-    found = project_simplex(smooth)
+    smooth = torch.cat([smooth_but_for_chance(noisy[:single], noise, total), noisy[single:]])
+    # What is not there would get a share of the noise of each of many cells: they end where to leave the rest out is
+    # the lesser error, by the unbiased estimate of it.
+    lost = (noisy.square() - 2 * noise**2).flip(0).cumsum(0).flip(0)
+    end = max(1, int(torch.cat([lost, lost.new_zeros(1)]).argmin()))
+    found = torch.zeros_like(noisy)
+    found[:end] = project_simplex(smooth[:end])
     return found / found.sum()
+
+
+def smooth_but_for_chance(noisy, noise, total):
+    """Frequencies (D,) of ``total`` persons from noisy ones: smooth ones, and about these what chance explains of them.
+
+    Of persons who are drawn from smooth frequencies p, cells have shares of variance p / total around these. So of what
+    noisy shares differ by from smooth ones, the part of that variance in both is kept (Wiener).
+
+    Examples
+    --------
+    >>> noisy = torch.tensor([0.3, 0.25, 0.17, 0.15, 0.13], dtype=torch.float64)
+    >>> smooth_but_for_chance(noisy, 1e-6, 1000.0).allclose(noisy, atol=1e-4)
+    True
+    """
+    expected = smooth_frequencies(noisy, noise).clamp_min(0)
+    expected = smooth_frequencies(noisy, float((noise**2 + expected.mean() / total).sqrt())).clamp_min(0)
+    chance = expected / total
+    return expected + chance / (chance + noise**2) * (noisy - expected)
 
 
 def learn_constant(source, form, sizes, total, mechanism):
@@ -240,11 +260,15 @@ class Across(NamedTuple):
         Inverse variance.
     coarse : Tensor of shape (D + n_classes, E)
         Which group each state of each column, and each class, belongs to: 0 or 1.
+    excess : float
+        How far rows of a person are from independent ones, squared, beyond noise, in units of it; about 0 where they
+        are independent.
     """
 
     shares: torch.Tensor
     weight: torch.Tensor
     coarse: torch.Tensor
+    excess: float = 0.0
 
 
 def learn_across(source, form, one_way, people, mechanism):
@@ -274,7 +298,10 @@ def learn_across(source, form, one_way, people, mechanism):
     variance[halves] /= 4
     # Half: each pair stands twice in the symmetric matrix, but for those on the diagonal.
     weight = torch.where(torch.eye(len(noisy), dtype=torch.bool), 1.0, 0.5) / (variance + TINY / total)
-    return Across(noisy.float(), weight, coarse)
+    of_groups = torch.cat(parts).double().clamp_min(0) @ coarse.double()
+    independent = people.several / total * of_groups[:, None] * of_groups
+    squares = (noisy - independent).square().sum() / (variance + independent / total).sum().clamp_min(TINY**2)
+    return Across(noisy.float(), weight, coarse, float(squares) - 1)
 
 
 class Spread(NamedTuple):
@@ -303,27 +330,51 @@ def learn_spread(source, form, one_way, people, mechanism):
     ranked = [middle_ranks(shares[j], form.ordered[j]) for j in columns]
     scores = [(j, ranks) for j, (ranks, _) in zip(columns, ranked, strict=True)]
     jitter = torch.tensor([of for _, of in ranked], dtype=torch.float64)
-    rows = ScoresQuery(scores)
-    first, within, across = mechanism.release("scores", rows, source)
-    noise = mechanism.noise_multiplier("scores") * rows.sensitivity
-    # Their trace says how many persons there are, for a rank's variance is a third.
-    several = float((within.diagonal().sum() / (len(columns) / 3 - jitter.sum())).clamp_min(1.0))
+    whole = torch.stack([_variance(shares[j], ranks) for j, ranks in scores])
+    several = people.several
+    means = ScoresQuery(scores, _length(LENGTHS, several, 3 * mechanism.noise_multiplier("scores"), len(scores)))
+    first, means_squared = mechanism.release("scores", means, source)
+    noise = mechanism.noise_multiplier("scores") * means.sensitivity
     if noise > MOST_BLUR / 3 * several:
         return NO_SPREAD
-    means = first / several
-    within, across = (part / several - means[:, None] * means for part in (within, across))
-    rest = (within - across)[~fixed][:, ~fixed].diagonal().clamp_min(noise / several)
-    bounds = WIDE * rest.sqrt()
-    residuals = ResidualsQuery([pair for pair, same in zip(scores, fixed.tolist(), strict=True) if not same], bounds)
-    # A person with m rows counts as (m - 1) / m: a mean of m rows has part of what they differ by.
-    degrees = max(1.0, people.total * float((people.sizes * (1 - 1 / SIZES.middle)).sum()))
-    rest = mechanism.release("residuals", residuals, source) / degrees
-    error = mechanism.noise_multiplier("residuals") * residuals.sensitivity / degrees * bounds[:, None] * bounds
+    first = first / several
+    between = means_squared / several - first[:, None] * first
+    # Means of m rows have a part of 1 / m of what rows differ by, which differ from their mean by the rest of it.
+    kept = inverse_sizes(people)
+    own = ((whole - between.diagonal()) / (1 - kept))[~fixed].clamp_min(noise / several)
+    moving = [pair for pair, same in zip(scores, fixed.tolist(), strict=True) if not same]
+    length = _length(REST_LENGTHS, several, mechanism.noise_multiplier("residuals"), len(moving) ** 0.5)
+    residuals = ResidualsQuery(moving, ((1 - kept) * own).sqrt(), length)
+    rest = mechanism.release("residuals", residuals, source) / several / (1 - kept)
+    bounds = residuals.bounds
+    error = mechanism.noise_multiplier("residuals") * residuals.sensitivity / several / (1 - kept)
+    error = error * bounds[:, None] * bounds
+    across, within = between.clone(), between.clone()
+    both = (~fixed[:, None]) & ~fixed
+    across[both] -= kept * rest.flatten()
+    within[both] += (1 - kept) * rest.flatten()
     scale = (within.diagonal() + jitter).clamp_min(LEAST_VARIANCE).sqrt()
     scale, own = scale[:, None] * scale, scale[~fixed, None] * scale[~fixed]
     ranks, rest = (within + jitter.diag()) / scale, (rest + jitter[~fixed].diag()) / own
     held = [sum(state < form.ordered[j] for state in form.columns[j].cell_states) for j in columns]
     return Spread(torch.tensor(columns), torch.tensor(held), feasible(ranks, rest, fixed, error / own))
+
+
+def inverse_sizes(people):
+    """Mean of one over the number of rows, of persons with several."""
+    own = people.sizes[1:]
+    return float((own / SIZES.middle[1:]).sum() / own.sum().clamp_min(TINY)) if own.sum() > 0 else 0.5
+
+
+def _length(bounds, several, noise, typical):
+    """Typical lengths at which what a person adds is clipped: as far out as the noise of a correlation allows."""
+    low, high = bounds
+    return min(high, max(low, CLEAR * several / max(TINY, noise * typical)))
+
+
+def _variance(shares, ranks):
+    own = shares.double().clamp_min(TINY)
+    return (own * ranks.square()).sum() / own.sum()
 
 
 def middle_ranks(shares, n_ordered):
@@ -504,7 +555,8 @@ def _fit_types(one_way, pairs, across, states, people, stage):
     if pairs is None:
         return Types(weights, frequencies, torch.arange(len(weights)))
     settings, random = stage.settings, stage.random
-    excess = pairs.excess(weights, frequencies, states.widths, people.total)
+    # Pairs of many states say little each: those across rows, of few groups, may show types where these do not.
+    excess = max(pairs.excess(weights, frequencies, states.widths, people.total), across.excess if across else 0.0)
     marginals = weigh_marginals(one_way, pairs, people.total, states, settings.relative)
     fit = PeopleFit(
         marginals, states.widths, smoother(states, settings), prior_of(excess),
