@@ -25,6 +25,7 @@ from sinkgen.generators.quality import FittedSchema
 from sinkgen.generators.release import Release
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT
+from sinkgen.images.texture import WHITE
 from sinkgen.images.tones import NO_CURVES
 from sinkgen.inference.counts import counts_from, flat_counts
 from sinkgen.lite import tensors as small
@@ -34,7 +35,8 @@ from sinkgen.lite.tensors import is_compact, restored
 # version 5 no tilts.
 # Version 6 had no digests, version 7 did not tell how well columns are known, version 8 had no released counts.
 # Version 9 had no compact tensors, version 10 no rules.
-FORMAT_VERSION = 11
+# Until version 11 texture was white, and as strong as images are bright, not as they vary.
+FORMAT_VERSION = 12
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -150,7 +152,7 @@ def load_model(path, factory=None):
         schema = FittedSchema.from_dict(content.get("schema", {"columns": [], "classes": []}))
         weights = tensors["class_weights"]
         counts = counts_from(content.get("counts", []), _part(tensors, "counts"))
-        build = _Builder(content["generator"], factory, form, len(weights))
+        build = _Builder(content["generator"], factory, form, len(weights), content["format_version"])
         if content["format_version"] < FORMAT_VERSION:
             tensors = {part: _upgraded(_part(tensors, part), form, len(weights)) for part in ("release", "generator")}
         else:
@@ -235,6 +237,7 @@ def _upgraded(tensors, form, n_classes):
             "radii": torch.zeros(len(tensors["factors"]), 0),
             "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
             "texture": torch.zeros(len(tensors["centre"])),
+            "spectrum": WHITE,
             "tones": NO_CURVES,
         }
         return added | tensors
@@ -247,14 +250,16 @@ def _upgraded(tensors, form, n_classes):
 class _Builder:
     """Makes a generator of its tensors: a mixture if they are one, else a network of the given name."""
 
-    def __init__(self, name, factory, form, n_classes):
+    def __init__(self, name, factory, form, n_classes, version):
         self.name, self.factory, self.form, self.n_classes = name, factory, form, n_classes
+        self.is_old = version < 12
 
     def __call__(self, tensors):
         if set(tensors) == {*PointMixture.__dataclass_fields__, *Space._fields}:
             space = Space(*(tensors[name] for name in Space._fields))
             mixture = PointMixture(**{name: tensors[name] for name in PointMixture.__dataclass_fields__})
-            return Particles.of(mixture, space, self.form)
+            particles = Particles.of(mixture, space, self.form)
+            return particles.with_even_texture(torch.Generator().manual_seed(0)) if self.is_old else particles
         if {"cliques", "potentials", "population"} <= set(tensors):
             return Field.from_tensors(tensors, self.form.limits)
         if {"weights", "frequencies", "widths", "parts", "cell_states", "cell_shares"} <= set(tensors):

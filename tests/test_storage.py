@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, load_file, save
 from test_estimator import tiny_network
 
-from sinkgen import DPSinkhornGenerator
+from sinkgen import DPSinkhornGenerator, lite
 from sinkgen.generators import distill
+from sinkgen.storage import _digest
 
 
 @pytest.fixture
@@ -131,6 +132,25 @@ def test_images_of_format_version_1_load(tmp_path):
     assert np.array_equal(
         DPSinkhornGenerator.load(tmp_path).sample(5, random_state=0), loaded.sample(5, random_state=0)
     )
+
+
+def test_texture_of_format_version_11_is_as_strong_as_it_was(tmp_path):
+    images = np.random.default_rng(0).integers(90, 110, (400, 16, 16), dtype=np.uint8)
+    gen = DPSinkhornGenerator(50, steps=2, random_state=0).fit(images)
+    gen.save(tmp_path)
+    content = json.loads((tmp_path / "model.json").read_text())
+    tensors = load((tmp_path / "model.safetensors").read_bytes())
+    del tensors["release.spectrum"]
+    tensors |= {"release.texture": torch.full((256,), 0.1), "release.tones": torch.zeros(0, 2, 513)}
+    blob = save(tensors)
+    content |= {"format_version": 11, "tensors_sha256": hashlib.sha256(blob).hexdigest()}
+    content["sha256"] = _digest({name: value for name, value in content.items() if name != "sha256"})
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    (tmp_path / "model.safetensors").write_bytes(blob)
+    for loaded in (DPSinkhornGenerator.load(tmp_path), lite.load(tmp_path)):
+        drawn = loaded.sample(300, random_state=0)
+        drawn = drawn[0] if isinstance(drawn, tuple) else drawn
+        assert (drawn / 255).std(0).mean() == pytest.approx(0.1, rel=0.25)
 
 
 # --- Damage: a ValueError at once, or no damage ----------------------------------------------------------------------

@@ -6,6 +6,7 @@ import torch
 
 # Constants chosen by trials: docs/experiments.md, Tables.
 CAUTION = 3.0  # standard deviations
+STEP = 4.5  # standard deviations that a step must exceed: of a thousand of pure noise, hardly one does
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 
 
@@ -57,6 +58,49 @@ def shrink_frequencies(noisy, prior, noise_scale):
     largest = free + CAUTION * math.sqrt(2 * free)
     gain = (1 - largest * noise_scale**2 / difference.square().sum().clamp_min(1e-300)).clamp_min(0)
     return project_simplex(prior + gain * difference)
+
+
+def stepped_frequencies(noisy, prior, noise_scale):
+    """Frequencies (D,) of states in an order: the expected ones, but where sums over neighbours stand out of the noise.
+
+    The difference to the expected ones is taken apart into steps at all scales, the Haar wavelets, and those that
+    noise alone may have made are left out [1]_. So what is rare keeps its expected frequency, one by one and in sum,
+    where the noise of many empty states would have added up.
+
+    Parameters
+    ----------
+    noisy : Tensor of shape (D,)
+    prior : Tensor of shape (D,)
+        Sum 1.
+    noise_scale : float
+        Standard deviation of the noise of each of the noisy ones.
+
+    References
+    ----------
+    .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994: the hard threshold.
+
+    Examples
+    --------
+    >>> noisy = torch.tensor([0.7, 0.01, 0.28, 0.01])
+    >>> stepped_frequencies(noisy, torch.full((4,), 0.25), 0.1)
+    tensor([0.5633, 0.0000, 0.2183, 0.2183])
+    """
+    waves = _haar(len(prior)).to(noisy)
+    steps = waves @ (noisy - prior)
+    return project_simplex(prior + waves.T @ torch.where(steps.abs() > STEP * noise_scale, steps, 0.0))
+
+
+def _haar(n):
+    """Orthonormal steps (n - 1, n): of two halves of the states, of two halves of these, and so on."""
+    rows, parts = [], [(0, n)]
+    for start, stop in parts:
+        middle = (start + stop) // 2
+        if middle > start:
+            row = torch.zeros(n, dtype=torch.float64)
+            row[start:middle], row[middle:stop] = 1 / (middle - start), -1 / (stop - middle)
+            rows.append(row / row.norm())
+            parts += [(start, middle), (middle, stop)]
+    return torch.stack(rows)
 
 
 def smooth_frequencies(noisy, noise_scale):

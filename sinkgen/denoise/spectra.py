@@ -114,10 +114,21 @@ STANDS_OUT = (1.5, 3.0)
 
 
 class Directions(NamedTuple):
-    """Orthonormal directions (D, d) as columns, by falling variance, and their variances (d,)."""
+    """Directions in which records vary.
+
+    Attributes
+    ----------
+    basis : Tensor of shape (D, d)
+        Orthonormal columns, by falling variance.
+    variances : Tensor of shape (d,)
+        Of the directions that were looked for: corrected for the noise's.
+    held : Tensor of shape (d,)
+        What of it the records have in those that were found, which noise has turned.
+    """
 
     basis: torch.Tensor
     variances: torch.Tensor
+    held: torch.Tensor
 
 
 class _Spectrum(NamedTuple):
@@ -139,9 +150,12 @@ class _Spectrum(NamedTuple):
 
     def found(self):
         """Variance, as estimated, along the eigenvectors beyond the edge."""
-        # An eigenvector of variance v is off by an angle whose squared sine is (edge / 2v)^2.
-        v = unlifted(self.values[self.values > self.edge], self.edge)
-        return float((v - self.edge**2 / (4 * v).clamp_min(1e-30)).sum())
+        return float(_held(unlifted(self.values[self.values > self.edge], self.edge), self.edge).sum())
+
+
+def _held(variances, edge):
+    """Variance along an eigenvector that is off by an angle whose squared sine is (edge / 2v)^2."""
+    return (variances - edge**2 / (4 * variances).clamp_min(1e-30)).clamp_min(0)
 
 
 def unlifted(values, edge):
@@ -186,4 +200,4 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     basis = torch.zeros(len(moment), d)
     basis[kept] = vectors[:, -d:].flip(1).float()
     variances = unlifted(values[-d:].flip(0).clamp_min(edge), edge)
-    return Directions(basis, variances.clamp_min(1e-12).float())
+    return Directions(basis, variances.clamp_min(1e-12).float(), _held(variances, edge).float())

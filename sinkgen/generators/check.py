@@ -55,9 +55,13 @@ def _check_particles(generator, form, n_classes):
     n_warps = None if warps is not None and mixture.warp_factors.numel() else 0
     _check("warp_factors", mixture.warp_factors, (n_classes, n_warps, n_warps))
     _check("texture", mixture.texture, (D,), low=0)
-    _require(form.texture() is not None or not mixture.texture.any(), "texture of what has none")
-    _check("tones", mixture.tones, (None, *mixture.tones.shape[1:]))
+    texture, spectrum = form.texture(), mixture.spectrum
+    _require(texture is not None or not mixture.texture.any(), "texture of what has none")
+    if len(spectrum):
+        _require(texture is not None, "a spectrum of what has no texture")
+        _check("spectrum", spectrum, (texture.n_bands, texture.n_channels, texture.n_channels))
     _require(tones is not None or not len(mixture.tones), "tones of what has none")
+    _check("tones", mixture.tones, (None, 2, *mixture.tones.shape[2:]))
     n_waves = mixture.waves.shape[1] if mixture.waves.numel() else 0
     _check("waves", mixture.waves, (d, n_waves) if n_waves else (0, 0))
     _check("tilts", mixture.tilts, (n_classes, 2 * n_waves) if n_waves else (0, 0))

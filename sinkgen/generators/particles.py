@@ -1,6 +1,6 @@
 """Points with variation around them, and what draws records from them; public."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -8,6 +8,7 @@ from torch import nn
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import draw_radii
 from sinkgen.generators.tilt import NO_TILT, POOL, Features, keep_one
+from sinkgen.images.texture import WHITE, TextureModel
 from sinkgen.images.tones import NO_CURVES
 
 
@@ -28,8 +29,7 @@ class PointMixture:
     warp_factors : Tensor of shape (n_classes, q, q)
         Likewise the amounts by which images of class c are deformed; q = 0 where records are no images.
     texture : Tensor of shape (D,)
-        Standard deviation, at each encoded number, of what lies outside of the space's directions; 0 where records are
-        no images.
+        Strength, at each encoded number, of what lies outside of the space's directions; 0 where records are no images.
     class_weights : Tensor of shape (n_classes,)
         Non-negative, sum 1.
     tones : Tensor of shape (n_curves, 2, k)
@@ -40,6 +40,8 @@ class PointMixture:
         does.
     tilts : Tensor of shape (n_classes, 2 q)
         Of draws of class c, the odds to be kept are ``exp(tilts[c] @ features)``.
+    spectrum : Tensor of shape (n_bands, c, c)
+        Of the texture, see :class:`sinkgen.images.texture.TextureModel`; empty where it is white, or there is none.
     """
 
     points: torch.Tensor
@@ -53,6 +55,7 @@ class PointMixture:
     tones: torch.Tensor = NO_CURVES
     waves: torch.Tensor = NO_TILT
     tilts: torch.Tensor = NO_TILT
+    spectrum: torch.Tensor = WHITE
 
     def draw(self, labels, random):
         """One draw for each label: Tensor of shape (len(labels), d)."""
@@ -71,6 +74,7 @@ class PointMixture:
 
 
 BLOCK = 4096  # draws at once
+EVEN_DRAWS = 1024  # by which the mean amplitude of texture is found
 
 
 class Particles(nn.Module):
@@ -98,6 +102,17 @@ class Particles(nn.Module):
         tones = form.tones() if len(mixture.tones) else None
         return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
 
+    def with_even_texture(self, random):
+        """The same, its texture divided by what images amplify it by on the mean: so as strong as it was found."""
+        if self.texture is None:
+            return self
+        smooth = replace(self.mixture, texture=torch.zeros_like(self.mixture.texture), tones=NO_CURVES)
+        labels = torch.multinomial(self.mixture.class_weights, EVEN_DRAWS, replacement=True, generator=random)
+        images = Particles(smooth, self.space, self.warps, None, None).draw(labels, random)
+        gains = self.texture.gain(images).square().mean(0).sqrt()
+        even = replace(self.mixture, texture=self.mixture.texture / gains)
+        return Particles(even, self.space, self.warps, self.texture, self.tones)
+
     def draw(self, labels, random):
         """Encoded records (m, D) of the given classes (m,)."""
         if not len(self.mixture.tilts):
@@ -115,6 +130,7 @@ class Particles(nn.Module):
         if self.warps is not None:
             records = self.warps.draw(records, self.mixture.warp_factors[labels], random)
         if self.texture is not None:
-            records = self.texture.draw(records, self.mixture.texture, self.space, random)
+            model = TextureModel(self.mixture.texture, self.mixture.spectrum)
+            records = self.texture.draw(records, model, self.space, random)
         records = records.clamp(0, 1)
         return records if self.tones is None else self.tones.apply(records, self.mixture.tones).clamp(0, 1)

@@ -5,21 +5,46 @@ import math
 import torch
 
 
+def colour_axes(channels):
+    """Orthonormal axes (c, c), as rows: luminance and two of chroma, where the first three channels are colours.
+
+    Channels of photographs move together: most of their variance is luminance, and chroma varies slowly.
+
+    References
+    ----------
+    .. [1] Ohta, Kanade, Sakai, "Color Information for Region Segmentation", 1980.
+
+    Examples
+    --------
+    >>> colour_axes(3).square() * 6
+    tensor([[2., 2., 2.],
+            [3., 0., 3.],
+            [1., 4., 1.]], dtype=torch.float64)
+    >>> colour_axes(1)
+    tensor([[1.]], dtype=torch.float64)
+    """
+    axes = torch.eye(channels, dtype=torch.float64)
+    if channels >= 3:
+        axes[:3, :3] = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]])
+    return axes / axes.norm(dim=1, keepdim=True)
+
+
+def waves(side, count=None):
+    """Orthonormal cosine waves (side, count) along one axis, one a column: the type-II discrete cosine transform."""
+    place = torch.arange(side, dtype=torch.float64)[:, None] + 0.5
+    columns = torch.cos(math.pi / side * place * torch.arange(side if count is None else count))
+    return columns / columns.norm(dim=0)
+
+
 def cosine_basis(height, width, channels=1):
-    """Orthonormal cosine waves of an image, the type-II discrete cosine transform; public.
+    """Orthonormal cosine waves of an image along the axes of its colours; public.
 
     Returns
     -------
     Tensor of shape (height * width * channels, height * width * channels)
         One wave a column.
     """
-
-    def waves(n):
-        i = torch.arange(n, dtype=torch.float64)
-        columns = torch.cos(math.pi / n * (i[:, None] + 0.5) * i)
-        return columns / columns.norm(dim=0)
-
-    return torch.kron(torch.kron(waves(height), waves(width)), torch.eye(channels, dtype=torch.float64))
+    return torch.kron(torch.kron(waves(height), waves(width)), colour_axes(channels).T.contiguous())
 
 
 def to_pixels(images, image_shape):

@@ -1,72 +1,168 @@
-"""Fine texture of images: white noise where images are bright, outside of the directions that the mixture models.
+"""Fine texture of images: noise where brightness varies, outside of the directions that the mixture models.
 
 Without it samples hold nothing but smooth shapes, and a classifier trained on them meets the first real texture unfit.
-How strong it is at each pixel is private, and is read off moments that are released anyway.
+How fine it is, how its colours go together, and how strong it is at each pixel, is private, and is read off moments
+that are released anyway.
 """
+
+import math
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from sinkgen.images.pixels import to_pixels, to_rows
+from sinkgen.images.pixels import colour_axes, to_pixels, waves
 
 # Constants chosen by trials: docs/experiments.md, Images.
-DARKEST = 0.05  # mean brightness below which texture is not made stronger where an image is brighter than usual
+AROUND = 5  # pixels a side of the surroundings whose slopes tell how strong texture is
+FLATTEST = 3e-4  # mean square of slopes, of brightness a pixel, below which texture is as strong as where all is flat
+BANDS_AN_OCTAVE = 2
+STANDS_OUT = 3.0  # standard deviations of its noise that a wave of the strength must exceed
 
 
-def texture_deviation(moment, directions, basis, noise_scale):
-    """Standard deviation at each encoded number of what the directions leave out; post-processing.
+class TextureModel(NamedTuple):
+    """What images hold outside of the directions, on the mean.
+
+    Attributes
+    ----------
+    strength : Tensor of shape (D,)
+        At each encoded number, in the unit of :meth:`Texture.gain`; 0 where there is no texture.
+    spectrum : Tensor of shape (n_bands, c, c)
+        Factors of the covariance of the channels, by band of frequencies; of white noise none are needed.
+    """
+
+    strength: torch.Tensor
+    spectrum: torch.Tensor
+
+
+WHITE = torch.zeros(0, 1, 1)
+
+
+def wave_bands(height, width):
+    """Band (h, w) of the frequency of each cosine wave, half an octave each; the mean, and waves below 1, are in 0.
+
+    Examples
+    --------
+    >>> wave_bands(2, 4)
+    tensor([[0, 1, 3, 4],
+            [3, 3, 4, 4]])
+    """
+    rows, columns = torch.arange(height).double(), torch.arange(width).double()
+    frequency = torch.hypot(rows[:, None] * max(height, width) / height, columns * max(height, width) / width)
+    return (BANDS_AN_OCTAVE * frequency.clamp_min(0.5).log2() + 1 + 1e-9).floor().clamp_min(0).long()
+
+
+def find_texture(moment, directions, image_shape, noise_scale):
+    """What the directions leave out of images, on the mean; post-processing.
 
     Parameters
     ----------
     moment : Tensor of shape (D, D)
-        Mean of z z^T with symmetric noise, z the records' coordinates in ``basis``.
-    directions : Tensor of shape (D, d)
-        Orthonormal columns, in the same coordinates.
-    basis : Tensor of shape (D, D)
-        Orthonormal and public; also where the deviation, itself an image, stands out of its noise in few coordinates.
+        Mean of z z^T with symmetric noise, z the records' coordinates in
+        :func:`~sinkgen.images.pixels.cosine_basis`.
+    directions : sinkgen.denoise.spectra.Directions
+        Found in it. What they hold is taken off as estimated: to project the moment would take off as well what noise
+        has lifted them by.
+    image_shape : (h, w) or (h, w, c)
     noise_scale : float
         Standard deviation of the noise of a diagonal entry, and in any other orthonormal basis too.
 
     Returns
     -------
-    Tensor of shape (D,)
-        At least 0.
+    TextureModel
+        The strength relative to its mean square. The spectrum by bands, whose mean is known well where single waves
+        are not; where texture is strong, itself an image, by the few waves that stand out of their noise.
     """
-    residual = moment - directions @ (directions.T @ moment)
-    residual = residual - (residual @ directions) @ directions.T
-    variances = torch.einsum("pi,ij,pj->p", basis, residual, basis)
-    waves = variances @ basis
-    return (basis @ torch.where(waves.abs() > 3 * noise_scale, waves, 0.0)).clamp_min(0).sqrt()
+    height, width, channels = (*image_shape, 1)[:3]
+    held = (directions.basis * directions.held.sqrt()).view(height * width, channels, -1)
+    blocks = moment.view(height * width, channels, height * width, channels)
+    grey = blocks.diagonal(dim1=1, dim2=3).sum(2) - torch.einsum("icd,jcd->ij", held, held)
+    strength = _strength(grey / math.sqrt(channels), (height, width), noise_scale)
+    residual = blocks.diagonal(dim1=0, dim2=2) - torch.einsum("iad,ibd->abi", held, held)
+    spectrum = _spectrum(residual, wave_bands(height, width).flatten(), noise_scale)
+    return TextureModel(strength.repeat_interleave(channels), spectrum)
+
+
+def _strength(residual, shape, noise_scale):
+    """Root of the residual (h w, h w), in waves, at each pixel; relative to its mean square."""
+    rows, columns = (waves(side).to(residual) for side in shape)
+    lines = torch.einsum("ya,yc,abcd->ybd", rows, rows, residual.view(*shape, *shape))
+    pixels = torch.einsum("xb,xd,ybd->yx", columns, columns, lines)
+    heights = rows.T @ pixels @ columns
+    variances = rows @ torch.where(heights.abs() > STANDS_OUT * noise_scale, heights, 0.0) @ columns.T
+    variances = variances.clamp_min(0).flatten()
+    return (variances / variances.mean().clamp_min(1e-30)).sqrt()
+
+
+def _spectrum(blocks, bands, noise_scale):
+    """Factors (n_bands, c, c) of the mean of the blocks (c, c, h w) over each band; without what may be noise."""
+    channels, sizes = len(blocks), torch.bincount(bands)
+    sums = torch.zeros(channels, channels, len(sizes)).index_add_(2, bands, blocks)
+    values, vectors = torch.linalg.eigh((sums / sizes).permute(2, 0, 1).double())
+    edges = noise_scale * math.sqrt(2 * channels) / sizes.sqrt()
+    kept = torch.where(values > edges[:, None], values, 0.0)
+    axes = colour_axes(channels)
+    return (axes.T @ vectors * kept.sqrt()[:, None]).float()
 
 
 class Texture:
-    """Draws texture: the stronger the brighter an image is around a pixel, compared with the mean image.
+    """Draws texture: the stronger the more the brightness varies around a pixel.
+
+    Natural images have their details near edges: what smooth images leave out has a standard deviation of about the
+    fourth root of the mean square slope around, on photographs as on handwriting.
 
     Parameters
     ----------
     image_shape : (h, w) or (h, w, c)
 
+    References
+    ----------
+    .. [1] Wainwright, Simoncelli, "Scale Mixtures of Gaussians and the Statistics of Natural Images", NIPS 1999.
+
     Examples
     --------
-    >>> texture = Texture((4, 4))
-    >>> texture.gain(torch.zeros(1, 16), torch.full((16,), 0.5)).max()
-    tensor(0.)
+    >>> texture, image = Texture((4, 8)), torch.zeros(4, 8)
+    >>> image[:, 4:] = 1.0
+    >>> texture.gain(image.view(1, 32)).view(4, 8)[0]
+    tensor([0.1316, 0.1316, 0.4730, 0.5624, 0.5624, 0.4730, 0.1316, 0.1316])
     """
 
     def __init__(self, image_shape):
         self.image_shape = tuple(image_shape)
+        self.n_channels, sides = (*self.image_shape, 1)[2], self.image_shape[:2]
+        self._waves = [waves(side).float() for side in sides]
+        self._bands = wave_bands(*sides)
 
-    def draw(self, images, deviation, space, random):
-        """Images (m, D) with texture of ``deviation`` (D,), orthogonal to the space's directions."""
-        noise = torch.randn(images.shape, generator=random) * deviation * space.weights
+    @property
+    def n_bands(self):
+        """Number of bands of frequencies."""
+        return int(self._bands.max()) + 1
+
+    def draw(self, images, model, space, random):
+        """Images (m, D) with texture of a :class:`TextureModel`, orthogonal to the space's directions."""
+        noise = torch.randn(images.shape, generator=random)
+        if len(model.spectrum):
+            noise = self.coloured(noise, model.spectrum)
+        noise = noise * model.strength * space.weights
         noise = (noise - (noise @ space.basis) @ space.basis.T) / space.weights
-        return images + noise * self.gain(images, space.centre)
+        return images + noise * self.gain(images)
 
-    def gain(self, images, mean):
-        """Amplitude (m, D) at each pixel of images (m, D), about 1 where ``mean`` (D,) is theirs."""
-        usual = self._around(mean[None].clamp(0, 1)).sqrt() + DARKEST
-        return self._around(images.clamp(0, 1)).sqrt() / usual
+    def coloured(self, noise, spectrum):
+        """Noise (m, D) of a spectrum, of white noise of as many numbers."""
+        height, width, channels = *self.image_shape[:2], self.n_channels
+        white, gains = noise.view(-1, height, width, channels), spectrum[self._bands]
+        mixed = sum(white[..., k, None] * gains[..., k] for k in range(channels))
+        rows, columns = self._waves
+        lines = torch.matmul(rows, mixed.reshape(-1, height, width * channels)).view(-1, width, channels)
+        return torch.matmul(columns, lines).reshape(noise.shape)
 
-    def _around(self, images):
-        pixels = to_pixels(images, self.image_shape)
-        return to_rows(F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False))
+    def gain(self, images):
+        """Amplitude (m, D) at each pixel of images (m, D), the same for all channels; multiplies the strength."""
+        light = to_pixels(images.clamp(0, 1), self.image_shape).mean(1, keepdim=True)
+        padded = F.pad(light, (1, 1, 1, 1), mode="replicate")
+        across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+        down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+        slopes = across.square_().add_(down.square_()).div_(4)
+        around = F.avg_pool2d(slopes, AROUND, 1, AROUND // 2, count_include_pad=False)
+        gain = around.add_(FLATTEST).sqrt_().sqrt_().flatten(1)
+        return gain.repeat_interleave(images.shape[1] // gain.shape[1], 1)

@@ -1,16 +1,17 @@
 """Tones of images: how often each brightness occurs, and each difference to the surroundings, brought to the records'.
 
 Averages are grey where records are black or white. One monotone curve, the same for all pixels and classes, takes the
-distribution of the draws' brightness to that of the records; so do curves for the details at two scales. A record's
-histograms are bounded and hold next to nothing of it, so that their noise hardly counts.
+distribution of the draws' brightness to that of the records; so do curves for the details at two scales, and of
+photographs for each axis of chroma. A record's histograms are bounded and hold next to nothing of it, so that their
+noise hardly counts.
 """
 
-import math
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from sinkgen.denoise.frequencies import interpolate, shrink_frequencies
+from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
 from sinkgen.images.pixels import to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -18,7 +19,7 @@ N_TONES = 128
 N_KNOTS = 513
 N_CELLS = 4096
 ROUNDS = 3
-LARGEST_NOISE = 0.05  # norm of a histogram's noise from which on its curves would follow it
+N_LIGHT = 4  # histograms of luminance: details at two scales, the rest, brightness
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
 
 
@@ -32,6 +33,51 @@ def _detail_edges():
     return steps.sign() * steps.square()
 
 
+class Planes(NamedTuple):
+    """An image apart into what varies on its own.
+
+    Attributes
+    ----------
+    light : Tensor of shape (m, k, h, w)
+        Luminance, or each channel of what is no colour; in [0, 1].
+    chroma : Tensor of shape (m, 0 or 2, h, w)
+        Red less blue, and green less both; in [-1, 1].
+    """
+
+    light: torch.Tensor
+    chroma: torch.Tensor
+
+
+def split_colours(pixels):
+    """The planes of pixels (m, c, h, w): of three channels or more, the first three are colours.
+
+    Examples
+    --------
+    >>> pixels = torch.rand(2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    >>> planes = split_colours(pixels)
+    >>> planes.light.shape[1], planes.chroma.shape[1]
+    (2, 2)
+    >>> bool(torch.allclose(join_colours(planes), pixels, atol=1e-6))
+    True
+    """
+    if pixels.shape[1] < 3:
+        return Planes(pixels, pixels[:, :0])
+    red, green, blue = pixels[:, 0], pixels[:, 1], pixels[:, 2]
+    both = red + blue
+    light = torch.cat([((both + green) / 3)[:, None], pixels[:, 3:]], 1)
+    return Planes(light, torch.stack([red - blue, green - both / 2], 1))
+
+
+def join_colours(planes):
+    """Pixels (m, c, h, w) of :func:`split_colours`."""
+    if not planes.chroma.shape[1]:
+        return planes.light
+    light, (apart, green) = planes.light[:, 0], planes.chroma.unbind(1)
+    rest = light - green / 3
+    colours = [rest + apart / 2, light + 2 / 3 * green, rest - apart / 2]
+    return torch.cat([torch.stack(colours, 1), planes.light[:, 1:]], 1)
+
+
 class Tones:
     """What is counted of images, and the curves that bring draws there.
 
@@ -43,69 +89,44 @@ class Tones:
     --------
     >>> tones = Tones((8, 8))
     >>> images = torch.rand(3, 64, generator=torch.Generator().manual_seed(0))
-    >>> details, coarse = tones.details(images)
-    >>> bool(torch.allclose(sum(details) + coarse, images, atol=1e-6))
-    True
-    >>> tones.histograms(images).shape
-    torch.Size([4, 128])
+    >>> tones.histograms(images).shape, Tones((8, 8, 3)).n_histograms
+    (torch.Size([4, 128]), 6)
     """
 
-    n_histograms = 4
     n_bins = N_TONES
 
     def __init__(self, image_shape):
         self.image_shape = tuple(image_shape)
-        self._edges = [_detail_edges(), _detail_edges(), _pixel_edges(), _pixel_edges()]
-
-    def details(self, images):
-        """Differences (m, D) to a blurred image at two scales, and what is left; images (m, D) are their sum.
-
-        References
-        ----------
-        .. [1] Burt, Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983.
-        """
-        details, rest = [], images
-        for scale in (1, 2):
-            blurred = self._blur(rest, scale)
-            details.append(rest - blurred)
-            rest = blurred
-        return details, rest
-
-    def _blur(self, images, scale):
-        pixels = to_pixels(images, self.image_shape)
-        for sides in ((0, 0, scale, scale), (scale, scale, 0, 0)):
-            padded = F.pad(pixels, sides, mode="replicate")
-            axis = 2 if sides[2] else 3
-            n = pixels.shape[axis]
-            before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
-            pixels = (before + after) / 4 + middle / 2
-        return to_rows(pixels)
+        self.n_histograms = N_LIGHT + (2 if (*self.image_shape, 1)[2] >= 3 else 0)
+        self._edges = [_detail_edges(), _detail_edges(), _pixel_edges(), _pixel_edges(), *[_detail_edges()] * 2]
 
     def histograms(self, images):
-        """Sum over images (m, D) of each one's frequencies, (4, N_TONES): details at two scales, the rest, brightness.
+        """Sum over images (m, D) of each one's frequencies, (n_histograms, N_TONES).
 
-        Those of an image sum to 1 in each of the four, so that together their norm is at most 2.
+        Those of luminance are of details at two scales, the rest, and brightness; then one an axis of chroma. Those of
+        an image sum to 1 in each, so that together their norm is at most the root of their number.
         """
         counts = torch.zeros(self.n_histograms, N_TONES, dtype=torch.long, device=images.device)
+        sizes = torch.ones(self.n_histograms, 1, dtype=torch.float64, device=images.device)
         for block in images.split(512):  # large images: no more than a few copies of so many at once
-            parts = self._parts(block.nan_to_num(0.0).clamp(0, 1))
-            for row, part, edges in zip(counts, parts, self._edges, strict=True):
-                row += torch.bincount(_bins(part, edges), minlength=N_TONES)
-        return counts.double() / images.shape[1]
+            planes = self._planes(block.nan_to_num(0.0).clamp(0, 1))
+            for i, (part, edges) in enumerate(zip(_counted(planes), self._edges, strict=False)):
+                counts[i] += torch.bincount(_bins(part, edges), minlength=N_TONES)
+                sizes[i] = part[0].numel()
+        return counts.double() / sizes
 
-    def _parts(self, images):
-        details, rest = self.details(images)
-        return [*details, rest, images]
+    def _planes(self, images):
+        return split_colours(to_pixels(images, self.image_shape).contiguous())
 
     def fit_curves(self, frequencies, draws, noise_scale):
         """Curves that take draws to the records' tones; post-processing.
 
         The brightness is mapped first; then details, rest and brightness in turn, a few times, since each moves the
-        others [1]_.
+        others [1]_; chroma last.
 
         Parameters
         ----------
-        frequencies : Tensor of shape (4, N_TONES)
+        frequencies : Tensor of shape (n_histograms, N_TONES)
             Noisy mean of the records' :meth:`histograms`.
         draws : Tensor of shape (m, D)
         noise_scale : float
@@ -114,37 +135,75 @@ class Tones:
 
         Returns
         -------
-        Tensor of shape (1 + 4 ROUNDS, 2, N_KNOTS)
-            Brightness before and after, in the order of application. None of them where the noise is too large.
+        Tensor of shape (1 + 4 ROUNDS or 3 + 4 ROUNDS, 2, N_KNOTS)
+            Values before and after, in the order of application.
 
         References
         ----------
         .. [1] Heeger, Bergen, "Pyramid-Based Texture Analysis/Synthesis", SIGGRAPH 1995.
         """
-        if noise_scale * math.sqrt(N_TONES) > LARGEST_NOISE:
-            return NO_CURVES
         own = self.histograms(draws) / len(draws)
-        wanted = [shrink_frequencies(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
-        curves = []
+        wanted = [stepped_frequencies(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
+        planes, curves = self._planes(draws), []
 
         def follow(part, i):
             curves.append(_curve(part, wanted[i], self._edges[i]))
             return _follow(part, curves[-1])
 
-        images = follow(draws, 3)
+        light = follow(planes.light, 3)
         for _ in range(ROUNDS):
-            parts = self._parts(images)[:3]
-            images = follow(sum(follow(part, i) for i, part in enumerate(parts)), 3)
+            light = follow(sum(follow(part, i) for i, part in enumerate(_details(light))), 3)
+        for k in range(planes.chroma.shape[1]):
+            follow(planes.chroma[:, k], N_LIGHT + k)
         return torch.stack(curves)
 
     def apply(self, images, curves):
-        """Images (m, D) in [0, 1] after the curves of :meth:`fit_curves`."""
-        images = _follow(images, curves[0])
-        for details, finer, rest, brightness in curves[1:].split(4):
-            parts = self._parts(images)[:3]
-            parts = [_follow(part, curve) for part, curve in zip(parts, (details, finer, rest), strict=True)]
-            images = _follow(sum(parts), brightness)
-        return images
+        """Images (m, D) after the curves of :meth:`fit_curves`; colours may leave [0, 1]."""
+        if len(curves) % 4 == 1:  # models of before colours were told apart: all channels alike
+            return to_rows(_relight(to_pixels(images, self.image_shape).contiguous(), curves))
+        planes, (light, chroma) = self._planes(images), (curves[:-2], curves[-2:])
+        mapped = [_follow(part, curve) for part, curve in zip(planes.chroma.unbind(1), chroma, strict=True)]
+        return to_rows(join_colours(Planes(_relight(planes.light, light), torch.stack(mapped, 1))))
+
+
+def _relight(light, curves):
+    light = _follow(light, curves[0])
+    for details, finer, rest, brightness in curves[1:].split(4):
+        parts = zip(_details(light), (details, finer, rest), strict=True)
+        light = _follow(sum(_follow(part, curve) for part, curve in parts), brightness)
+    return light
+
+
+def _counted(planes):
+    return [*_details(planes.light), planes.light, *planes.chroma.unbind(1)]
+
+
+def _details(pixels):
+    """Differences of pixels (m, k, h, w) to blurred ones at two scales, and what is left; pixels are their sum.
+
+    References
+    ----------
+    .. [1] Burt, Adelson, "The Laplacian Pyramid as a Compact Image Code", 1983.
+
+    Examples
+    --------
+    >>> pixels = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> bool(torch.allclose(sum(_details(pixels)), pixels, atol=1e-6))
+    True
+    """
+    fine = _blur(pixels, 1)
+    coarse = _blur(fine, 2)
+    return [pixels - fine, fine - coarse, coarse]
+
+
+def _blur(pixels, scale):
+    for sides in ((0, 0, scale, scale), (scale, scale, 0, 0)):
+        padded = F.pad(pixels, sides, mode="replicate")
+        axis = 2 if sides[2] else 3
+        n = pixels.shape[axis]
+        before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
+        pixels = (before + after) / 4 + middle / 2
+    return pixels
 
 
 def _follow(values, curve):
@@ -159,12 +218,15 @@ def _follow(values, curve):
 
 
 def _bins(values, edges):
-    return torch.bucketize(values.flatten(), edges[1:-1].to(values), right=True)
+    return torch.bucketize(values.flatten().contiguous(), edges[1:-1].to(values), right=True)
 
 
 def _curve(values, frequencies, edges):
-    """The monotone curve (2, N_KNOTS) from the distribution of ``values`` to that of the frequencies' bins."""
-    ranks = torch.linspace(0, 1, N_KNOTS, dtype=torch.float64)
+    """The monotone curve (2, N_KNOTS) from the distribution of ``values`` to that of the frequencies' bins.
+
+    It ends half a rank before the outermost values: what lies beyond goes where the last ones go, not to the ends.
+    """
+    ranks = (torch.arange(N_KNOTS, dtype=torch.float64) + 0.5) / N_KNOTS
     ordered = values.flatten().sort().values
     before = ordered[(ranks * (len(ordered) - 1)).long()]
     reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])

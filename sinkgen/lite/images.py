@@ -6,7 +6,8 @@ import numpy as np
 
 WAVES = 3
 CUBIC = -0.75  # the parameter of bicubic interpolation
-DARKEST = 0.05
+BANDS_AN_OCTAVE = 2
+AROUND, FLATTEST = 5, 3e-4
 N_CELLS = 4096
 
 
@@ -20,7 +21,7 @@ class Warps:
 
     def __init__(self, image_shape):
         self._shape = image_shape
-        rows, columns = (_waves(side) for side in image_shape[:2])
+        rows, columns = (_waves(side, WAVES) for side in image_shape[:2])
         patterns = np.einsum("ya,xb->abyx", rows, columns).reshape(-1, *image_shape[:2])
         zero = np.zeros_like(patterns)
         # Amounts move along x first, then along y; in pixels.
@@ -51,7 +52,7 @@ class Warps:
 
 
 class Texture:
-    """White noise where images are bright; see :class:`sinkgen.images.texture.Texture`.
+    """Noise where brightness varies; see :class:`sinkgen.images.texture.Texture`.
 
     Parameters
     ----------
@@ -59,24 +60,49 @@ class Texture:
     """
 
     def __init__(self, image_shape):
-        self._shape = image_shape
+        self._shape = (*image_shape, 1)[:3]
+        sides = self._shape[:2]
+        self._waves = [(_waves(side, side) / math.sqrt(side)).astype(np.float32) for side in sides]
+        frequencies = np.hypot(*np.ix_(*[np.arange(side) * (max(sides) / side) for side in sides]))
+        bands = np.floor(BANDS_AN_OCTAVE * np.log2(np.maximum(frequencies, 0.5)) + 1 + 1e-9)
+        self._bands = np.maximum(bands, 0).astype(int)
 
-    def gain(self, images, mean):
-        """Amplitude (m, D) at each pixel of images (m, D), about 1 where ``mean`` (D,) is theirs."""
-        usual = np.sqrt(self._around(mean[None].clip(0, 1))) + DARKEST
-        return np.sqrt(self._around(images.clip(0, 1))) / usual
+    def coloured(self, noise, spectrum):
+        """Noise (m, D) of a spectrum (n_bands, c, c), of white noise of as many numbers."""
+        height, width, channels = self._shape
+        white, gains = noise.reshape(-1, *self._shape), spectrum[self._bands]
+        mixed = sum(white[..., k, None] * gains[..., k] for k in range(channels))
+        rows, columns = self._waves
+        lines = rows @ mixed.reshape(-1, height, width * channels)
+        return (columns @ lines.reshape(-1, width, channels)).reshape(noise.shape)
 
-    def _around(self, images):
-        pixels = _pixels(images, self._shape)
-        height, width = pixels.shape[2:]
-        padded = np.pad(pixels, ((0, 0), (0, 0), (1, 1), (1, 1)))
-        inside = np.pad(np.ones((height, width), dtype=np.float32), 1)
-        parts = [(slice(i, i + height), slice(j, j + width)) for i in range(3) for j in range(3)]
-        return _rows(sum(padded[:, :, a, b] for a, b in parts) / sum(inside[a, b] for a, b in parts))
+    def gain(self, images):
+        """Amplitude (m, D) at each pixel of images (m, D), the same for all channels."""
+        light = _pixels(images.clip(0, 1), self._shape).mean(1)
+        padded = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
+        across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+        slopes = (np.square(across) + np.square(down)) / 4
+        for axis in (1, 2):
+            slopes = _running_mean(slopes, axis)
+        gain = np.sqrt(np.sqrt(slopes + np.float32(FLATTEST)))
+        return np.repeat(gain.reshape(len(images), -1), self._shape[2], 1)
+
+
+def _running_mean(values, axis):
+    """Means over AROUND neighbours along an axis, of fewer at the border."""
+    n, half = values.shape[axis], AROUND // 2
+    sides = [(0, 0)] * 3
+    sides[axis] = (half, half)
+    padded, inside = np.pad(values, sides), np.pad(np.ones(n, dtype=np.float32), half)
+    sums, held = np.zeros_like(values), np.zeros(n, dtype=np.float32)
+    for start in range(AROUND):
+        sums += padded.take(range(start, start + n), axis)
+        held += inside[start : start + n]
+    return sums / (held[:, None] if axis == 1 else held)
 
 
 class Tones:
-    """Curves of brightness and details; see :class:`sinkgen.images.tones.Tones`.
+    """Curves of brightness, details and chroma; see :class:`sinkgen.images.tones.Tones`.
 
     Parameters
     ----------
@@ -87,28 +113,41 @@ class Tones:
         self._shape = image_shape
 
     def apply(self, images, curves):
-        """Images (m, D) in [0, 1] after curves (1 + 4 n, 2, k)."""
-        images = _follow(images, curves[0])
-        for first in range(1, len(curves), 4):
-            fine = self._blur(images, 1)
-            coarse = self._blur(fine, 2)
-            parts = images - fine, fine - coarse, coarse
-            images = _follow(sum(map(_follow, parts, curves[first : first + 3])), curves[first + 3])
-        return images
-
-    def _blur(self, images, scale):
-        pixels = _pixels(images, self._shape)
-        for axis in (2, 3):
-            n, sides = pixels.shape[axis], [(0, 0)] * 4
-            sides[axis] = (scale, scale)
-            padded = np.pad(pixels, sides, mode="edge")
-            before, middle, after = (padded.take(range(start, start + n), axis) for start in (0, scale, 2 * scale))
-            pixels = (before + after) / 4 + middle / 2
-        return _rows(pixels)
+        """Images (m, D) after curves (1 + 4 n, 2, k), or (3 + 4 n, 2, k) of colour images."""
+        pixels = np.ascontiguousarray(_pixels(images, self._shape))
+        if len(curves) % 4 == 1:
+            return _rows(_relight(pixels, curves))
+        red, green, blue = pixels[:, 0], pixels[:, 1], pixels[:, 2]
+        light = np.concatenate([((red + blue + green) / 3)[:, None], pixels[:, 3:]], 1)
+        apart, hue = _follow(red - blue, curves[-2]), _follow(green - (red + blue) / 2, curves[-1])
+        light = _relight(light, curves[:-2])
+        rest = light[:, 0] - hue / 3
+        colours = np.stack([rest + apart / 2, light[:, 0] + 2 / 3 * hue, rest - apart / 2], 1)
+        return _rows(np.concatenate([colours, light[:, 1:]], 1))
 
 
-def _waves(side):
-    columns = np.cos(math.pi / side * (np.arange(side)[:, None] + 0.5) * np.arange(min(WAVES, side)))
+def _relight(light, curves):
+    light = _follow(light, curves[0])
+    for first in range(1, len(curves), 4):
+        fine = _blur(light, 1)
+        coarse = _blur(fine, 2)
+        parts = light - fine, fine - coarse, coarse
+        light = _follow(sum(map(_follow, parts, curves[first : first + 3])), curves[first + 3])
+    return light
+
+
+def _blur(pixels, scale):
+    for axis in (2, 3):
+        n, sides = pixels.shape[axis], [(0, 0)] * 4
+        sides[axis] = (scale, scale)
+        padded = np.pad(pixels, sides, mode="edge")
+        before, middle, after = (padded.take(range(start, start + n), axis) for start in (0, scale, 2 * scale))
+        pixels = (before + after) / 4 + middle / 2
+    return pixels
+
+
+def _waves(side, count):
+    columns = np.cos(math.pi / side * (np.arange(side)[:, None] + 0.5) * np.arange(min(count, side)))
     return columns / np.sqrt(np.square(columns).mean(0))
 
 

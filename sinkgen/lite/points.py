@@ -7,6 +7,7 @@ import numpy as np
 from sinkgen.lite.images import Texture, Tones, Warps
 
 BLOCK, POOL = 1024, 4  # draws at once; draws of which one is kept, where the mixture is tilted
+EVEN_DRAWS = 512
 
 
 class Points:
@@ -28,6 +29,14 @@ class Points:
         self._warps = Warps(image_shape) if parts["warp_factors"].size else None
         self._texture = Texture(image_shape) if parts["texture"].any() else None
         self._tones = Tones(image_shape) if len(parts["tones"]) else None
+        if self._texture is not None and "spectrum" not in parts:  # a model of before version 12
+            parts["texture"] = parts["texture"] / self._mean_gain(self._texture, len(parts["factors"]))
+
+    def _mean_gain(self, texture, n_classes):
+        """What images amplify texture by on the mean (root of the mean square)."""
+        random = np.random.default_rng(0)
+        smooth = self._smooth(random.integers(n_classes, size=EVEN_DRAWS), random)
+        return np.sqrt(np.square(texture.gain(smooth)).mean(0))
 
     def draw(self, labels, random):
         """Encoded records (m, D), in [0, 1], of the given classes (m,)."""
@@ -45,7 +54,8 @@ class Points:
         kept = (odds + random.gumbel(size=odds.shape)).argmax(1)
         return pools.reshape(len(labels), POOL, -1)[np.arange(len(labels)), kept]
 
-    def _draw(self, labels, random):
+    def _smooth(self, labels, random):
+        """Images, or records, without texture and tones."""
         parts = self._parts
         records = parts["centre"] + (self._coordinates(labels, random) @ parts["basis"].T) / parts["weights"]
         records = records.clip(0, 1)
@@ -53,10 +63,17 @@ class Points:
             normal = random.standard_normal((len(labels), self._warps.size), dtype=np.float32)
             amounts = np.einsum("mqr,mr->mq", parts["warp_factors"][labels], normal)
             records = self._warps.apply(records, amounts)
+        return records
+
+    def _draw(self, labels, random):
+        parts, records = self._parts, self._smooth(labels, random)
         if self._texture is not None:
-            noise = random.standard_normal(records.shape, dtype=np.float32) * parts["texture"] * parts["weights"]
+            noise = random.standard_normal(records.shape, dtype=np.float32)
+            if len(parts.get("spectrum", ())):
+                noise = self._texture.coloured(noise, parts["spectrum"])
+            noise = noise * parts["texture"] * parts["weights"]
             noise = (noise - (noise @ parts["basis"]) @ parts["basis"].T) / parts["weights"]
-            records = records + noise * self._texture.gain(records, parts["centre"])
+            records = records + noise * self._texture.gain(records)
         records = records.clip(0, 1)
         return records if self._tones is None else self._tones.apply(records, parts["tones"]).clip(0, 1)
 

@@ -59,6 +59,7 @@ SUMS = {
     "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.values - 1),
     "features": lambda: FeatureQuery(Features(torch.eye(D)), N_CLASSES, lambda r: 2 * r.values - 1),
     "tones": lambda: ToneQuery(Tones((1, D))),
+    "tones of colours": lambda: ToneQuery(Tones((1, D // 3, 3))),
     "mean": lambda: MeanQuery(torch.full((D,), 0.5), 2.0),
     "moment": lambda: MomentQuery(D, 1.5),
     "moment of classes": lambda: MomentQuery(D, 1.5, N_CLASSES, lambda r: 2 * r.values - 1),

@@ -37,9 +37,9 @@ class CountQuery(SumQuery):
 
 
 class ToneQuery(SumQuery):
-    """Mean frequencies of each image's brightness and details, summed over images. Sensitivity 2.
+    """Mean frequencies of each image's brightness, details and chroma, summed over images. Sensitivity 2, or sqrt 6.
 
-    An image adds four histograms, each of frequencies that sum to 1, whose norms are at most 1.
+    An image adds four histograms, in colour six, each of frequencies that sum to 1, whose norms are at most 1.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class ToneQuery(SumQuery):
         return self.tones.histograms(records.values).flatten()
 
     def read(self, value):
-        """Histograms, (4, n_bins)."""
+        """Histograms, (n_histograms, n_bins)."""
         return value.view(self.tones.n_histograms, self.tones.n_bins)
 
 

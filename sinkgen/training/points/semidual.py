@@ -15,7 +15,7 @@ from sinkgen.data.facts import Facts
 from sinkgen.denoise.spectra import principal_directions, shrink_points
 from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.space import Space
-from sinkgen.images.texture import texture_deviation
+from sinkgen.images.texture import WHITE, TextureModel, find_texture
 from sinkgen.ot import sinkhorn_symmetric
 from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
 from sinkgen.privacy.queries.transport import TransportQuery
@@ -118,7 +118,10 @@ def train_semidual(stage: Stage) -> Trained:
     if fields is not None:
         points = sharpen_points(points, classes, warp_factors, fields, space, random)
     weights = (counts / counts.sum()).float()
-    mixture = PointMixture(points, classes, moved.mass, factors, radii, warp_factors, texture, weights)
+    mixture = PointMixture(
+        points, classes, moved.mass, factors, radii, warp_factors, texture.strength, weights, spectrum=texture.spectrum
+    )
+    mixture = Particles.of(mixture, space, form).with_even_texture(random).mixture
     charged = shares(form, stage.settings)
     if "tones" in charged:
         mixture = with_tones(mixture, stage, space)
@@ -133,7 +136,7 @@ def train_semidual(stage: Stage) -> Trained:
 class _Found(NamedTuple):
     space: Space
     variances: torch.Tensor
-    texture: torch.Tensor
+    texture: TextureModel
 
 
 def find_space(stage):
@@ -155,10 +158,11 @@ def find_space(stage):
     moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
-    texture = torch.zeros_like(centre)
+    texture = TextureModel(torch.zeros_like(centre), WHITE)
     held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
     if form.texture() is not None and held > TEXTURE_FROM:
-        texture = radius * texture_deviation(moment.float(), directions.basis, basis, noise_scale)
+        found = find_texture(moment.float(), directions, form.network_shape, noise_scale)
+        texture = found._replace(spectrum=radius * found.spectrum)
     return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
 
 
