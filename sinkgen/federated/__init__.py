@@ -6,8 +6,21 @@ A :class:`Federation` goes into ``fit`` in place of ``X``; an :class:`Owner` tak
 
 from sinkgen.federated.alignment import Alignment, align
 from sinkgen.federated.coordinator import Federation
+from sinkgen.federated.flower import Flower, flower_client
 from sinkgen.federated.owner import Owner
 from sinkgen.federated.transport import Folder, InProcess, serve
 from sinkgen.privacy.masks import new_private_key, public_key
 
-__all__ = ["Alignment", "Federation", "Folder", "InProcess", "Owner", "align", "new_private_key", "public_key", "serve"]
+__all__ = [
+    "Alignment",
+    "Federation",
+    "Flower",
+    "Folder",
+    "InProcess",
+    "Owner",
+    "align",
+    "flower_client",
+    "new_private_key",
+    "public_key",
+    "serve",
+]
