@@ -204,7 +204,7 @@ class ClippedQuery(PersonQuery):
         """Clipped vectors of persons."""
         vectors = (self.vectors(rows) / STEP).round() * STEP
         norms = vectors.square().sum(1, keepdim=True).sqrt()
-        factors = (self.sensitivity / norms.clamp_min(STEP)).clamp_max(1.0)
+        factors = (ROUNDING_MARGIN * self.sensitivity / norms.clamp_min(STEP)).clamp_max(1.0)  # the grid rounds up, too
         return on_grid(factors * vectors, self.sensitivity).sum(0)
 
     def vectors(self, rows):
