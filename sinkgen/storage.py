@@ -35,7 +35,8 @@ from sinkgen.lite.tensors import is_compact, restored
 # version 5 no tilts.
 # Version 6 had no digests, version 7 did not tell how well columns are known, version 8 had no released counts.
 # Version 9 had no compact tensors, version 10 no rules.
-# Until version 11 texture was white, and as strong as images are bright, not as they vary.
+# Until version 11 texture was white, and as strong as images are bright, not as they vary; tilts were of whole draws,
+# which took four times as long, and are left out.
 FORMAT_VERSION = 12
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
@@ -232,15 +233,13 @@ def _upgraded(tensors, form, n_classes):
     """Tensors of an older version, with what has been added since."""
     if "factors" in tensors:
         added = {
-            "waves": NO_TILT,
-            "tilts": NO_TILT,
             "radii": torch.zeros(len(tensors["factors"]), 0),
             "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
             "texture": torch.zeros(len(tensors["centre"])),
             "spectrum": WHITE,
             "tones": NO_CURVES,
         }
-        return added | tensors
+        return added | tensors | {"waves": NO_TILT, "tilts": NO_TILT}
     if "frequencies" in tensors and "cell_states" not in tensors:
         shares = form.cell_shares.expand(n_classes, -1)
         return tensors | {"cell_states": form.cell_states, "cell_shares": shares, "parts": None}

@@ -73,14 +73,14 @@ class PointMixture:
         return out
 
 
-BLOCK = 4096  # draws at once
+BLOCK, LEAST = 2**18, 16  # numbers that are drawn at once: few enough for a processor's cache; and records
 EVEN_DRAWS = 1024  # by which the mean amplitude of texture is found
 
 
 class Particles(nn.Module):
     """Draws from a released mixture: a point by its mass, its variation; of images deformation, texture and tones.
 
-    Where the mixture is tilted, one of several such draws.
+    Where the mixture is tilted, of several points with their variation one is kept.
 
     Parameters
     ----------
@@ -115,22 +115,34 @@ class Particles(nn.Module):
 
     def draw(self, labels, random):
         """Encoded records (m, D) of the given classes (m,)."""
+        out = torch.empty(len(labels), len(self.space.centre))
+        if not len(labels):
+            return out
+        tone = self.toning()
+        size = max(LEAST, BLOCK // out.shape[1])
+        for part, rows in zip(labels.split(size), out.split(size), strict=True):
+            rows[:] = self.finish(self._coordinates(part, random), part, random, tone)
+        return out
+
+    def _coordinates(self, labels, random):
+        """Coordinates (m, d): of several draws the one that the tilts choose."""
         if not len(self.mixture.tilts):
-            return torch.cat([self._draw(part, random) for part in labels.split(BLOCK)])
-        return torch.cat([self._draw_tilted(part, random) for part in labels.split(BLOCK // POOL)])
+            return self.mixture.draw(labels, random)
+        pools = self.mixture.draw(labels.repeat_interleave(POOL), random).unflatten(0, (len(labels), POOL))
+        odds = Features(self.mixture.waves).odds(pools, self.mixture.tilts, labels)
+        return pools[torch.arange(len(labels)), keep_one(odds, random)]
 
-    def _draw_tilted(self, labels, random):
-        pools = self._draw(labels.repeat_interleave(POOL), random)
-        features = Features(self.mixture.waves)(self.space.project(pools)).unflatten(0, (len(labels), POOL))
-        odds = torch.einsum("mkq,mq->mk", features, self.mixture.tilts[labels])
-        return pools.unflatten(0, (len(labels), POOL))[torch.arange(len(labels)), keep_one(odds, random)]
+    def toning(self):
+        """What takes drawn images to the records' tones, for :meth:`finish`; None without any."""
+        return None if self.tones is None else self.tones.mapping(self.mixture.tones)
 
-    def _draw(self, labels, random):
-        records = self.space.lift(self.mixture.draw(labels, random)).clamp(0, 1)
+    def finish(self, coordinates, labels, random, tone):
+        """Records (m, D) of a mixture's draws (m, d): with what of images lies outside of their coordinates."""
+        records = self.space.lift(coordinates).clamp_(0, 1)
         if self.warps is not None:
             records = self.warps.draw(records, self.mixture.warp_factors[labels], random)
         if self.texture is not None:
             model = TextureModel(self.mixture.texture, self.mixture.spectrum)
             records = self.texture.draw(records, model, self.space, random)
         records = records.clamp(0, 1)
-        return records if self.tones is None else self.tones.apply(records, self.mixture.tones).clamp(0, 1)
+        return records if tone is None else tone(records).clamp_(0, 1)

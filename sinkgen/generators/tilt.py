@@ -56,6 +56,17 @@ class Features(NamedTuple):
         phases = product(coordinates, self.waves.to(coordinates))
         return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(self.waves.shape[1])
 
+    def odds(self, coordinates, weights, classes):
+        """Products (m, k) of the features of coordinates (m, k, d) with the weights (n_classes, 2 q) of their classes.
+
+        A cosine and a sine of one phase, weighed, are one cosine with a phase of its own.
+        """
+        even, odd = weights.chunk(2, 1)
+        amplitudes = torch.hypot(even, odd) / math.sqrt(self.waves.shape[1])
+        phases = (coordinates.flatten(0, 1) @ self.waves).view(*coordinates.shape[:2], -1)
+        waves = phases.sub_(torch.atan2(odd, even)[classes][:, None]).cos_()
+        return (waves @ amplitudes[classes][:, :, None])[:, :, 0]
+
 
 def make_features(draws, random):
     """Features whose kernels are as wide as the distances between draws (m, d) suggest; public."""

@@ -69,3 +69,11 @@ def to_pixels(images, image_shape):
 def to_rows(pixels):
     """Pixels (m, c, h, w) as images (m, D); undoes :func:`to_pixels`."""
     return pixels.permute(0, 2, 3, 1).flatten(1)
+
+
+def along_sides(pixels, down, across):
+    """Pixels (m, c, h, w), of which each column is multiplied by ``down`` (h, h), each row by ``across`` (w, w).
+
+    A filter of few taps is faster so than by shifts: an image fits where a processor multiplies.
+    """
+    return torch.matmul(down, pixels @ across.T)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from sinkgen.images.pixels import colour_axes, to_pixels, waves
+from sinkgen.images.pixels import along_sides, colour_axes, to_pixels, to_rows, waves
 
 # Constants chosen by trials: docs/experiments.md, Images.
 AROUND = 5  # pixels a side of the surroundings whose slopes tell how strong texture is
@@ -131,6 +131,7 @@ class Texture:
         self.image_shape = tuple(image_shape)
         self.n_channels, sides = (*self.image_shape, 1)[2], self.image_shape[:2]
         self._waves = [waves(side).float() for side in sides]
+        self._means = [_running_mean(side) for side in sides]
         self._bands = wave_bands(*sides)
 
     @property
@@ -143,26 +144,33 @@ class Texture:
         noise = torch.randn(images.shape, generator=random)
         if len(model.spectrum):
             noise = self.coloured(noise, model.spectrum)
-        noise = noise * model.strength * space.weights
-        noise = (noise - (noise @ space.basis) @ space.basis.T) / space.weights
-        return images + noise * self.gain(images)
+        noise *= model.strength * space.weights
+        noise -= (noise @ space.basis) @ space.basis.T
+        return torch.addcmul(images, noise.div_(space.weights), self.gain(images))
 
     def coloured(self, noise, spectrum):
         """Noise (m, D) of a spectrum, of white noise of as many numbers."""
-        height, width, channels = *self.image_shape[:2], self.n_channels
-        white, gains = noise.view(-1, height, width, channels), spectrum[self._bands]
-        mixed = sum(white[..., k, None] * gains[..., k] for k in range(channels))
-        rows, columns = self._waves
-        lines = torch.matmul(rows, mixed.reshape(-1, height, width * channels)).view(-1, width, channels)
-        return torch.matmul(columns, lines).reshape(noise.shape)
+        white, gains = to_pixels(noise, self.image_shape).contiguous(), spectrum[self._bands].permute(2, 3, 0, 1)
+        if self.n_channels == 1:
+            mixed = white * gains[0]
+        else:
+            mixed = torch.stack([(white * of_channel).sum(1) for of_channel in gains], 1)
+        return to_rows(along_sides(mixed, *self._waves))
 
     def gain(self, images):
         """Amplitude (m, D) at each pixel of images (m, D), the same for all channels; multiplies the strength."""
-        light = to_pixels(images.clamp(0, 1), self.image_shape).mean(1, keepdim=True)
-        padded = F.pad(light, (1, 1, 1, 1), mode="replicate")
+        pixels = to_pixels(images, self.image_shape)
+        light = pixels if self.n_channels == 1 else pixels.mean(1, keepdim=True)
+        padded = F.pad(light.clamp(0, 1), (1, 1, 1, 1), mode="replicate")
         across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
         down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
-        slopes = across.square_().add_(down.square_()).div_(4)
-        around = F.avg_pool2d(slopes, AROUND, 1, AROUND // 2, count_include_pad=False)
+        slopes = across.square_().addcmul_(down, down).mul_(0.25)
+        around = along_sides(slopes, *self._means).clamp_min_(0)
         gain = around.add_(FLATTEST).sqrt_().sqrt_().flatten(1)
-        return gain.repeat_interleave(images.shape[1] // gain.shape[1], 1)
+        return gain if self.n_channels == 1 else gain.repeat_interleave(self.n_channels, 1)
+
+
+def _running_mean(side):
+    """Means of each place's neighbours, at most AROUND, as a matrix."""
+    near = ((torch.arange(side)[:, None] - torch.arange(side)).abs() <= AROUND // 2).float()
+    return near / near.sum(1, keepdim=True)

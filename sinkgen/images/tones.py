@@ -12,12 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
-from sinkgen.images.pixels import to_pixels, to_rows
+from sinkgen.images.pixels import along_sides, to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
 N_TONES = 128
 N_KNOTS = 513
-N_CELLS = 4096
+N_CELLS = 16_384
 ROUNDS = 3
 N_LIGHT = 4  # histograms of luminance: details at two scales, the rest, brightness
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
@@ -148,7 +148,7 @@ class Tones:
 
         def follow(part, i):
             curves.append(_curve(part, wanted[i], self._edges[i]))
-            return _follow(part, curves[-1])
+            return _Table.of(curves[-1])(part)
 
         light = follow(planes.light, 3)
         for _ in range(ROUNDS):
@@ -157,21 +157,47 @@ class Tones:
             follow(planes.chroma[:, k], N_LIGHT + k)
         return torch.stack(curves)
 
+    def mapping(self, curves):
+        """What takes images (m, D) along the curves of :meth:`fit_curves`; colours may leave [0, 1].
+
+        Parameters
+        ----------
+        curves : Tensor of shape (n_curves, 2, k)
+
+        Returns
+        -------
+        callable
+            Images to images, both (m, D).
+        """
+        tables, blurs = [_Table.of(curve) for curve in curves], [self._blurs(scale) for scale in (1, 2)]
+
+        def relight(light, tables):
+            light = tables[0](light)
+            for first in range(1, len(tables), 4):
+                fine = along_sides(light, *blurs[0])
+                coarse = along_sides(fine, *blurs[1])
+                parts = zip((light.sub_(fine), fine.sub_(coarse), coarse), tables[first : first + 3], strict=True)
+                light = tables[first + 3](sum(table(part) for part, table in parts))
+            return light
+
+        def relight_colours(images):
+            light, chroma = self._planes(images)
+            mapped = [table(part) for part, table in zip(chroma.unbind(1), tables[-2:], strict=True)]
+            return to_rows(join_colours(Planes(relight(light, tables[:-2]), torch.stack(mapped, 1))))
+
+        def relight_channels(images):  # also of models of before colours were told apart
+            return to_rows(relight(to_pixels(images, self.image_shape).contiguous(), tables))
+
+        return relight_channels if len(curves) % 4 == 1 else relight_colours
+
     def apply(self, images, curves):
         """Images (m, D) after the curves of :meth:`fit_curves`; colours may leave [0, 1]."""
-        if len(curves) % 4 == 1:  # models of before colours were told apart: all channels alike
-            return to_rows(_relight(to_pixels(images, self.image_shape).contiguous(), curves))
-        planes, (light, chroma) = self._planes(images), (curves[:-2], curves[-2:])
-        mapped = [_follow(part, curve) for part, curve in zip(planes.chroma.unbind(1), chroma, strict=True)]
-        return to_rows(join_colours(Planes(_relight(planes.light, light), torch.stack(mapped, 1))))
+        return self.mapping(curves)(images)
 
-
-def _relight(light, curves):
-    light = _follow(light, curves[0])
-    for details, finer, rest, brightness in curves[1:].split(4):
-        parts = zip(_details(light), (details, finer, rest), strict=True)
-        light = _follow(sum(_follow(part, curve) for part, curve in parts), brightness)
-    return light
+    def _blurs(self, scale):
+        """The blur of a side, for both, as matrices."""
+        sides = self.image_shape[:2]
+        return [_blur(torch.eye(side).view(1, 1, side, side), scale, axes=(2,))[0, 0] for side in sides]
 
 
 def _counted(planes):
@@ -196,25 +222,35 @@ def _details(pixels):
     return [pixels - fine, fine - coarse, coarse]
 
 
-def _blur(pixels, scale):
-    for sides in ((0, 0, scale, scale), (scale, scale, 0, 0)):
+def _blur(pixels, scale, axes=(2, 3)):
+    for axis in axes:
+        sides = (0, 0, scale, scale) if axis == 2 else (scale, scale, 0, 0)
         padded = F.pad(pixels, sides, mode="replicate")
-        axis = 2 if sides[2] else 3
         n = pixels.shape[axis]
         before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
         pixels = (before + after) / 4 + middle / 2
     return pixels
 
 
-def _follow(values, curve):
-    """The curve's heights at values of any shape; constant beyond its ends."""
-    # On an even grid a place is found by a multiplication, ten times as fast as by a search among the knots.
-    low, high = float(curve[0, 0]), float(curve[0, -1])
-    heights = interpolate(torch.linspace(low, high, N_CELLS + 1), *curve)
-    place = (values - low).mul_(N_CELLS / max(high - low, 1e-12)).clamp_(0, N_CELLS * (1 - 2.0**-20))
-    cell = place.int()
-    start, rise = (part.index_select(0, cell.flatten()).view_as(values) for part in (heights, heights.diff()))
-    return start.addcmul_(rise, place - cell)
+class _Table(NamedTuple):
+    """A curve's heights on an even grid, where a place is found by a multiplication; constant beyond its ends."""
+
+    first: torch.Tensor
+    scale: float
+    heights: torch.Tensor
+
+    @classmethod
+    def of(cls, curve):
+        low, high = float(curve[0, 0]), float(curve[0, -1])
+        scale = (N_CELLS - 1) / max(high - low, 1e-12)
+        heights = interpolate(torch.linspace(low, high, N_CELLS), *curve)
+        return cls(torch.tensor(0.5 - low * scale), scale, heights)
+
+    def __call__(self, values):
+        """Heights at the grid's nearest places to values of any shape."""
+        # In 16,384 cells the nearest is as near as eight bits could tell; to interpolate would take twice as long.
+        place = torch.add(self.first, values, alpha=self.scale).clamp_(0, N_CELLS - 1).int()
+        return self.heights.index_select(0, place.view(-1)).view(values.shape)
 
 
 def _bins(values, edges):

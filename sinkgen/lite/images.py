@@ -8,7 +8,7 @@ WAVES = 3
 CUBIC = -0.75  # the parameter of bicubic interpolation
 BANDS_AN_OCTAVE = 2
 AROUND, FLATTEST = 5, 3e-4
-N_CELLS = 4096
+N_CELLS = 16_384
 
 
 class Warps:
@@ -78,7 +78,7 @@ class Texture:
 
     def gain(self, images):
         """Amplitude (m, D) at each pixel of images (m, D), the same for all channels."""
-        light = _pixels(images.clip(0, 1), self._shape).mean(1)
+        light = _pixels(images, self._shape).mean(1).clip(0, 1)
         padded = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
         across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
         slopes = (np.square(across) + np.square(down)) / 4
@@ -168,10 +168,9 @@ def _follow(values, curve):
     """The curve's heights at values of any shape; constant beyond its ends."""
     knots, heights = curve
     low, high = float(knots[0]), float(knots[-1])
-    even = np.interp(np.linspace(low, high, N_CELLS + 1), *_rising(knots, heights)).astype(np.float32)
-    place = ((values - low) * (N_CELLS / max(high - low, 1e-12))).clip(0, N_CELLS * (1 - 2.0**-20))
-    cell = place.astype(np.int32)
-    return even[cell] + np.diff(even)[cell] * (place - cell)
+    heights = np.interp(np.linspace(low, high, N_CELLS), *_rising(knots, heights)).astype(np.float32)
+    place = (values - low) * ((N_CELLS - 1) / max(high - low, 1e-12)) + 0.5
+    return heights[place.clip(0, N_CELLS - 1).astype(np.int32)]
 
 
 def _rising(knots, heights):

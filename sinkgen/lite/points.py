@@ -6,7 +6,8 @@ import numpy as np
 
 from sinkgen.lite.images import Texture, Tones, Warps
 
-BLOCK, POOL = 1024, 4  # draws at once; draws of which one is kept, where the mixture is tilted
+BLOCK, LEAST = 2**18, 16  # numbers that are drawn at once, and records
+POOL = 4  # draws of which one is kept, where the mixture is tilted
 EVEN_DRAWS = 512
 
 
@@ -29,7 +30,9 @@ class Points:
         self._warps = Warps(image_shape) if parts["warp_factors"].size else None
         self._texture = Texture(image_shape) if parts["texture"].any() else None
         self._tones = Tones(image_shape) if len(parts["tones"]) else None
-        if self._texture is not None and "spectrum" not in parts:  # a model of before version 12
+        if "spectrum" not in parts:  # a model of before version 12, see sinkgen.storage
+            parts["tilts"] = parts["tilts"][:0]
+        if self._texture is not None and "spectrum" not in parts:
             parts["texture"] = parts["texture"] / self._mean_gain(self._texture, len(parts["factors"]))
 
     def _mean_gain(self, texture, n_classes):
@@ -40,15 +43,17 @@ class Points:
 
     def draw(self, labels, random):
         """Encoded records (m, D), in [0, 1], of the given classes (m,)."""
-        tilted = len(self._parts["tilts"])
-        size = BLOCK // POOL if tilted else BLOCK
-        draw = self._draw_tilted if tilted else self._draw
-        return np.concatenate([draw(labels[first : first + size], random) for first in range(0, len(labels), size)])
+        size = max(LEAST, BLOCK // len(self._parts["centre"]))
+        starts = range(0, len(labels), size)
+        return np.concatenate([self._draw(labels[first : first + size], random) for first in starts])
 
-    def _draw_tilted(self, labels, random):
+    def _chosen(self, labels, random):
+        """Coordinates (m, d): of several draws the one that the tilts choose."""
         parts = self._parts
-        pools = self._draw(np.repeat(labels, POOL), random)
-        phases = ((pools - parts["centre"]) * parts["weights"]) @ parts["basis"] @ parts["waves"]
+        if not len(parts["tilts"]):
+            return self._coordinates(labels, random)
+        pools = self._coordinates(np.repeat(labels, POOL), random)
+        phases = pools @ parts["waves"]
         features = np.concatenate([np.cos(phases), np.sin(phases)], 1) / math.sqrt(phases.shape[1])
         odds = (features * np.repeat(parts["tilts"][labels], POOL, 0)).sum(1).reshape(-1, POOL)
         kept = (odds + random.gumbel(size=odds.shape)).argmax(1)
@@ -57,7 +62,7 @@ class Points:
     def _smooth(self, labels, random):
         """Images, or records, without texture and tones."""
         parts = self._parts
-        records = parts["centre"] + (self._coordinates(labels, random) @ parts["basis"].T) / parts["weights"]
+        records = parts["centre"] + (self._chosen(labels, random) @ parts["basis"].T) / parts["weights"]
         records = records.clip(0, 1)
         if self._warps is not None:
             normal = random.standard_normal((len(labels), self._warps.size), dtype=np.float32)

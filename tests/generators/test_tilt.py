@@ -115,3 +115,11 @@ def test_a_fit_releases_features_of_images_alone():
 
 def test_features_of_a_point_far_away_are_still_bounded():
     assert float(Features(torch.ones(2, 3))(torch.full((1, 2), 1e6)).norm()) == pytest.approx(1, abs=1e-5)
+
+
+def test_odds_are_the_products_of_features_and_weights(random):
+    features = Features(torch.randn(3, 40, generator=random))
+    points, weights = torch.randn(6, 4, 3, generator=random), torch.randn(2, 80, generator=random)
+    classes = torch.tensor([0, 1, 1, 0, 1, 0])
+    wanted = torch.einsum("mkq,mq->mk", features(points.flatten(0, 1)).view(6, 4, -1), weights[classes])
+    torch.testing.assert_close(features.odds(points, weights, classes), wanted, atol=1e-5, rtol=1e-4)

@@ -235,7 +235,7 @@ def test_images_are_treated_as_torch_treats_them(shape):
     spectrum = torch.randn(texture.n_bands, texture.n_channels, texture.n_channels, generator=random)
     coloured = numpy_texture.coloured(x.numpy(), spectrum.numpy())
     assert np.abs(coloured - texture.coloured(x, spectrum).numpy()).max() < 1e-5
-    tones = Tones(shape)
+    tones, x = Tones(shape), torch.rand(300, int(np.prod(shape)), generator=random)
     even = torch.full((tones.n_histograms, 128), 1 / 128, dtype=torch.float64)
     curves = tones.fit_curves(even, x, 1e-6)
     for each in (curves, curves[:13]):

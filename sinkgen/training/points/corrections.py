@@ -12,6 +12,7 @@ from sinkgen.privacy.queries.moments import FeatureQuery, ToneQuery
 # Constants chosen by trials: docs/experiments.md, Images.
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
+FINISHED_OF_CLASS = 2048  # that are made records
 
 
 def with_tones(mixture, stage, space):
@@ -29,20 +30,35 @@ def with_tilts(mixture, stage, space):
     """The mixture, its draws tilted towards the mean features of each class's records where that changes them."""
     counts, mechanism, random = stage.counts, stage.mechanism, stage.random
     particles, n_classes = Particles.of(mixture, space, stage.form), len(counts)
-
-    def draw(labels):
-        return space.project(particles.draw(labels, random))
-
-    features = make_features(draw(_draw_labels(mixture, FEATURE_DRAWS, random)), random)
+    labels = _draw_labels(mixture, FEATURE_DRAWS, random)
+    features = make_features(mixture.draw(labels, random), random)
     query = FeatureQuery(features, n_classes, partial(_coordinates, space))
     means = mechanism.release("features", query, stage.source) / counts[:, None]
     noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
     n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
-    drawn = (features(draw(torch.full((n,), c))) for c in range(n_classes))  # of one class at a time
-    tilts = [fit_tilt(*of_class) for of_class in zip(means, drawn, noise.tolist(), counts.tolist(), strict=True)]
+    tilts = []
+    for c in range(n_classes):
+        # What is chosen among are coordinates, which cost little. How finished records' features differ from theirs is
+        # taken for the same whatever is chosen, so that few have to be finished.
+        start, off = _finishing(particles, features, c, random)
+        more = mixture.draw(torch.full((n,), c), random)
+        count = 1 / (1 / float(counts[c]) + 1 / len(start))
+        drawn = torch.cat([start, features(more)])
+        tilts.append(fit_tilt(means[c] - off, drawn, float(noise[c]), count))
     if min(tilt.effective_share for tilt in tilts) > LARGEST_SHARE:
         return mixture
     return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
+
+
+def _finishing(particles, features, c, random):
+    """Features (m, 2 q) of a mixture's draws of class c, and their mean change (2 q,) as these are finished."""
+    tone, offsets, starts = particles.toning(), [], []
+    for labels in torch.full((FINISHED_OF_CLASS,), c).split(128):
+        start = particles.mixture.draw(labels, random)
+        finished = particles.space.project(particles.finish(start, labels, random, tone))
+        starts.append(features(start))
+        offsets.append(features(finished) - starts[-1])
+    return torch.cat(starts), torch.cat(offsets).mean(0)
 
 
 def _coordinates(space, records):
