@@ -7,6 +7,8 @@ import torch
 # Constants chosen by trials: docs/experiments.md, Tables.
 CAUTION = 3.0  # standard deviations
 STEP = 4.5  # standard deviations that a step must exceed: of a thousand of pure noise, hardly one does
+MANY = 64  # states without an order; of fewer, a projection onto the simplex is as good
+GRID, GRID_FINENESS, ROUNDS = 256, 16, 100  # places of a prior, near 0 so many a standard deviation of the noise
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 
 
@@ -101,6 +103,46 @@ def _haar(n):
             rows.append(row / row.norm())
             parts += [(start, middle), (middle, stop)]
     return torch.stack(rows)
+
+
+def many_frequencies(noisy, noise_scale):
+    """Frequencies (D,) of many states without an order: posterior means, under the prior that all of them show.
+
+    The prior is the likeliest of all [1]_, on the support of what was seen and a grid near 0; a state is then as
+    frequent as those that seem as frequent are on average [2]_. A projection onto the simplex would leave some states
+    with the noise of all.
+
+    Parameters
+    ----------
+    noisy : Tensor of shape (D,)
+    noise_scale : float
+        Standard deviation of the noise of each.
+
+    References
+    ----------
+    .. [1] Kiefer, Wolfowitz, "Consistency of the Maximum Likelihood Estimator in the Presence of Infinitely Many
+       Incidental Parameters", 1956.
+    .. [2] Jiang, Zhang, "General Maximum Likelihood Empirical Bayes Estimation of Normal Means", 2009.
+
+    Examples
+    --------
+    >>> noise = 0.01 * torch.randn(100, generator=torch.Generator().manual_seed(0))
+    >>> found = many_frequencies(noise + torch.tensor([0.5] + [0.5 / 99] * 99), 0.01)
+    >>> bool((found[1:] - 0.5 / 99).abs().max() < noise.abs().max()), bool(0.4 < found[0] < 0.6)
+    (True, True)
+    """
+    values, scale = noisy.double(), max(float(noise_scale), 1e-12)
+    near = scale * torch.arange(GRID, dtype=torch.float64) / GRID_FINENESS
+    support = torch.cat([near, values.clamp_min(0).topk(min(len(values), GRID)).values])
+    likelihood = -0.5 * ((values[:, None] - support) / scale).square()
+    likelihood = (likelihood - likelihood.amax(1, keepdim=True)).exp()
+    prior = torch.ones_like(support)
+    for _ in range(ROUNDS):
+        served = likelihood * prior
+        prior = (served / served.sum(1, keepdim=True)).mean(0)
+    served = likelihood * prior
+    found = (served @ support) / served.sum(1)
+    return (found / found.sum()).to(noisy.dtype) if found.sum() > 0 else torch.ones_like(noisy) / len(noisy)
 
 
 def smooth_frequencies(noisy, noise_scale):

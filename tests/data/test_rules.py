@@ -421,6 +421,19 @@ def test_categories_stay_in_their_parent_and_only_this_is_modelled(is_listed, ha
     assert sum(gen.release_.form.widths) < 60
 
 
+@pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_frequencies_of_many_codes_are_not_those_of_the_noise(is_nested):
+    frame = make_places(n_zips=1000)
+    pairs = [[f"S{z % 6}", f"{z:05d}"] for z in range(1000)]
+    listed = Schema({"zip": Column(parent="state"), "price": (0, 8)}, [FixedCombinations(["state", "zip"], pairs)])
+    flat = Schema({"state": sorted({s for s, _ in pairs}), "zip": [z for _, z in pairs], "price": (0, 8)})
+    drawn = DPSinkhornGenerator(1, schema=listed if is_nested else flat, random_state=0).fit(frame).sample(6000)
+    shares = [part["zip"].value_counts(normalize=True) for part in (frame, drawn)]
+    # 1,000 counts of noise alone, cut off at 0, would be more than all records: .7 and more.
+    assert 0.5 * shares[0].subtract(shares[1], fill_value=0).abs().sum() < 0.4
+
+
 @pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning", "ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
 def test_chunks_and_memory_give_the_same(tmp_path):
     frame = make_frame(n=9000)

@@ -16,7 +16,7 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn
-from sinkgen.denoise.frequencies import smooth_frequencies
+from sinkgen.denoise.frequencies import many_frequencies, project_simplex, smooth_frequencies
 from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.mechanism import GaussianMechanism
@@ -547,6 +547,23 @@ def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
     assert (found - shares).norm() < 0.5 * (noisy - shares).norm()
     exact = smoothed(shares, States((20,), (20,), (False,) * 20), 0.0)
     assert torch.allclose(exact, shares, atol=1e-9)
+
+
+@pytest.mark.parametrize(("exponent", "noise", "gain"), [(0.0, 1e-3, 0.3), (1.0, 3e-4, 0.8), (1.0, 5e-3, 0.8)])
+def test_many_frequencies_are_nearer_than_a_projection(exponent, noise, gain):
+    true = (torch.arange(2000, dtype=torch.float64) + 10) ** -exponent
+    true /= true.sum()
+    noisy = true + noise * torch.randn(2000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = many_frequencies(noisy, noise)
+    assert found.min() >= 0
+    assert found.sum() == pytest.approx(1)
+    assert (found - true).abs().sum() < gain * (project_simplex(noisy) - true).abs().sum()
+
+
+def test_many_frequencies_without_noise_or_records():
+    few = torch.tensor([0.5, 0.3, 0.2] + [0.0] * 97)
+    assert torch.allclose(many_frequencies(few, 0.0), few, atol=1e-6)
+    assert torch.allclose(many_frequencies(torch.full((100,), -1.0), 1e-3), torch.full((100,), 0.01))
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

@@ -4,10 +4,21 @@ from functools import partial
 
 import torch
 
-from sinkgen.denoise.frequencies import shrink_frequencies
+from sinkgen.denoise.frequencies import MANY, many_frequencies, shrink_frequencies
 from sinkgen.privacy.queries.tables import MarginalQuery
 
 EMPTY = 1e-9  # share of a state's records
+CELL_SHARE, LISTED_SHARE = (
+    0.05,
+    0.15,
+)  # of the budget: where numbers lie in bins, which of listed categories are frequent
+
+
+def cell_share(form):
+    """Share of the budget that cells get: more where they are categories, of which nothing else tells."""
+    if not form.fine:
+        return 0.0
+    return LISTED_SHARE if any(getattr(form.columns[j], "is_listed", False) for j in form.fine) else CELL_SHARE
 
 
 def learn_cells(source, form, n_classes, mechanism):
@@ -38,8 +49,22 @@ def learn_cells(source, form, n_classes, mechanism):
     column = torch.repeat_interleave(torch.arange(len(form.columns)), torch.tensor(form.cell_counts))
     cells = torch.isin(column, torch.tensor(fine))
     out = shares.repeat(n_classes, 1)
-    out[:, cells] = shares_within(noisy, form.cell_states[cells], shares[cells], noise)
+    expected = torch.cat([
+        _expected(form.columns[j], of, prior, noise * n_classes**0.5)
+        for j, of, prior in zip(fine, noisy.sum(0).split(counts), shares[cells].split(counts), strict=True)
+    ])  # fmt: skip
+    out[:, cells] = shares_within(noisy, form.cell_states[cells], expected, noise)
     return out
+
+
+def _expected(column, counts, prior, noise):
+    """What is expected of the cells of a column (n_cells,): of listed categories, what their counts show together."""
+    if not getattr(column, "is_listed", False) or len(counts) <= MANY:
+        return prior
+    states = torch.tensor(column.cell_states)
+    found = many_frequencies(counts, noise)
+    sums = torch.zeros(column.n_states, dtype=found.dtype).index_add_(0, states, found)[states]
+    return torch.where(sums > EMPTY, found / sums.clamp_min(EMPTY), prior).to(prior.dtype)
 
 
 def _take_columns(columns, records):

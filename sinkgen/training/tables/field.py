@@ -17,7 +17,7 @@ from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field, settle
-from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.cells import cell_share, learn_cells
 from sinkgen.training.tables.coupling import learn_moments
 from sinkgen.training.tables.structure import (
     MOST_CANDIDATES,
@@ -29,7 +29,7 @@ from sinkgen.training.tables.structure import (
     learn_pairs,
 )
 
-CELL_SHARE, COLUMN_SHARE, DISTANCE_SHARE = 0.05, 0.22, 0.05
+COLUMN_SHARE, DISTANCE_SHARE = 0.22, 0.05
 TARGET_WEIGHT = 3.0
 MORE_FOR_MANY = 0.2  # that the columns of a table of very many get
 INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
@@ -66,7 +66,7 @@ def plan_field(form: Any, target: tuple = ()) -> Schedule:
     unknown = [name for name in target if name not in names]
     if unknown:
         raise BadValueError(f"target names columns that the table lacks: {unknown}; it has {names}")
-    cells = {"cells": CELL_SHARE} if form.fine else {}
+    cells = {"cells": cell_share(form)} if form.fine else {}
     if form.n_encoded == 1:
         shares = cells | {"columns": 1 - sum(cells.values())}
     else:

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
-from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
+from sinkgen.denoise.frequencies import MANY, many_frequencies, project_simplex, smooth_frequencies
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
@@ -99,7 +99,12 @@ def _frequencies(counts, n_ordered, optional, noise):
     if n_ordered > 2:
         scale = float(noise[:n_ordered].square().mean().sqrt() / total)
         shares = torch.cat([smooth_frequencies(shares[:n_ordered], scale), shares[n_ordered:]])
-    found = project_simplex(shares) if total > TINY else torch.ones_like(shares)
+    if total <= TINY:
+        found = torch.ones_like(shares)
+    elif n_ordered == 0 and len(shares) > MANY:
+        found = many_frequencies(shares, float(noise.square().mean().sqrt() / total))
+    else:
+        found = project_simplex(shares)
     # Whatever is declared can be drawn where it is asked for.
     found = torch.where(absent, 0.0, found.clamp_min(LEAST_FREQUENCY))
     return (found / found.sum()).float()

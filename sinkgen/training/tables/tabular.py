@@ -19,7 +19,7 @@ from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
-from sinkgen.training.tables.cells import learn_cells
+from sinkgen.training.tables.cells import CELL_SHARE, cell_share, learn_cells
 from sinkgen.training.tables.label_cliques import learn_label_cliques, n_candidates, would_drown
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
@@ -35,7 +35,7 @@ from sinkgen.training.tables.marginals import (
 # Constants chosen by trials: docs/experiments.md, Tables.
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
-CELL_SHARE, LABEL_SHARE = 0.05, 0.02
+LABEL_SHARE = 0.02
 LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
@@ -153,7 +153,7 @@ def plan_mixture(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     form: Any = facts.form
     settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine))
-    settings = replace(settings, **given)
+    settings = replace(settings, **{"cell_share": cell_share(form)} | given)
     if settings.refinements:
         settings = replace(settings, refinement_share=max(LEAST_REFINED, settings.refinement_share))
     return Schedule(settings, settings.shares, {"refinements": settings.refinements})
