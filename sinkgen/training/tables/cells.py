@@ -8,10 +8,8 @@ from sinkgen.denoise.frequencies import MANY, many_frequencies, shrink_frequenci
 from sinkgen.privacy.queries.tables import MarginalQuery
 
 EMPTY = 1e-9  # share of a state's records
-CELL_SHARE, LISTED_SHARE = (
-    0.05,
-    0.15,
-)  # of the budget: where numbers lie in bins, which of listed categories are frequent
+LEAST = 1e-6  # the same, of what can be drawn where it is asked for
+CELL_SHARE, LISTED_SHARE = 0.05, 0.15  # of the budget, for numbers in bins, and for listed categories in parents
 
 
 def cell_share(form):
@@ -64,7 +62,7 @@ def _expected(column, counts, prior, noise):
     states = torch.tensor(column.cell_states)
     found = many_frequencies(counts, noise)
     sums = torch.zeros(column.n_states, dtype=found.dtype).index_add_(0, states, found)[states]
-    return torch.where(sums > EMPTY, found / sums.clamp_min(EMPTY), prior).to(prior.dtype)
+    return torch.where(sums > EMPTY, (found / sums.clamp_min(EMPTY)).clamp_min(LEAST), prior).to(prior.dtype)
 
 
 def _take_columns(columns, records):
