@@ -17,7 +17,7 @@ from sinkgen.accounting import PrivacySpent
 from sinkgen.data.check import check_labels
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning
-from sinkgen.generators.bulk import Bulk, to_dask, to_parquet
+from sinkgen.generators.bulk import Bulk, draw_groups, to_dask, to_parquet
 from sinkgen.generators.conditioned import Conditioned
 from sinkgen.generators.distill import distill
 from sinkgen.generators.field import Field
@@ -442,34 +442,30 @@ class DPSinkhornGenerator(BaseEstimator):
         return form.possible_classes(form.allowed(conditions), len(self.release_.class_weights))
 
     def _sample_groups(self, n_groups, order_by, random):
-        release, n = self.release_, check_integer("n_groups", n_groups, low=1)
-        if not isinstance(release.generator, PeopleMixture):
+        release, n = self.release_, self._number_of_groups(n_groups)
+        X, y, ids = draw_groups(release, n, random, order=self._order(order_by))
+        if release.form.frame_kind is not None:
+            X = release.form.frame_kind.restore(X)
+        given = [part for part in (X, y, ids) if part is not None]
+        return given[0] if len(given) == 1 else tuple(given)
+
+    def _number_of_groups(self, n_groups):
+        n = check_integer("n_groups", n_groups, low=1)
+        if not isinstance(self.release_.generator, PeopleMixture):
             raise BadValueError(
                 "this fit knows no whole groups: fit a table with groups= and mechanism=Marginals(whole_groups=True)"
             )
-        drawn = release.generator.draw_people(n, random, self._order(order_by))
-        X, group = release.form.decode(drawn.places), release.form.group
-        numbers = drawn.persons.numpy()
-        if group.name is not None:
-            X = group.put(X, numbers)
-        if release.form.frame_kind is not None:
-            X = release.form.frame_kind.restore(X)
-        y = None if release.labels is None else release.labels.decode(drawn.labels)
-        parts = [X, y, group.ids(numbers) if group.name is None else None]
-        given = [part for part in parts if part is not None]
-        return given[0] if len(given) == 1 else tuple(given)
+        return n
 
     def _order(self, name):
         """Place of the column by which rows of a group are sorted."""
         form = self.release_.form
-        if name is not None:
-            sortable = [column.name for column in form.columns if column.n_ordered]
-            if name not in sortable:
-                raise BadValueError(f"order_by must be a column of numbers, dates or ordered values: one of {sortable}")
-            return form.names.index(name)
-        constant = self.release_.generator.constant
-        dates = [j for j, of in enumerate(form.columns) if of.kind == "datetime" and not constant[j]]
-        return dates[0] if dates else None
+        if name is None:
+            return None
+        sortable = [column.name for column in form.columns if column.n_ordered]
+        if name not in sortable:
+            raise BadValueError(f"order_by must be a column of numbers, dates or ordered values: one of {sortable}")
+        return form.names.index(name)
 
     def _varied_generator(self):
         if self.augment is None or is_auto(self.augment):
@@ -497,17 +493,26 @@ class DPSinkhornGenerator(BaseEstimator):
         return codes
 
     def sample_dask(
-        self, n_samples: int, *, label: str = "label", partition_size: int = 100_000, random_state: RandomState = None
+        self,
+        n_samples: int = 1,
+        *,
+        n_groups: int | None = None,
+        label: str = "label",
+        partition_size: int = 100_000,
+        random_state: RandomState = None,
     ) -> Any:
         """Draw many synthetic records by Dask, in parallel, where they are wanted.
 
         Parameters
         ----------
-        n_samples : int
+        n_samples : int, default=1
+        n_groups : int, default=None
+            As for :meth:`sample`: groups with all their rows, instead of ``n_samples`` records. Ids that were no column
+            of the table fitted are one more, "group".
         label : str, default="label"
             Name of the labels' column in a data frame.
         partition_size : int, default=100_000
-            Records a partition.
+            Records a partition, or groups.
         random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
             With one, each partition is the same again, whoever draws it.
 
@@ -523,7 +528,8 @@ class DPSinkhornGenerator(BaseEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``n_samples`` or ``partition_size`` is not positive, or ``label`` names a column of the table.
+            If ``n_samples``, ``n_groups`` or ``partition_size`` is not positive, or ``label`` names a column of the
+            table; or groups are wanted of a fit that knows none.
 
         Examples
         --------
@@ -531,13 +537,14 @@ class DPSinkhornGenerator(BaseEstimator):
         >>> gen.sample_dask(250_000).chunks
         ((100000, 100000, 50000), (2,))
         """
-        return to_dask(self._bulk(n_samples, label, partition_size, random_state))
+        return to_dask(self._bulk(n_samples, n_groups, label, partition_size, random_state))
 
     def sample_to_parquet(
         self,
         path: Path,
-        n_samples: int,
+        n_samples: int = 1,
         *,
+        n_groups: int | None = None,
         label: str = "label",
         partition_size: int = 100_000,
         random_state: RandomState = None,
@@ -551,7 +558,7 @@ class DPSinkhornGenerator(BaseEstimator):
         ----------
         path : str or Path
             A folder, made if it does not exist.
-        n_samples, label, partition_size, random_state
+        n_samples, n_groups, label, partition_size, random_state
             As for :meth:`sample_dask`.
 
         Raises
@@ -573,13 +580,14 @@ class DPSinkhornGenerator(BaseEstimator):
         ...     len(pd.read_parquet(folder))
         1000
         """
-        to_parquet(self._bulk(n_samples, label, partition_size, random_state), path)
+        to_parquet(self._bulk(n_samples, n_groups, label, partition_size, random_state), path)
 
-    def _bulk(self, n_samples, label, partition_size, random_state):
+    def _bulk(self, n_samples, n_groups, label, partition_size, random_state):
         check_is_fitted(self)
-        n = check_integer("n_samples", n_samples, low=1)
-        size = check_integer("partition_size", partition_size, low=1)
-        return Bulk(self._varied_generator(), self.release_, n, size, torch_stream(random_state).initial_seed(), label)
+        by_group = n_groups is not None
+        n = self._number_of_groups(n_groups) if by_group else check_integer("n_samples", n_samples, low=1)
+        size, seed = check_integer("partition_size", partition_size, low=1), torch_stream(random_state).initial_seed()
+        return Bulk(self._varied_generator(), self.release_, n, size, seed, label, by_group)
 
     def privacy_spent(self) -> PrivacySpent:
         """What the last fit cost: print it for a statement that can stand in a paper.

@@ -12,6 +12,8 @@ from sinkgen.exceptions import BadValueError, OccupiedPathError
 from sinkgen.generators.product import stratified
 from sinkgen.generators.release import Release
 
+GROUP = "group"  # name of a column of ids that had none
+
 
 @dataclass(frozen=True)
 class Bulk:
@@ -26,6 +28,8 @@ class Bulk:
     seed : int
     label : str
         Name of the labels' column in a data frame.
+    by_group : bool
+        Whether it is groups that are counted, each with all its rows.
     """
 
     generator: Any
@@ -34,9 +38,13 @@ class Bulk:
     partition_size: int
     seed: int
     label: str
+    by_group: bool = False
 
     def __post_init__(self):
-        names = self.release.form.names or ()
+        form: Any = self.release.form
+        names = form.names or ()
+        if self.by_group and form.group.name is None and GROUP in (*names, self.label):
+            raise BadValueError(f"{GROUP!r} is to be the column of ids, and is a column already: give it another name")
         if self.release.labels is not None and self.label in names:
             raise BadValueError(f"label={self.label!r} is a column of the table already; give the labels another name")
 
@@ -68,6 +76,9 @@ class Bulk:
 
     def _draw(self, n, i):
         random = torch.Generator().manual_seed(_seed(self.seed, i))
+        if self.by_group:
+            X, y, ids = draw_groups(self.release, n, random, first=i * self.partition_size)
+            return X if ids is None else X.assign(**{GROUP: ids}), y
         codes = stratified(self.release.class_weights, n, random)[torch.randperm(n, generator=random)]
         form, labels = self.release.form, self.release.labels
         drawn = self.generator.draw(codes, random)
@@ -81,6 +92,39 @@ class Bulk:
 
     def _framed(self, X, y):
         return X if y is None else X.assign(**{self.label: y})
+
+
+def draw_groups(release, n, random, *, order=None, first=0):
+    """Groups with all their rows, whose ids count on from ``first``.
+
+    Parameters
+    ----------
+    release : Release
+        Of whole groups.
+    n : int
+    random : torch.Generator
+    order : int, optional
+        Place of the column by which rows of a group are sorted; that of the first dates that change by default.
+    first : int
+
+    Returns
+    -------
+    X : DataFrame
+        With the ids where they stood, if they were a column.
+    y : ndarray, or None
+    ids : Series, or None
+        Where they were no column.
+    """
+    form, generator = release.form, release.generator
+    if order is None:
+        dates = [j for j, of in enumerate(form.columns) if of.kind == "datetime" and not generator.constant[j]]
+        order = dates[0] if dates else None
+    drawn = generator.draw_people(n, random, order)
+    X, numbers = form.decode(drawn.places), first + drawn.persons.numpy()
+    y = None if release.labels is None else release.labels.decode(drawn.labels)
+    if form.group.name is None:
+        return X, y, form.group.ids(numbers)
+    return form.group.put(X, numbers), y, None
 
 
 def _seed(seed, i):

@@ -113,6 +113,23 @@ def test_a_saved_model_draws_the_same_persons(fitted, tmp_path):
     assert (small.groupby("who")[["sex", "born"]].nunique() == 1).all(axis=None)
 
 
+def test_many_persons_come_in_partitions_whose_ids_count_on(fitted, tmp_path):
+    frame, gen, _ = fitted
+    gen.sample_to_parquet(tmp_path / "people", n_groups=25, partition_size=10, random_state=0)
+    drawn = pd.read_parquet(tmp_path / "people")
+    assert drawn.columns.tolist() == frame.columns.tolist()
+    assert len(list((tmp_path / "people").iterdir())) == 3
+    assert drawn["who"].unique().tolist() == list(range(25))
+    assert (drawn.groupby("who")[["sex", "born"]].nunique() == 1).all(axis=None)
+    assert drawn.groupby("who")["seen"].apply(lambda dates: dates.is_monotonic_increasing).all()
+    with pytest.raises(ValueError, match="n_groups must be at least 1"):
+        gen.sample_to_parquet(tmp_path / "none", n_groups=0)
+    dask = pytest.importorskip("dask")
+    with dask.config.set(scheduler="synchronous"):
+        again = gen.sample_dask(n_groups=25, partition_size=10, random_state=0).compute()
+    pd.testing.assert_frame_equal(again.reset_index(drop=True), drawn, check_dtype=False)
+
+
 def test_counts_that_are_kept_are_of_the_tables_columns(fitted):
     frame, gen, _ = fitted
     names = gen.release_.form.names
@@ -124,7 +141,7 @@ def test_counts_that_are_kept_are_of_the_tables_columns(fitted):
 
 
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.PoorFitWarning")
-def test_ids_and_labels_come_back_as_they_were_given():
+def test_ids_and_labels_come_back_as_they_were_given(tmp_path):
     frame = panel(400)
     texts = frame["who"].map("patient {}".format)
     well = frame["sex"].map({"f": "yes", "m": "no"})  # a label that is the same in all rows of a person
@@ -134,6 +151,12 @@ def test_ids_and_labels_come_back_as_they_were_given():
     assert ids.unique().tolist() == [f"group {i}" for i in range(30)]
     assert (pd.Series(y).groupby(ids.to_numpy()).nunique() == 1).all()
     assert beside.release_.generator.constant[-1]
+    beside.sample_to_parquet(tmp_path, n_groups=7, label="well", partition_size=5, random_state=0)
+    many = pd.read_parquet(tmp_path)
+    assert many.columns.tolist() == [*X.columns, "group", "well"]
+    assert many["group"].nunique() == 7
+    with pytest.raises(ValueError, match="'group' is to be the column of ids"):
+        beside.sample_to_parquet(tmp_path / "other", n_groups=7, label="group")
     named = DPSinkhornGenerator(50, **GIVEN).fit(frame.assign(who=texts), "kind", groups="who")
     X, y = named.sample(n_groups=30, random_state=0)
     assert X.columns.tolist() == ["seen", "who", "sex", "born", "weight"]
@@ -205,8 +228,9 @@ def test_what_is_asked_of_a_sample_is_checked(fitted):
     frame = panel(100).drop(columns=["seen", "who"])
     plain = DPSinkhornGenerator(50, mechanism=Marginals(steps=1), schema={"sex": ["f", "m"]}, classes=["u", "v"])
     plain.fit(frame[["sex", "kind"]], "kind")
-    with pytest.raises(ValueError, match="this fit knows no whole groups"):
-        plain.sample(n_groups=3)
+    for draw in (plain.sample, plain.sample_dask):
+        with pytest.raises(ValueError, match="this fit knows no whole groups"):
+            draw(n_groups=3)
 
 
 # --- Parts -----------------------------------------------------------------------------------------------------------
