@@ -33,7 +33,7 @@ from sinkgen.generators.quality import (
     number_remarks,
 )
 from sinkgen.generators.release import Release
-from sinkgen.inference.counts import pooled
+from sinkgen.inference.counts import covariance_of, pooled
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
 from sinkgen.privacy.journal import Journal, Kept, Unkept, kept_journal
@@ -289,20 +289,27 @@ def fitted_schema(
     if isinstance(form, TableFormat):
         parts = enumerate(zip(form.columns, column_frequencies(generator), strict=True))
         columns = [
-            column_quality(column, known.counted.get(j), known.outside.get(j, 0.0), frequencies)
+            column_quality(
+                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies,
+                covariance_of(j, _variances(known.states.get(j), column), mechanism.counts),
+            )
             for j, (column, frequencies) in parts
-        ]
+        ]  # fmt: skip
         what = "columns" if isinstance(generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
         names = form.names or range(form.n_groups)
-        found = [(names[j], number_remarks(names[j], of)) for j, of in known.counted.items()]
+        found = [(names[j], number_remarks(names[j], of, of.doubt())) for j, of in known.counted.items()]
         columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
         noise = known.classes.noise
     are_known = known.classes.coded is labels
     return FittedSchema(
         tuple(columns), class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
     )
+
+
+def _variances(states, column):
+    return torch.full((column.n_states,), torch.inf) if states is None else states.variances
 
 
 class Encoder:

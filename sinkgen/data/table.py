@@ -228,6 +228,12 @@ class TableFormat:
         return tuple(flag for column in self.columns for flag in column.optional)
 
     @property
+    def missing_states(self):
+        """Which of the D states are for missing cells."""
+        ends = np.cumsum(self.widths).tolist()
+        return tuple(end - 1 for end, column in zip(ends, self.columns, strict=True) if column.nullable)
+
+    @property
     def record_shape(self):
         """One row."""
         return (len(self.own_columns),)

@@ -1,9 +1,9 @@
 """How far a column of numbers is off, by what was released of it; public.
 
-A parametric bootstrap [1]_: what was found is taken for the truth, the known noise is added to its counts anew, and
-cells are estimated again as they were. How far these lie from what was found is about how far that lies from the truth.
-What no new noise shows is where in a cell its numbers lie (anywhere), and where counts say little, of which estimates
-are then much the same: their noise alone is the least.
+At the ends of bins, the distribution function is off by the noise of their counts, which is known, and by chance, as
+any sample is. Within a bin it is found by a parametric bootstrap [1]_: what was found is taken for the truth, the known
+noise is added to its counts anew, and cells are estimated again as they were. What no new noise shows is where numbers
+lie in a cell, or in a bin whose cells do not stand out.
 
 References
 ----------
@@ -16,9 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 TIMES = 4  # that noise is added
-WITHIN = 0.3  # of a cell's width: how far its numbers are from evenly spread, if they lie at one place of it
+WITHIN = 0.15  # of its width: how far numbers are from evenly spread where nothing tells them apart
 LEAST_SPREAD = 1e-3  # of what is constant, over its size
 FAR_OFF, MUCH = 5.0, 0.1  # times the distance of two samples, and standard deviations: from there on numbers are wrong
+CAUTION = 0.7  # silence about what is wrong is worse than a word about what is nearly so
+OF_DEVIATION = math.sqrt(2 / math.pi)  # mean size of a normal number
+LEAST = 1e-12  # share of the numbers of a bin of which something is known
+TINY = np.finfo(float).tiny
 
 
 class Doubt(NamedTuple):
@@ -37,24 +41,20 @@ class Doubt(NamedTuple):
 
     @property
     def is_much(self):
-        """Whether the numbers are far from what another sample of the real ones could be."""
-        return self.error > max(MUCH, FAR_OFF * self.chance)
+        """Whether the numbers are likely far from what another sample of the real ones could be."""
+        return self.error > CAUTION * max(MUCH, FAR_OFF * self.chance)
 
 
 UNKNOWN = Doubt(1.0, 0.0)  # of numbers of which nothing stands out
 
 
-def doubt(cells, n, grain, counts, estimate, grid):
-    """How far the numbers in cells are off.
+def redrawn(cells, counts, estimate, grid):
+    """Cells that were found with other noise, if those that were found were the truth.
 
     Parameters
     ----------
     cells : Cells
         What was found.
-    n : float
-        Number of records.
-    grain : float or None
-        Distance of the numbers.
     counts : Counts
         What it was found from: of the cells of a grid.
     estimate : callable
@@ -63,35 +63,85 @@ def doubt(cells, n, grain, counts, estimate, grid):
 
     Returns
     -------
+    list of Cells
+    """
+    random = np.random.default_rng(0)
+    own = _below(cells, grid.edges)
+    shares = np.diff(own) / max(own[-1] - own[0], TINY)
+    noises = counts.noise * np.sqrt(counts.sizes) * random.standard_normal((TIMES, len(shares)))
+    found = [estimate(counts._replace(values=counts.total * shares + noise)) for noise in noises]
+    return [of for of in found if of is not None]
+
+
+def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
+    """How far numbers that are drawn in cells are off.
+
+    Parameters
+    ----------
+    cells : Cells
+        As they are drawn.
+    starts : ndarray of shape (k,)
+        The first cell of each bin; rising from 0.
+    covariance : ndarray of shape (k, k)
+        Of the noise of the bins' counts.
+    others : sequence of Cells
+        What might have been found of what lies within bins.
+    noises : ndarray of shape (n_cells,)
+        Standard deviations of the noise of the counts by which cells were found.
+    n : float
+        Number of records.
+    n_most : float
+        How many there may be; of more, two samples are more alike.
+    grain : float, optional
+        Distance of the numbers.
+
+    Returns
+    -------
     Doubt
 
     Examples
     --------
-    >>> from sinkgen.denoise.numbers import Cells, Counts, held_cells
-    >>> grid = Cells(np.arange(5.0), np.full(4, 0.25))
-    >>> counts = Counts(np.array([60.0, 38.0, -3.0, 2.0]), np.ones(4), 2.0, 100.0)
-    >>> found = held_cells(grid, counts)
-    >>> doubt(found, 100, 1.0, counts, lambda counts: held_cells(grid, counts), grid).is_much
+    >>> from sinkgen.denoise.numbers import Cells
+    >>> cells = Cells(np.arange(4.0), np.array([0.6, 0.38, 0.02]))
+    >>> doubt(cells, np.arange(3), 4 * np.eye(3), [], noises=np.ones(3), n=100, n_most=100, grain=1.0).is_much
     False
+    >>> doubt(cells, np.arange(3), 900 * np.eye(3), [], noises=np.ones(3), n=100, n_most=100, grain=1.0).is_much
+    True
     """
-    random, spread = np.random.default_rng(0), _spread(cells)
-    shares = np.diff(np.interp(grid.edges, cells.edges, _below(cells)))
-    own, distances = grid._replace(shares=shares / max(shares.sum(), np.finfo(float).tiny)), []
-    for _ in range(TIMES):
-        noise = counts.noise * np.sqrt(counts.sizes) * random.standard_normal(len(shares))
-        found = estimate(counts._replace(values=counts.total * own.shares + noise))
-        distances.append(spread if found is None else distance(found, own))
-    within = WITHIN * float(cells.shares @ (np.diff(cells.edges) - (grain or 0.0)).clip(0))
-    error = max(float(np.mean(distances)), _unshrunk(own, counts)) + within
-    return Doubt(error / spread, _of_two_samples(cells, n) / spread)
+    edges = np.unique(np.concatenate([cells.edges, *(of.edges for of in others)]))
+    ends, number = cells.edges[[*starts, -1]], np.arange(len(starts) + 1)
+    below, at_ends = _below(cells, edges), _below(cells, ends)
+    # Of shares: what all counts have too much, each of them gets less.
+    sums = np.tri(len(number), len(starts), -1) @ (np.eye(len(starts)) - np.diff(at_ends)[:, None])
+    deviations = np.sqrt(np.einsum("ij,jk,ik->i", sums, covariance, sums).clip(0)) / max(n, 1.0)
+    between, unknown = np.interp(_places(cells, ends, edges), number, deviations), (below * (1 - below)).clip(0)
+    between = OF_DEVIATION * np.sqrt(np.minimum(between**2, unknown) + unknown / max(n, 1.0))
+    within = [np.abs(np.interp(_places(of, ends, edges), number, at_ends) - below) for of in others]
+    off = np.hypot(between, np.mean(within, axis=0) if within else 0.0)
+    apart = WITHIN * float(cells.shares @ (_resolved(cells, starts, n, noises) - (grain or 0.0)).clip(0))
+    spread = _spread(cells)
+    return Doubt((_integral(off, edges) + apart) / spread, _of_two_samples(cells, n_most) / spread)
 
 
-def _unshrunk(cells, counts):
-    """Distance by the counts' noise alone, no more than not to know at all: of much noise, estimates agree."""
-    sizes, below = np.cumsum(counts.sizes)[:-1], np.cumsum(cells.shares)[:-1]
-    noise = counts.noise * np.sqrt(sizes * (1 - sizes / counts.sizes.sum()).clip(0)) / max(counts.total, 1.0)
-    off = np.concatenate([[0.0], np.minimum(noise, np.sqrt((below * (1 - below)).clip(0))), [0.0]])
-    return math.sqrt(2 / math.pi) * float((off[1:] + off[:-1]) / 2 @ np.diff(cells.edges))
+def _resolved(cells, starts, n, noises):
+    """Width within which nothing tells numbers apart: a cell's, or as much of its bin's as its records are noise.
+
+    Where they are, all cells are as they were expected to be, whatever the noise.
+    """
+    shares, variances = (np.add.reduceat(of, starts) for of in (cells.shares, np.square(noises)))
+    hidden = np.minimum(np.sqrt(variances) / np.maximum(n * shares, TINY), 1.0)
+    of_bins = np.repeat(hidden * np.diff(cells.edges[[*starts, -1]]), np.diff([*starts, len(cells.shares)]))
+    return np.maximum(np.diff(cells.edges), of_bins)
+
+
+def _places(cells, ends, edges):
+    """Number of the bin of each place, and the share of its numbers that are below; evenly if there are none."""
+    below, at_ends = _below(cells, edges), _below(cells, ends)
+    bins = np.clip(np.searchsorted(ends, edges, side="right") - 1, 0, len(ends) - 2)
+    held = np.diff(at_ends)[bins]
+    part = (below - at_ends[bins]) / np.where(held > LEAST, held, 1.0)
+    evenly = np.interp(edges, ends, np.arange(len(ends))) - bins
+    return bins + np.where(held > LEAST, part, evenly).clip(0, 1)
 
 
 def distance(a, b):
@@ -104,12 +154,16 @@ def distance(a, b):
     2.0
     """
     edges = np.union1d(a.edges, b.edges)
-    apart = np.abs(np.interp(edges, a.edges, _below(a)) - np.interp(edges, b.edges, _below(b)))
-    return float((apart[1:] + apart[:-1]) / 2 @ np.diff(edges))
+    return _integral(np.abs(_below(a, edges) - _below(b, edges)), edges)
 
 
-def _below(cells):
-    return np.concatenate([[0.0], np.cumsum(cells.shares)])
+def _integral(values, edges):
+    return float((values[1:] + values[:-1]) / 2 @ np.diff(edges))
+
+
+def _below(cells, places):
+    """Shares of numbers below some places."""
+    return np.interp(places, cells.edges, np.concatenate([[0.0], np.cumsum(cells.shares)]))
 
 
 def _spread(cells):
@@ -117,12 +171,12 @@ def _spread(cells):
     middles, widths = (cells.edges[1:] + cells.edges[:-1]) / 2, np.diff(cells.edges)
     mean = cells.shares @ middles
     variance = cells.shares @ ((middles - mean) ** 2 + widths**2 / 12)
-    return max(math.sqrt(variance), LEAST_SPREAD * abs(mean), np.finfo(float).tiny)
+    return max(math.sqrt(variance), LEAST_SPREAD * abs(mean), TINY)
 
 
 def _of_two_samples(cells, n):
     """The integral of how far two empirical distribution functions differ: normal, of variance 2 F (1 - F) / n."""
-    below = _below(cells)
+    below = _below(cells, cells.edges)
     middle = (below[1:] + below[:-1]) / 2
     ends, inner = (np.sqrt((of * (1 - of)).clip(0)) for of in (below, middle))
     return float(((ends[1:] + ends[:-1] + 4 * inner) / 6) @ np.diff(cells.edges)) * 2 / math.sqrt(math.pi * max(n, 1.0))

@@ -9,6 +9,8 @@ CAUTION = 3.0  # standard deviations
 STEP = 4.5  # standard deviations that a step must exceed: of a thousand of pure noise, hardly one does
 MANY = 64  # states without an order; of fewer, a projection onto the simplex is as good
 GRID, GRID_FINENESS, ROUNDS = 256, 16, 100  # places of a prior, near 0 so many a standard deviation of the noise
+NONE, SOME = 6.0, 0.5  # prior weights of 0 and of all else, in columns
+LIKELY = 0.5  # chance from which what may be 0 is not
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 
 
@@ -143,6 +145,45 @@ def many_frequencies(noisy, noise_scale):
     served = likelihood * prior
     found = (served @ support) / served.sum(1)
     return (found / found.sum()).to(noisy.dtype) if found.sum() > 0 else torch.ones_like(noisy) / len(noisy)
+
+
+def some_or_none(noisy, noises):
+    """Of what may be 0 in some of several columns, the chances that it is not, and what it is then: each of shape (n,).
+
+    Empirical Bayes: the true numbers are taken for draws of 0 and of the noisy numbers, by the weights with which the
+    noisy ones are likeliest [1]_. So a column whose own number hardly stands out of the noise is taken for what others
+    are like.
+
+    Parameters
+    ----------
+    noisy : Tensor of shape (n,)
+    noises : Tensor of shape (n,)
+        Standard deviation of the noise of each.
+
+    References
+    ----------
+    .. [1] Jiang, Zhang, "General Maximum Likelihood Empirical Bayes Estimation of Normal Means", Annals of Statistics
+       37, 2009; with prior weights, as of a few numbers more.
+
+    Examples
+    --------
+    >>> chances, numbers = some_or_none(torch.tensor([0.0, 4.0, 4.5, 5.0, 2.6]), torch.ones(5))
+    >>> (chances > 0.5).tolist()
+    [False, True, True, True, True]
+    """
+    numbers, noises = noisy.double(), noises.double().clamp_min(1e-12)
+    places = torch.cat([numbers.new_zeros(1), numbers.clamp_min(0)])
+    heights = -((numbers[:, None] - places) / noises[:, None]).square() / 2
+    heights = (heights - heights.amax(1, keepdim=True)).exp()
+    prior = torch.full_like(places, SOME / max(len(numbers), 1))
+    prior[0] = NONE
+    weights = prior
+    for _ in range(ROUNDS):
+        parts = heights * weights
+        parts = parts / parts.sum(1, keepdim=True)
+        weights = parts.sum(0) + prior
+    chances = parts[:, places > 0].sum(1)
+    return chances, parts @ places / chances.clamp_min(1e-12)
 
 
 def smooth_frequencies(noisy, noise_scale):

@@ -201,7 +201,8 @@ def _on_grain(edges, grain):
 
 def _octaves(low, high):
     """Ends of octaves in the outermost cell: beyond the bulk, numbers lie by magnitude rather than by value."""
-    return OCTAVES[(max(low, high / TAIL) < OCTAVES) & (high > OCTAVES)] if low > 0 else OCTAVES[:0]
+    last = np.nextafter(high, -np.inf)  # an octave holds its upper end: beyond it there is no cell
+    return OCTAVES[(max(low, high / TAIL) < OCTAVES) & (last > OCTAVES)] if low > 0 else OCTAVES[:0]
 
 
 def _sums(values):
@@ -372,7 +373,7 @@ def with_far(cells, counts, far):
 
 def by_magnitude(cells):
     """Cells of bounds that turned out too wide: as much is expected by magnitude as by value."""
-    return cells._replace(shares=0.5 * cells.shares / cells.shares.sum() + 0.5 / len(cells.shares))
+    return cells._replace(shares=0.5 * cells.shares / max(cells.shares.sum(), TINY) + 0.5 / len(cells.shares))
 
 
 def held_cells(cells, counts):

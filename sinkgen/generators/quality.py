@@ -4,10 +4,13 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
+from sinkgen.denoise.numbers import Cells
+
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
-MOST_OTHER = 0.25
+MOST_OTHER = 0.1
 KEYS = "; or if it holds keys, their pattern, such as Column(pattern='C[0-9]{6}', unique=True), or drop=True"
 ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
@@ -126,7 +129,7 @@ class FittedSchema:
         return cls(columns, tuple(ClassQuality(**part) for part in parts["classes"]))
 
 
-def column_quality(column, found, outside, frequencies):
+def column_quality(column, found, outside, frequencies, covariance=None):
     """What is known of a table's column.
 
     Parameters
@@ -138,6 +141,8 @@ def column_quality(column, found, outside, frequencies):
         Share of the records outside of what was declared, as far as it stands out.
     frequencies : Tensor of shape (n_states,)
         Of its states, as they are drawn.
+    covariance : Tensor of shape (n_states, n_states), optional
+        Of the noise of its states' counts; of numbers that were counted.
     """
     missing = float(frequencies[-1]) if column.nullable else 0.0
     if hasattr(column, "values"):
@@ -155,19 +160,22 @@ def column_quality(column, found, outside, frequencies):
     if found is None:
         remarks = [f"about {outside:.0%} of {column.name!r} lie outside of its bounds"] if outside > LIKE else []
         return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, tuple(remarks))
-    return ColumnQuality(
-        column.name,
-        not found.is_bounded,
-        missing,
-        0.0,
-        found.outside,
-        found.doubt.error,
-        number_remarks(column.name, found),
-    )
+    known = found.doubt() if found.cells is None else _doubt_of(column, found, frequencies, covariance)
+    remarks = number_remarks(column.name, found, known)
+    return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, remarks)
 
 
-def number_remarks(name, found):
-    """What is poor of counted numbers."""
+def _doubt_of(column, found, frequencies, covariance):
+    """How far a table's numbers are off, as they are drawn."""
+    n, bins = column.n_ordered, np.asarray(column.bins)
+    starts, weights = np.flatnonzero(np.diff(bins, prepend=-1)), np.asarray(column.weights)
+    shares = (frequencies[:n].double() / frequencies[:n].sum()).numpy()
+    cells = Cells(np.asarray(column.edges), shares[bins] * weights / np.add.reduceat(weights, starts)[bins])
+    return found.doubt(cells, starts, covariance[:n, :n].numpy())
+
+
+def number_remarks(name, found, known):
+    """What is poor of counted numbers, of which so much is known."""
     remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
     if found.cells is None:
         return (f"the numbers of {name!r} do not stand out of the noise: declare its bounds",)
@@ -176,8 +184,8 @@ def number_remarks(name, found):
         return (f"about {found.outside:.0%} of {name!r} lie outside of {what}: declare wider bounds",)
     if not found.is_resolved:
         return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
-    remark = f"the numbers of {name!r} are off by about {found.doubt.error:.0%} of their spread: {remedy}"
-    return (remark,) if found.doubt.is_much else ()
+    remark = f"the numbers of {name!r} are off by about {known.error:.0%} of their spread: {remedy}"
+    return (remark,) if known.is_much else ()
 
 
 def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):

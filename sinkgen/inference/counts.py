@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+LEAST_PRECISION = 1e-20
+
 
 class NoisyCounts(NamedTuple):
     """How many records lie in each cell of a few columns, as it was released.
@@ -83,6 +85,33 @@ def pooled(counts: Sequence[NoisyCounts]) -> tuple[NoisyCounts, ...]:
         key = (part.columns, part.counts.shape, tuple(of.numpy().tobytes() for of in part.groups))
         kinds.setdefault(key, []).append(part)
     return tuple(together(parts) for parts in kinds.values())
+
+
+def covariance_of(column: int, known: torch.Tensor, counts: Sequence[NoisyCounts]) -> torch.Tensor:
+    """Covariance (n_states, n_states) of the noise of a column's counts, by all that counts them together.
+
+    Weighted least squares; very large where nothing does.
+
+    Parameters
+    ----------
+    column : int
+    known : Tensor of shape (n_states,)
+        Variances of other counts of the states; infinite where there are none.
+    counts : sequence of NoisyCounts
+
+    Examples
+    --------
+    >>> own = NoisyCounts("columns", (0,), (torch.arange(2),), torch.tensor([4.0, 6.0]), 2.0)
+    >>> covariance_of(0, torch.tensor([math.inf, 4.0]), [own]).diag()
+    tensor([4., 2.], dtype=torch.float64)
+    """
+    precision = torch.diag(LEAST_PRECISION + known.double().clamp_min(1e-18).reciprocal())
+    for part in counts:
+        if column in part.columns:
+            part = part.within((column,))
+            groups = torch.nn.functional.one_hot(part.groups[0]).double()
+            precision += groups @ groups.T / max(part.noise, 1e-9) ** 2
+    return torch.linalg.inv(precision)
 
 
 def flat_counts(counts: Sequence[NoisyCounts]) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sinkgen.denoise.doubt import UNKNOWN, Doubt, doubt
+from sinkgen.denoise.doubt import UNKNOWN, doubt, redrawn
 from sinkgen.denoise.numbers import (
     CALENDAR,
     DECIMALS,
@@ -32,6 +32,7 @@ from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumn
 GRAIN_SHARE = 0.15  # of the first count
 LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
+FEW = 2.0  # standard deviations by which there may be more records than were counted
 FAR = 4.4  # the same, of a cell that was chosen among all, for its first count
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 
@@ -82,8 +83,8 @@ class Counted(NamedTuple):
         Whether the cells are as fine as the numbers are spread.
     is_bounded : bool
         Whether bounds were declared.
-    doubt : Doubt
-        How far the numbers are off.
+    others : tuple of Cells
+        What might have been found with other noise.
     """
 
     cells: Cells | None
@@ -96,12 +97,22 @@ class Counted(NamedTuple):
     outside: float
     is_resolved: bool
     is_bounded: bool
-    doubt: Doubt = UNKNOWN
+    others: tuple[Cells, ...] = ()
 
-    @property
-    def missing(self):
-        """Noisy number of records that are missing, in standard deviations of its noise."""
-        return self.absent[0] / self.absent[1]
+    def doubt(self, cells=None, starts=None, covariance=None):
+        """How far numbers are off that are drawn in cells; by default in those that were found."""
+        if self.cells is None:
+            return UNKNOWN
+        if cells is None:
+            cells, starts = self.cells, np.arange(len(self.cells.shares))
+            covariance = self.noise**2 * np.diag(self.sizes)
+        noises = self.noise * np.sqrt(
+            self.sizes if len(self.sizes) == len(cells.shares) else np.ones(len(cells.shares))
+        )
+        n_most = self.present + FEW * self.noise  # no noise of their number is more than that
+        return doubt(
+            cells, starts, covariance, self.others, noises=noises, n=self.present, n_most=n_most, grain=self.grain
+        )
 
 
 def count_numbers(columns, source, total, mechanism, what, steps):
@@ -145,7 +156,7 @@ def count_numbers(columns, source, total, mechanism, what, steps):
             states[j].learn_grain(counts.numpy(), noises[-1])
         for state, counts in zip(states, parts[0], strict=True):
             state.learn(counts.numpy(), noises[0])
-    return [state.counted._replace(doubt=state.doubt()) for state in states]
+    return [state.counted._replace(others=state.redrawn()) for state in states]
 
 
 def _queries_in_a_row(widths):
@@ -274,13 +285,10 @@ class _Column:
             return counts.part(0, 0)
         return counts.grouped(np.searchsorted(self.grid.edges, cells.edges))
 
-    def doubt(self):
-        """How far what the counts have shown is off."""
-        counts, estimate, grid = self.last
-        found = self.counted
-        if found.cells is None:
-            return UNKNOWN
-        return doubt(found.cells, found.present, found.grain, counts, estimate, grid)
+    def redrawn(self):
+        """Cells that might have been found with other noise."""
+        cells = self.counted.cells
+        return () if cells is None else tuple(redrawn(cells, *self.last))
 
 
 def _held(grid, hoped, is_bounded, counts):

@@ -14,6 +14,7 @@ from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CATEGORIES, key_of
+from sinkgen.denoise.frequencies import some_or_none
 from sinkgen.denoise.numbers import first_cells, merged
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
@@ -21,7 +22,7 @@ from sinkgen.training.numbers import Counted, Numbers, count_numbers
 from sinkgen.training.stage import StateCounts
 
 SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
-MISSING = 1.0  # standard deviations by which missing cells have to stand out, to be looked for
+MISSING = 0.05  # chance that there are missing cells, from which these are looked for
 NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
 
 
@@ -82,7 +83,9 @@ def learn_table(form, source, total, mechanism):
     if waiting["bins"]:
         found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
         counted = dict(zip(waiting["bins"], found, strict=True))
-        columns |= {j: _with_counted(columns[j], of) for j, of in counted.items()}
+        chances, _ = some_or_none(*torch.tensor([of.absent for of in found]).T)
+        parts = zip(waiting["bins"], found, (chances > MISSING).tolist(), strict=True)
+        columns |= {j: _with_counted(columns[j], of, may_miss=may) for j, of, may in parts}
         states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
     return LearnedForm(form.with_columns(columns.values()), counted, states)
 
@@ -194,8 +197,11 @@ def _numbers(form, columns, records):
     return records.having(values=torch.from_numpy(cells), labels=None)
 
 
-def _with_counted(column, found):
-    """The column with the cells that were found, in bins; evenly between its bounds where nothing was."""
+def _with_counted(column, found, *, may_miss):
+    """The column with the cells that were found, in bins; evenly between its bounds where nothing was.
+
+    ``may_miss`` says whether cells may be missing of what was not declared.
+    """
     grain = None if column.kind == "integer" else found.grain
     cells = found.cells
     if cells is None:
@@ -204,7 +210,7 @@ def _with_counted(column, found):
     else:
         bins = merged(cells.shares * found.present, found.noise)
     # What was not declared may be missing by its dtype; whether it is, these counts say first.
-    is_nullable = column.nullable and (column.bounds is not None or found.missing > MISSING)
+    is_nullable = column.nullable and (column.bounds is not None or may_miss)
     low, last = cells.first(), cells.last(found.grain)
     bounds = (low, last if last > low else float(cells.edges[-1]))
     made = column.with_learned(bounds, grain, cells.edges, bins, np.maximum(cells.shares, NEGLIGIBLE))

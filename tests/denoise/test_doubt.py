@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sinkgen.denoise.doubt import UNKNOWN, Doubt, distance, doubt
+from sinkgen.denoise.doubt import UNKNOWN, Doubt, distance, doubt, redrawn
 from sinkgen.denoise.numbers import Cells, Counts, held_cells
 
 
@@ -16,43 +16,82 @@ def cut(n_cells, n, noise, seed):
     return grid, real / n, counts, held_cells(grid, counts)
 
 
-def test_the_expected_error_is_that_of_fresh_noise():
+def of_bins(cells, noise, n, **more):
+    """Each cell a bin of its own."""
+    k = len(cells.shares)
+    return doubt(cells, np.arange(k), noise**2 * np.eye(k), [], **{"n": n, "n_most": n, "noises": np.zeros(k)} | more)
+
+
+def test_the_expected_error_of_bins_is_that_of_their_noise():
+    random, edges, n, noise = np.random.default_rng(0), np.arange(9.0), 2000, 60.0
+    shares = random.dirichlet(np.full(8, 5.0))
+    actual = []
+    for _ in range(200):
+        noisy = random.multinomial(n, shares) + noise * random.normal(size=8)
+        actual.append(distance(Cells(edges, noisy / noisy.sum()), Cells(edges, shares)))
+    spread = np.sqrt(shares @ (edges[:-1] + 0.5) ** 2 - (shares @ (edges[:-1] + 0.5)) ** 2 + 1 / 12)
+    found = of_bins(Cells(edges, shares), noise, n, grain=1.0).error
+    assert found == pytest.approx(np.mean(actual) / spread, rel=0.1)
+
+
+def test_the_expected_error_within_a_bin_is_that_of_fresh_noise():
     expected, actual = [], []
     for seed in range(12):
         grid, real, counts, found = cut(30, 3000, 25.0, seed)
-        expected.append(doubt(found, 3000, None, counts, lambda counts, of=grid: held_cells(of, counts), grid).error)
+        others = redrawn(found, counts, lambda counts, of=grid: held_cells(of, counts), grid)
+        expected.append(
+            doubt(
+                found, [0], np.zeros((1, 1)), others, noises=np.full(len(found.shares), 25.0), n=3000, n_most=3000
+            ).error
+        )
         actual.append(distance(found, Cells(grid.edges, real)) / 0.16)
     assert 0.5 < np.mean(expected) / np.mean(actual) < 2
 
 
-def test_more_noise_and_wider_cells_are_more_doubt():
-    def error(n_cells, noise):
-        grid, _, counts, found = cut(n_cells, 3000, noise, 0)
-        return doubt(found, 3000, None, counts, lambda counts: held_cells(grid, counts), grid)
+def test_more_noise_wider_cells_and_fewer_records_are_more_doubt():
+    def error(n_cells, noise, n=3000):
+        return of_bins(cut(n_cells, n, 1.0, 0)[3], noise, n)
 
     assert error(30, 1.0).error < error(30, 50.0).error
     assert error(30, 1.0).error < error(3, 1.0).error
+    assert error(30, 0.0).error < error(30, 0.0, 300).error
     assert not error(60, 1.0).is_much
-    assert error(3, 1.0).is_much
+    assert error(60, 300.0).is_much
+    assert error(30, 1e9).error < 3  # no more than not to know at all
     assert UNKNOWN.is_much
 
 
+def test_how_bins_of_nothing_are_filled_is_no_matter():
+    cells, other = Cells(np.arange(5.0), np.array([0.5, 0.0, 0.0, 0.5])), Cells(np.array([0.0, 1.0]), np.ones(1))
+    none, many = np.zeros(4), 1e12
+    found = doubt(cells, [0, 1, 3], np.zeros((3, 3)), [other], noises=none, n=many, n_most=many, grain=1.0)
+    assert found.error == pytest.approx(0, abs=1e-5)
+
+
+def test_cells_that_do_not_stand_out_are_doubted_as_their_bin_is():
+    cells = Cells(np.linspace(0, 1, 17), np.full(16, 1 / 16))
+    seen, unseen = (
+        doubt(cells, [0], np.zeros((1, 1)), [cells], noises=np.full(16, noise), n=3000, n_most=3000).error
+        for noise in (1.0, 1e4)
+    )
+    assert seen < 0.1 < 0.5 < unseen
+
+
 def test_of_whole_numbers_a_cell_of_one_is_exact():
-    grid, counts = Cells(np.arange(3.0), np.full(2, 0.5)), Counts(np.array([70.0, 30.0]), np.ones(2), 1e-6, 100.0)
-    found = held_cells(grid, counts)
-    assert doubt(found, 100, 1.0, counts, lambda counts: held_cells(grid, counts), grid).error < 1e-6
-    assert doubt(found, 100, None, counts, lambda counts: held_cells(grid, counts), grid).error > 0.1
+    cells = Cells(np.arange(3.0), np.array([0.7, 0.3]))
+    assert of_bins(cells, 0.0, 1e12, grain=1.0).error < 1e-5
+    assert of_bins(cells, 0.0, 1e12).error > 0.1
 
 
 def test_two_samples_are_as_far_apart_as_is_said():
     random, cells = np.random.default_rng(0), Cells(np.linspace(0, 1, 51), np.full(50, 0.02))
     found = [np.abs(np.sort(random.random(200)) - np.sort(random.random(200))).mean() for _ in range(200)]
-    counts = Counts(np.full(50, 4.0), np.ones(50), 1e-6, 200.0)
-    chance = doubt(cells, 200, None, counts, lambda counts: cells, cells).chance
-    assert chance == pytest.approx(np.mean(found) * 12**0.5, rel=0.1)
+    assert of_bins(cells, 0.0, 200).chance == pytest.approx(np.mean(found) * 12**0.5, rel=0.1)
+    # Of more records than were counted, for all that is known, two samples are more alike.
+    assert of_bins(cells, 0.0, 200, n_most=800).chance == pytest.approx(of_bins(cells, 0.0, 200).chance / 2)
 
 
 def test_what_is_much_is_so_beside_chance():
     assert Doubt(0.2, 0.03).is_much
-    assert not Doubt(0.2, 0.05).is_much
-    assert not Doubt(0.09, 0.001).is_much
+    assert not Doubt(0.2, 0.06).is_much
+    assert not Doubt(0.06, 0.001).is_much

@@ -93,8 +93,9 @@ def train_field(stage: Stage) -> Trained:
     source = stage.source.map(partial(_as_states, form))
     widths, ordered = [*form.widths, n_classes], [*form.ordered, 0]
     optional = [*(column.optional for column in form.columns), [False] * n_classes]
+    missing = [j for j, column in enumerate(form.columns) if column.nullable]
     columns = learn_columns(source, widths, mechanism)
-    frequencies = frequencies_of(columns, ordered, optional, stage.known)
+    frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
     pairs = None
     if "pairs" in settings.shares:
         pairs = learn_pairs(
@@ -110,7 +111,7 @@ def train_field(stage: Stage) -> Trained:
             columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
         else:
             columns = pairs.pooled(columns)
-        frequencies = frequencies_of(columns, ordered, optional, stage.known)
+        frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     moments = None

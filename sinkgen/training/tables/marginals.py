@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
+from sinkgen.denoise.frequencies import LIKELY, project_simplex, smooth_frequencies, some_or_none
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, pair_mask
 from sinkgen.privacy.query import SumQuery
 
@@ -30,11 +30,14 @@ class States(NamedTuple):
         How many of each column's first states have an order.
     optional : tuple of bool
         Which of the D states are for missing or other cells.
+    missing : tuple of int
+        Those of the D states that are for missing cells.
     """
 
     widths: tuple
     ordered: tuple
     optional: tuple
+    missing: tuple = ()
 
 
 class OneWay(NamedTuple):
@@ -57,7 +60,7 @@ class OneWay(NamedTuple):
     def absent(self, states):
         """Which of the D states are for missing or other cells, and do not stand out: but never all of a column."""
         noise = self.noise * math.sqrt(len(self.shares)) if self.together is None else self.together
-        quiet = self.shares.sum(0) < RARE * noise
+        quiet = self.shares.sum(0) <= RARE * noise
         absent = torch.tensor(states.optional) & quiet
         # A column of which nothing stands out has all of its states.
         return torch.cat([part & ~part.all() for part in absent.split(states.widths)])
@@ -283,6 +286,12 @@ def _joined(shares, states, noise, known, total):
         found, variances = of.joined(total * shares[:, part].sum(0), n_classes * (total * noise) ** 2)
         shares[:, part] += (found / total - shares[:, part].sum(0)) / n_classes
         together[part] = variances.sqrt() / total
+    if states.missing:
+        places, sums = torch.tensor(states.missing), shares.sum(0)
+        chances, lacking = some_or_none(sums[places], together[places])
+        shares[:, places] += (lacking - sums[places]) / n_classes
+        shares[:, places[chances <= LIKELY]] = 0.0
+        together[places] = 0.0  # whether any are there, is decided
     return shares, together
 
 

@@ -146,7 +146,9 @@ def train_people(stage):
     sizes = learn_sizes(source, total, mechanism)
     people = People(total, sizes, learn_constant(source, form, sizes, total, mechanism))
     n_bins = int(SIZES.bins[-1]) + 1
-    states = States((*form.widths, n_bins), (*form.ordered, n_bins), (*form.optional, *[False] * n_bins))
+    states = States(
+        (*form.widths, n_bins), (*form.ordered, n_bins), (*form.optional, *[False] * n_bins), form.missing_states
+    )
     n_fine = [form.cell_counts[j] for j in form.fine]
     charged = settings.shares.keys() - {"sizes", "changes", "scores", "residuals", "across"}
     unasked = below_noise(

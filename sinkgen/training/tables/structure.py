@@ -8,7 +8,14 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
-from sinkgen.denoise.frequencies import MANY, many_frequencies, project_simplex, smooth_frequencies
+from sinkgen.denoise.frequencies import (
+    LIKELY,
+    MANY,
+    many_frequencies,
+    project_simplex,
+    smooth_frequencies,
+    some_or_none,
+)
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
@@ -69,7 +76,7 @@ def averaged(first, second):
     return Columns(counts, [a * of**0.5 for of, a in zip(share, first.noises, strict=True)])
 
 
-def frequencies_of(columns, ordered, optional, known=None):
+def frequencies_of(columns, ordered, optional, known=None, missing=()):
     """Frequencies of the states of each column: smooth where states have an order, and on the simplex.
 
     Parameters
@@ -81,19 +88,27 @@ def frequencies_of(columns, ordered, optional, known=None):
         Which states are for missing or other cells: those that do not stand out are never drawn.
     known : dict of int to StateCounts, optional
         Other counts of some columns.
+    missing : sequence of int
+        Columns whose last state is for missing cells.
     """
     counts = list(columns.counts)
     noises = [torch.full((len(of),), noise).double() for of, noise in zip(counts, columns.noises, strict=True)]
     for j, of in (known or {}).items():
         counts[j], variances = of.joined(counts[j].double(), columns.noises[j] ** 2)
         noises[j] = variances.sqrt()
+    if missing:
+        lasts = ([float(of[j][-1]) for j in missing] for of in (counts, noises))
+        chances, lacking = some_or_none(*map(torch.tensor, lasts))
+        for j, chance, number in zip(missing, chances, lacking, strict=True):
+            counts[j] = torch.cat([counts[j][:-1].double(), number[None] * (chance > LIKELY)])
+            noises[j] = torch.cat([noises[j][:-1], number.new_zeros(1)])  # that it is there, is decided
     parts = zip(counts, ordered, optional, noises, strict=True)
     return [_frequencies(of, n, torch.tensor(absent), noise) for of, n, absent, noise in parts]
 
 
 def _frequencies(counts, n_ordered, optional, noise):
     total = counts.sum().clamp_min(TINY)
-    absent = optional & (counts < STATES_STAND_OUT * noise)
+    absent = optional & ((counts < STATES_STAND_OUT * noise) | (counts <= 0))
     absent &= ~absent.all()  # of which nothing stands out, has all of its states
     shares = torch.where(absent, 0.0, counts) / total
     if n_ordered > 2:

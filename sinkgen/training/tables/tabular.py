@@ -164,7 +164,7 @@ def train_mixture(stage: Stage) -> Trained:
     counts, form, mechanism, settings = stage.counts, stage.form, stage.mechanism, stage.settings
     source, random, progress = stage.source, stage.random, stage.progress
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
-    states = States(form.widths, form.ordered, form.optional)
+    states = States(form.widths, form.ordered, form.optional, form.missing_states)
     n_split = n_classes if n_classes <= MOST_CLASSES else 1
     charged, n_fine = settings.shares.keys(), [form.cell_counts[j] for j in form.fine]
     unasked = below_noise(
