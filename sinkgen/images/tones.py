@@ -19,18 +19,37 @@ N_TONES = 128
 N_KNOTS = 513
 N_CELLS = 16_384
 ROUNDS = 3
+N_RANKED = 2**18  # values by whose ranks a curve is found
 N_LIGHT = 4  # histograms of luminance: details at two scales, the rest, brightness
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
 
 
-def _pixel_edges():
-    # Black and white are states of their own: half a step of 8-bit images wide.
-    return torch.cat([torch.zeros(1), torch.linspace(1 / 512, 1 - 1 / 512, N_TONES - 1), torch.ones(1)])
+class _Light:
+    """Bins of brightness: black and white are states of their own, half a step of 8-bit images wide."""
+
+    first, width = 1 / 512, (1 - 2 / 512) / (N_TONES - 2)
+    edges = torch.cat([torch.zeros(1), torch.linspace(1 / 512, 1 - 1 / 512, N_TONES - 1), torch.ones(1)])
+
+    @classmethod
+    def bins(cls, values):
+        """Bin of each value."""
+        return (values - cls.first).div_(cls.width).floor_().add_(1).clamp_(0, N_TONES - 1).int()
 
 
-def _detail_edges():
-    steps = torch.linspace(-1, 1, N_TONES + 1)  # finest around zero, where most details lie
-    return steps.sign() * steps.square()
+class _Differences:
+    """Bins of details and chroma, in [-1, 1]: finest around zero, where most lie."""
+
+    edges = torch.linspace(-1, 1, N_TONES + 1).sign() * torch.linspace(-1, 1, N_TONES + 1).square()
+
+    @classmethod
+    def bins(cls, values):
+        """Bin of each value."""
+        roots = values.abs().sqrt_().mul_(values.sign())
+        return roots.add_(1).mul_(N_TONES / 2).floor_().clamp_(0, N_TONES - 1).int()
+
+
+# Of details at two scales, the rest, brightness, and two axes of chroma.
+BINS: tuple[type[_Light] | type[_Differences], ...] = (*[_Differences] * 2, *[_Light] * 2, *[_Differences] * 2)
 
 
 class Planes(NamedTuple):
@@ -98,7 +117,6 @@ class Tones:
     def __init__(self, image_shape):
         self.image_shape = tuple(image_shape)
         self.n_histograms = N_LIGHT + (2 if (*self.image_shape, 1)[2] >= 3 else 0)
-        self._edges = [_detail_edges(), _detail_edges(), _pixel_edges(), _pixel_edges(), *[_detail_edges()] * 2]
 
     def histograms(self, images):
         """Sum over images (m, D) of each one's frequencies, (n_histograms, N_TONES).
@@ -110,8 +128,8 @@ class Tones:
         sizes = torch.ones(self.n_histograms, 1, dtype=torch.float64, device=images.device)
         for block in images.split(512):  # large images: no more than a few copies of so many at once
             planes = self._planes(block.nan_to_num(0.0).clamp(0, 1))
-            for i, (part, edges) in enumerate(zip(_counted(planes), self._edges, strict=False)):
-                counts[i] += torch.bincount(_bins(part, edges), minlength=N_TONES)
+            for i, (part, of) in enumerate(zip(_counted(planes), BINS, strict=False)):
+                counts[i] += torch.bincount(of.bins(part).flatten(), minlength=N_TONES)
                 sizes[i] = part[0].numel()
         return counts.double() / sizes
 
@@ -147,7 +165,7 @@ class Tones:
         planes, curves = self._planes(draws), []
 
         def follow(part, i):
-            curves.append(_curve(part, wanted[i], self._edges[i]))
+            curves.append(_curve(part, wanted[i], BINS[i].edges))
             return _Table.of(curves[-1])(part)
 
         light = follow(planes.light, 3)
@@ -253,17 +271,14 @@ class _Table(NamedTuple):
         return self.heights.index_select(0, place.view(-1)).view(values.shape)
 
 
-def _bins(values, edges):
-    return torch.bucketize(values.flatten().contiguous(), edges[1:-1].to(values), right=True)
-
-
 def _curve(values, frequencies, edges):
     """The monotone curve (2, N_KNOTS) from the distribution of ``values`` to that of the frequencies' bins.
 
     It ends half a rank before the outermost values: what lies beyond goes where the last ones go, not to the ends.
     """
     ranks = (torch.arange(N_KNOTS, dtype=torch.float64) + 0.5) / N_KNOTS
-    ordered = values.flatten().sort().values
+    some = torch.randint(values.numel(), (N_RANKED,), generator=torch.Generator().manual_seed(0))
+    ordered = (values.flatten() if values.numel() <= N_RANKED else values.flatten()[some]).sort().values
     before = ordered[(ranks * (len(ordered) - 1)).long()]
     reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])
     after = interpolate(ranks, reached, edges.double())

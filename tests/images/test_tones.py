@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sinkgen import DPSinkhornGenerator
-from sinkgen.images.tones import NO_CURVES, Tones
+from sinkgen.images.tones import NO_CURVES, Tones, _Differences, _Light
 
 SHAPE = (16, 16)
 
@@ -43,6 +43,14 @@ def test_an_image_adds_a_distribution_for_each_histogram(channels, n):
     torch.testing.assert_close(histograms.sum(1), torch.full((n,), 5.0).double())
     for extreme in (torch.nan, 0.0, 7.0):
         assert float(tones.histograms(torch.full((1, D), extreme)).norm()) <= n**0.5
+
+
+def test_values_are_counted_between_the_edges_of_their_bins(random):
+    values = torch.cat([torch.rand(5000, generator=random), torch.tensor([0.0, 1.0, 0.5, 1 / 512, 1 - 1 / 512])])
+    for kind, x in ((_Light, values), (_Differences, 2 * values - 1)):
+        low, high = kind.edges[kind.bins(x).long()], kind.edges[kind.bins(x).long() + 1]
+        assert bool(((low <= x + 1e-6) & (x <= high + 1e-6)).all())
+        assert len(kind.edges) == 129
 
 
 def test_grey_images_have_no_chroma_and_a_colour_counts_in_its_axis():
