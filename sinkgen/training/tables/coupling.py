@@ -14,7 +14,7 @@ ROOM = 1.25  # of a record's squared norm over its mean
 ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
-LEAST_SCORED = 0.01  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
+LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
 
 
