@@ -210,7 +210,7 @@ class ArraySource:
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
-        mapped = _concatenated([_applied(function, chunk) for chunk in self.chunks()])
+        mapped = concatenated([_applied(function, chunk) for chunk in self.chunks()])
         return ArraySource(mapped.values, mapped.labels, mapped.groups, mapped.places, self._chunk_size)
 
     def reduce(self, fold, merge, draw=None):
@@ -296,7 +296,7 @@ def _drawn_by_person(chunks, draw, size):
     drawn = draw.persons()
     while span := list(itertools.islice(chunks, SPAN)):
         taken = [chunk.take(drawn.to(chunk.groups.device)[chunk.groups[:, 0].long()].nonzero()[:, 0]) for chunk in span]
-        batch = _concatenated(taken)
+        batch = concatenated(taken)
         for first in range(0, len(batch), size):
             yield batch.take(slice(first, first + size))
 
@@ -345,10 +345,10 @@ def rechunked(chunks, sizes):
             start += len(waiting[-1])
             missing -= len(waiting[-1])
             if not missing:
-                yield _concatenated(waiting)
+                yield concatenated(waiting)
                 waiting = []
     if waiting:
-        yield _concatenated(waiting)
+        yield concatenated(waiting)
 
 
 def joined(lists):
@@ -356,7 +356,7 @@ def joined(lists):
     return list(itertools.chain.from_iterable(lists))
 
 
-def _concatenated(chunks):
+def concatenated(chunks):
     if len(chunks) == 1:
         return chunks[0]
     parts = zip(*chunks, strict=True)

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 import math
 import threading
 from collections.abc import Iterator
@@ -11,13 +12,14 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from sinkgen.inference.counts import NoisyCounts
-from sinkgen.records import Draw, Records, RecordSource
+from sinkgen.records import CHUNK, Draw, Records, RecordSource, concatenated
 
 # Norms are computed and clipped in single precision, and sums of chunks are rounded to a grid: staying this much below
 # the bound keeps both on the safe side.
 ROUNDING_MARGIN = 1 - 2.0**-18
 # Sums are of multiples of about this share of the sensitivity: in double precision they are then exact, in any order.
 GRID = 2.0**-36
+TOGETHER = 4  # chunks that are cut by weight together
 
 
 class Query(Protocol):
@@ -86,8 +88,12 @@ class SumQuery:
         """Sum over all chunks, in double precision; each chunk's where its records lie."""
         total = torch.zeros(self.size, dtype=torch.float64)
         at = functools.lru_cache(self._at)  # what is public travels to a device once a release
-        for records in chunks:
-            parts = [weight * self._sum(part, at) for weight, part in by_weight(records)]
+        for records in several(chunks):
+            parts = [
+                weight * self._sum(part.take(slice(start, start + CHUNK)), at)
+                for weight, part in by_weight(records)
+                for start in range(0, len(part), CHUNK)
+            ]
             if parts:
                 total += on_grid(sum(parts), self.sensitivity)
         return total
@@ -174,6 +180,23 @@ def _set_precisions(wanted):
         return
     for place, precision in zip(_PLACES, wanted, strict=True):
         place.fp32_precision = precision
+
+
+def several(chunks):
+    """The chunks; of encoded records with weights, a few together, for each is cut into as many parts as has weights.
+
+    Examples
+    --------
+    >>> from sinkgen.records import Records
+    >>> [len(part) for part in several(Records(torch.zeros(n, 1), groups=torch.ones(n, 4)) for n in (9, 9, 9, 9, 5))]
+    [36, 5]
+    """
+    chunks = iter(chunks)
+    for records in chunks:
+        if records.groups is None or not isinstance(records.values, torch.Tensor):
+            yield records
+        else:
+            yield concatenated([records, *itertools.islice(chunks, TOGETHER - 1)])
 
 
 def by_weight(records):
