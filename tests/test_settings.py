@@ -115,6 +115,47 @@ def test_pairs_of_a_target_are_asked_more_finely():
     assert "target=('c',)" in str(gen.privacy_spent())
 
 
+def test_noise_follows_the_weights_of_columns_and_pairs():
+    random = np.random.default_rng(0)
+    x = random.integers(8, size=3000)
+    frame = pd.DataFrame({name: (x + random.integers(6, size=3000)) % 8 for name in "abcd"})
+    schema, noises = {name: list(range(8)) for name in frame}, {}
+    for weight in ("auto", {"c": 4, ("a", "b"): 8.0}):
+        gen = DPSinkhornGenerator(1, mechanism=Marginals(weight=weight), schema=schema, noise_seed=0, random_state=0)
+        with pytest.warns(UserWarning, match="noise_seed"):
+            gen.fit(frame)
+        found = gen.release_.counts
+        noises[str(weight)] = [{part.columns: part.noise for part in found if len(part.columns) == n} for n in (1, 2)]
+        cells = {q.columns: q.size for q in gen.generator_.cliques if len(q.columns) == 2}
+        noises[str(weight)].append(cells)
+    (even, _, even_cells), (own, pairs, cells) = noises.values()
+    assert even[2,] == pytest.approx(even[0,])
+    assert own[2,] == pytest.approx(own[0,] / 4)
+    # Of pairs by the cube roots of cells, too.
+    assert len(pairs) > 1
+    for pair, noise in pairs.items():
+        weight = 8 if pair == (0, 1) else 4 if 2 in pair else 1
+        assert noise * weight * cells[pair] ** (1 / 3) == pytest.approx(pairs[0, 1] * 8 * cells[0, 1] ** (1 / 3))
+    assert own[0,] > even[0,]  # what one gets, others lack
+    assert cells[0, 1] > even_cells.get((0, 1), 0)
+    assert "weight=((('c',), 4.0), (('a', 'b'), 8.0))" in str(gen.privacy_spent())
+
+
+def test_weights_are_of_columns_of_a_table_without_y():
+    frame, ledger = pd.DataFrame({"a": [0, 1] * 50, "b": [0, 1] * 50}), PrivacyLedger()
+    gen = DPSinkhornGenerator(mechanism=Marginals(weight={"c": 2}), schema={"a": [0, 1], "b": [0, 1]}, ledger=ledger)
+    with pytest.raises(ValueError, match=r"weight names columns that the table lacks: \['c'\]; it has \['a', 'b'\]"):
+        gen.fit(frame)
+    with pytest.raises(ValueError, match="weight is for tables without y"):
+        gen.set_params(mechanism__weight={"a": 2}, schema=None).fit(frame, y="b")
+    for wrong in (3, {("a", "b", "c"): 1}, {("a", "a"): 2}, {1.5: 2}):
+        with pytest.raises(TypeError, match="weight"):
+            Marginals(weight=wrong)
+    with pytest.raises(ValueError, match="weight of 'a'"):
+        Marginals(weight={"a": 0})
+    assert len(ledger) == 0
+
+
 def test_a_target_is_a_column_of_a_table_without_y():
     frame, ledger = pd.DataFrame({"a": [0, 1] * 50, "b": [0, 1] * 50}), PrivacyLedger()
     gen = DPSinkhornGenerator(mechanism=Marginals(target="c"), schema={"a": [0, 1], "b": [0, 1]}, ledger=ledger)

@@ -1,7 +1,7 @@
 """Settings of the mechanism for tables."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from sinkgen._validation import check_boolean, check_real
@@ -13,8 +13,8 @@ from sinkgen.settings.base import AUTO, Settings, check_count, check_positive
 class Marginals(Settings):
     """The mechanism for tables: counts of the states of columns and their pairs.
 
-    ``target`` is for tables without labels, of which a field is released. All others are for tables with labels, or
-    with ``whole_groups``, to which a mixture is fitted; what has a number here is what "auto" is there.
+    ``target`` and ``weight`` are for tables without labels, of which a field is released. All others are for tables
+    with labels, or with ``whole_groups``, to which a mixture is fitted; what has a number here is what "auto" is there.
 
     Parameters
     ----------
@@ -35,6 +35,10 @@ class Marginals(Settings):
     target : str, int, tuple of them or "auto", default="auto"
         Name of the column that is to be predicted from the others, or names of several; public. Pairs with it are asked
         with less noise and more finely, others with more. "auto": none; all columns weigh the same.
+    weight : dict or "auto", default="auto"
+        How much more than others, 1, columns and pairs of columns matter; public. ``{"income": 3, ("age", "sex"): 5}``:
+        the noise of the column's counts is as many times less beside that of others', and so is that of its pairs, or
+        of this pair. All of them together have the same budget.
     whole_groups : bool or "auto", default="auto"
         Whether groups can be drawn with all their rows, by ``sample(n_groups=)``: a part of the budget then goes to how
         many rows a group has, and how alike these are. "auto": not.
@@ -59,6 +63,7 @@ class Marginals(Settings):
     refinements: Any = AUTO
     relative: Any = AUTO
     target: Any = AUTO
+    weight: Any = field(default=AUTO, hash=False)
     whole_groups: Any = AUTO
 
     def __post_init__(self):
@@ -72,9 +77,22 @@ class Marginals(Settings):
             if not (names and all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in names)):
                 raise BadTypeError("target must be the name of a column, or a tuple of such names")
             object.__setattr__(self, "target", tuple(names))
+        if "weight" in given:
+            _check_weights(self.weight)
         if "learning_rate" in given:
             check_positive("learning_rate", self.learning_rate)
         if "whole_groups" in given:
             check_boolean("whole_groups", self.whole_groups)
         if "relative" in given:
             check_real("relative", self.relative, low=0, high=math.inf, include_high=False)
+
+
+def _check_weights(weight):
+    if not isinstance(weight, dict):
+        raise BadTypeError("weight must be a dict of columns, or of pairs of them, and positive numbers")
+    for names, value in weight.items():
+        pair = names if isinstance(names, tuple) else (names,)
+        are_names = all(isinstance(name, (str, int)) and not isinstance(name, bool) for name in pair)
+        if not (are_names and len(set(pair)) == len(pair) in (1, 2)):
+            raise BadTypeError(f"weight is of columns, or of pairs (name, name); got {names!r}")
+        check_positive(f"weight of {names!r}", value)

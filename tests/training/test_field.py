@@ -223,7 +223,13 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
     frequencies = [torch.full((width,), 1 / width) for width in (4, 2, 4, 1)]
     rows = [GaussianRelease("distances", 10.0), GaussianRelease("pairs", 3.0)]
     counted = learn_pairs(
-        source, frequencies, [0] * 4, 5000.0, GaussianMechanism(rows, noise_seed=0), column_noise=5.0, weights=[1.0] * 4
+        source,
+        frequencies,
+        [0] * 4,
+        5000.0,
+        GaussianMechanism(rows, noise_seed=0),
+        column_noises=[5.0] * 4,
+        weights=torch.ones(4, 4, dtype=torch.float64),
     )
     asked = counted.asked(frequencies, 5000.0)
     assert asked.cliques[0].columns == (0, 1)

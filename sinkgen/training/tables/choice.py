@@ -18,11 +18,13 @@ def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
             raise BadValueError(
                 "target is for tables without y, which is what is predicted where it is given: leave one out"
             )
+        if "weight" in given:
+            raise BadValueError("weight is for tables without y: leave one out, or make y one of the table's columns")
         return plan_mixture(mu, facts, given)
-    others = sorted(given.keys() - {"target"})
+    others = sorted(given.keys() - {"target", "weight"})
     if others:
         raise BadValueError(f"settings of Marginals are for tables with labels; leave out {', '.join(others)}")
-    return plan_field(facts.form, given.get("target", ()))
+    return plan_field(facts.form, given.get("target", ()), given.get("weight", {}))
 
 
 def train_marginals(stage: Stage) -> Trained:

@@ -49,7 +49,9 @@ class FieldSettings:
     sweeps : int
         Sweeps of the population in the public fit.
     target : tuple of str or int
-        Columns that weigh more: a pair's weight is the product of both of its columns'.
+        Columns whose pairs weigh more: a pair's weight is the product of both of its columns'.
+    weight : tuple of (tuple of str or int, float)
+        Further weights of columns, and of pairs.
     hold : float
         How strongly noise holds potentials near 0.
     """
@@ -57,15 +59,20 @@ class FieldSettings:
     shares: dict
     sweeps: int = 40
     target: tuple = ()
+    weight: tuple = ()
     hold: float = 0.1
 
 
-def plan_field(form: Any, target: tuple = ()) -> Schedule:
-    """Settings and releases, from public facts alone: how many columns, of what cells, which are to be predicted."""
+def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Schedule:
+    """Settings and releases, from public facts alone: how many columns, of what cells, which matter more."""
     names = [column.name for column in form.columns]
-    unknown = [name for name in target if name not in names]
-    if unknown:
-        raise BadValueError(f"target names columns that the table lacks: {unknown}; it has {names}")
+    weighed = tuple(
+        (key if isinstance(key, tuple) else (key,), float(value)) for key, value in (weight or {}).items()
+    )  # fmt: skip
+    for what, given in (("target", target), ("weight", tuple(name for key, _ in weighed for name in key))):
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise BadValueError(f"{what} names columns that the table lacks: {unknown}; it has {names}")
     cells = {"cells": cell_share(form)} if form.fine else {}
     if form.n_encoded == 1:
         shares = cells | {"columns": 1 - sum(cells.values())}
@@ -79,7 +86,7 @@ def plan_field(form: Any, target: tuple = ()) -> Schedule:
             shares["moments"] = many * (1 - sum(shares.values()))
         shares["pairs"] = 1 - sum(shares.values())
     sweeps = min(40, max(8, CELLS_SWEPT // form.n_encoded))
-    return Schedule(FieldSettings(shares, sweeps, target), shares, {})
+    return Schedule(FieldSettings(shares, sweeps, target, weighed), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
@@ -94,7 +101,8 @@ def train_field(stage: Stage) -> Trained:
     widths, ordered = [*form.widths, n_classes], [*form.ordered, 0]
     optional = [*(column.optional for column in form.columns), [False] * n_classes]
     missing = [j for j, column in enumerate(form.columns) if column.nullable]
-    columns = learn_columns(source, widths, mechanism)
+    own, of_pairs = weights_of(form, settings)
+    columns = learn_columns(source, widths, mechanism, own)
     frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
     pairs = None
     if "pairs" in settings.shares:
@@ -104,11 +112,11 @@ def train_field(stage: Stage) -> Trained:
             ordered,
             total,
             mechanism,
-            column_noise=columns.noises[0],
-            weights=[*(TARGET_WEIGHT if column.name in settings.target else 1.0 for column in form.columns), 1.0],
+            column_noises=columns.noises,
+            weights=of_pairs,
         )
         if pairs is None:  # what pairs would have had goes to the columns
-            columns = averaged(columns, learn_columns(source, widths, mechanism, "pairs"))
+            columns = averaged(columns, learn_columns(source, widths, mechanism, own, "pairs"))
         else:
             columns = pairs.pooled(columns)
         frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
@@ -131,6 +139,22 @@ def train_field(stage: Stage) -> Trained:
                 made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
             )
     return Trained(made, made.class_weights)
+
+
+def weights_of(form, settings):
+    """Weights of all columns' counts, the label last, and those (n_columns + 1, n_columns + 1) of their pairs."""
+    places = {column.name: j for j, column in enumerate(form.columns)}
+    own = torch.ones(len(places) + 1, dtype=torch.float64)
+    between = torch.ones(len(own), len(own), dtype=torch.float64)
+    for key, value in settings.weight:
+        if len(key) == 1:
+            own[places[key[0]]] = value
+        else:
+            first, second = (places[name] for name in key)
+            between[first, second] = between[second, first] = value
+    of_target = own.clone()
+    of_target[[places[name] for name in settings.target]] *= TARGET_WEIGHT
+    return own.tolist(), torch.outer(of_target, of_target) * between
 
 
 def _settled(field, asked, moments, stage):

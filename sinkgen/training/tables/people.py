@@ -95,7 +95,7 @@ def plan_people(mu, facts, given):
     plain = auto_settings(mu, 1, has_cells=bool(form.fine), has_labels=has_labels)
     settings = PeopleSettings(**vars(plain))
     given = {name: value for name, value in given.items() if name != "whole_groups"}
-    unused = sorted(given.keys() & {"refinements", "members", "target"})
+    unused = sorted(given.keys() & {"refinements", "members", "target", "weight"})
     if unused:
         raise BadValueError(f"whole_groups=True has no {', '.join(unused)}: leave it out")
     if "components" in given:

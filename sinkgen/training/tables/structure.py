@@ -47,7 +47,7 @@ class Columns(NamedTuple):
     noises: list
 
 
-def learn_columns(source, widths, mechanism, what="columns"):
+def learn_columns(source, widths, mechanism, weights, what="columns"):
     """Release how many records have each state of every column; on the row ``what``.
 
     Parameters
@@ -57,6 +57,8 @@ def learn_columns(source, widths, mechanism, what="columns"):
     widths : sequence of int
         Number of states of each column, the label last.
     mechanism : GaussianMechanism
+    weights : sequence of float
+        Of each column.
     what : str
 
     Returns
@@ -64,7 +66,7 @@ def learn_columns(source, widths, mechanism, what="columns"):
     Columns
     """
     cliques = [Clique((j,), (torch.arange(width),)) for j, width in enumerate(widths)]
-    query = CliqueQuery(cliques, [1.0] * len(cliques))
+    query = CliqueQuery(cliques, weights)
     counts = mechanism.release(what, query, source)
     return Columns(counts, [mechanism.noise_multiplier(what) / scale for scale in query.scales])
 
@@ -170,7 +172,7 @@ class Counted(NamedTuple):
         return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
 
 
-def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise, weights):
+def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises, weights):
     """Release how far each pair of columns is from independent, then the counts of those that are far.
 
     Parameters
@@ -183,10 +185,10 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise,
         How many of each column's first states have an order.
     total : float
         Number of records.
-    column_noise : float
-        Standard deviation of the noise of a state's count.
-    weights : sequence of float
-        Of each column; a pair's is the product of both.
+    column_noises : sequence of float
+        Standard deviation of the noise of a state's count, of each column.
+    weights : Tensor of shape (n_columns, n_columns)
+        Of each pair.
     mechanism : GaussianMechanism
         Charged with "distances" and "pairs".
 
@@ -207,11 +209,11 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise,
     expected = [total * torch.outer(shares[a], shares[b]) for a, b in pairs]
     query = DistanceQuery(coarse, expected)
     distances = mechanism.release("distances", query, source)
-    by_chance = [_by_chance(clique, part, column_noise) for clique, part in zip(coarse, expected, strict=True)]
+    by_chance = [_by_chance(clique, part, column_noises) for clique, part in zip(coarse, expected, strict=True)]
     excess = distances - torch.stack(by_chance)
     doubt = mechanism.noise_multiplier("distances") * query.sensitivity
     noise = mechanism.noise_multiplier("pairs")
-    weight = torch.tensor([weights[a] * weights[b] for a, b in pairs], dtype=torch.float64)
+    weight = torch.stack([weights[a, b] for a, b in pairs])
     chosen = choose(excess, doubt, noise, weight)
     if not chosen:
         return None
@@ -220,13 +222,13 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noise,
     return Counted(counts, mechanism.release("pairs", counts, source), noise)
 
 
-def _by_chance(clique, expected, column_noise):
+def _by_chance(clique, expected, column_noises):
     """Mean distance of a pair of independent columns: chance of records, and noise of what is expected of them."""
     expected = expected.double().clamp_min(0)
     variance = expected.clone()
-    for axis, of in enumerate(clique.groups):
+    for axis, (j, of) in enumerate(zip(clique.columns, clique.groups, strict=True)):
         share = expected / expected.sum(1 - axis, keepdim=True).clamp_min(TINY)
-        variance += share.square() * (column_noise**2 * torch.bincount(of)).unsqueeze(1 - axis)
+        variance += share.square() * (column_noises[j] ** 2 * torch.bincount(of)).unsqueeze(1 - axis)
     return NOISE_PER_CELL * variance.sqrt().sum()
 
 
