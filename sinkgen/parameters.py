@@ -19,6 +19,7 @@ from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.networks import FACTORIES, OF_IMAGES
 from sinkgen.images.augment import AUGMENTATIONS
 from sinkgen.ot import BACKENDS, resolve_cost
+from sinkgen.ot.costs import PLAIN_COSTS
 from sinkgen.privacy.streams import require_secure
 from sinkgen.settings import SETTINGS, Settings, mechanism_of
 
@@ -127,6 +128,8 @@ def _settings_of_object(estimator):
     given = mechanism.given()
     if given.get("directions") and estimator.cost != "sqeuclidean":
         raise BadValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
+    if given.get("label_weight", 0) is None and type(resolve_cost(estimator.cost)) not in PLAIN_COSTS:
+        raise BadValueError("label_weight=None needs a cost of the values themselves: 'sqeuclidean', 'l1' or 'l1+l2'")
     if given.get("whole_groups") and estimator.max_rows_per_group is not None:
         raise BadValueError("whole_groups=True counts all rows of a group, by shares: leave max_rows_per_group None")
     return given

@@ -58,6 +58,9 @@ class Coins(Protocol):
     def rows(self, start: int, n: int, rate: float) -> Any:
         """Which of the ``n`` records from position ``start`` on are drawn, each with probability ``rate``, rising."""
 
+    def parts(self, n: int, n_parts: int) -> Any:
+        """Numbers below ``n_parts``, each as likely, for ``n`` who are drawn."""
+
 
 class Draw(NamedTuple):
     """A Poisson batch: each record is in it with probability ``rate``, independently of the others.
@@ -80,6 +83,13 @@ class Draw(NamedTuple):
     def rows(self, start, n):
         """Which of the ``n`` records from position ``start`` on are drawn: ndarray of int, rising."""
         return self.coins.rows(start, n, self.rate)
+
+    def parts(self, n, n_parts):
+        """Which part each of ``n`` drawn records falls into, or each person, when a batch is cut: tensor of int64.
+
+        Each falls for itself, so that one more changes no other's.
+        """
+        return torch.from_numpy(self.coins.parts(n, n_parts))
 
     def persons(self):
         """Whether each person is drawn: tensor of bool, (n_persons,)."""

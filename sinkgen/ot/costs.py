@@ -257,6 +257,8 @@ class FeatureCost(SquaredEuclideanCost):
 
 COSTS: dict[str, type[Cost]] = {"sqeuclidean": SquaredEuclideanCost, "l1": L1Cost, "l1+l2": MixedCost}
 
+# Those that measure values as they are, and for that need no others beside them.
+PLAIN_COSTS = (SquaredEuclideanCost, L1Cost, MixedCost)
 
 CostLike = str | Cost | torch.nn.Module
 

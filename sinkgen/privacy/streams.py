@@ -27,6 +27,8 @@ _RARELY_NONE, _JUMPS = 16.0, 32
 _LARGEST_BLOCK = 2**16
 # Where, in a stream, the words lie that few blocks need.
 _MORE_JUMPS, _LOW_WORDS = 2**64, 2**96
+# And those that say into which part of a sample each falls.
+_PARTS = 2**112
 
 
 def new_key(seed=None):
@@ -144,6 +146,24 @@ class Coins:
         drawn = [self._drawn(blocks[i : i + at_once], gaps) for i in range(0, len(blocks), at_once)]
         rows = np.concatenate(drawn) - start
         return rows[np.searchsorted(rows, 0) : np.searchsorted(rows, n)]
+
+    def parts(self, n, n_parts):
+        """Which of ``n_parts`` parts of a sample each of ``n`` who are drawn falls into, independently of the others.
+
+        Parameters
+        ----------
+        n, n_parts : int
+
+        Returns
+        -------
+        ndarray of int64
+
+        Examples
+        --------
+        >>> Streams(new_key(0)).sampling("points", 0).parts(6, 3)
+        array([2, 2, 1, 1, 0, 0])
+        """
+        return (self._words(_PARTS, n) % np.uint64(n_parts)).astype(np.int64)
 
     def _drawn(self, blocks, gaps):
         """Positions of the sample in some blocks that follow each other, rising."""

@@ -9,6 +9,8 @@ from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.settings.base import AUTO, Settings, check_count, check_positive, is_auto
 from sinkgen.settings.semidual import Semidual
 
+LEAST_REG = 0.01
+
 
 @dataclass(frozen=True)
 class Batch(Settings):
@@ -26,11 +28,15 @@ class Batch(Settings):
     reg : float, default=0.05
         Entropic regularisation, as a share of the mean cost between records spread evenly over their bounds.
     debias : float or None, default=0.2
-        Share p of the self term's points that are drawn afresh; None leaves the self term out.
+        Share p of the self term's points that are drawn afresh; None leaves the self term out. With 1 and parts of as
+        many records as points, nothing pulls at a network that draws what the records are.
     points : int, default=20
         Generated points of a step, n.
-    label_weight : float, default=1.5
-        Weight of the one-hot label in the cost, as a share of the typical distance.
+    label_weight : float, None or "auto", default="auto"
+        None: each class is transported by itself, and its points' gradient clipped by itself, which is larger in all at
+        the same privacy. A number: all classes share one problem, as in the paper; weight of the one-hot label in the
+        cost, as a share of the typical distance. "auto": None where the cost is "sqeuclidean", L1 or their sum, and
+        `reg` is at least 0.01; else 1.5.
     learning_rate : float, default=1e-3
         Of Adam, at the first step; it falls to 0 along a cosine.
     momentum : float, default=0.9
@@ -38,9 +44,13 @@ class Batch(Settings):
     iterations : int or None, default=20
         Iterations of Sinkhorn's algorithm in each transport problem; None for as many as it needs.
     balanced : bool, default=True
-        Whether each class of a batch has the mass that it has among the points, and the points' classes come as often
-        as they should in every step; else both are as they fall, and what a class has too many of is brought to points
-        of other classes.
+        Whether the points' classes come as often as they should in every step, and each class of a batch has the mass
+        that it has among the points; else both are as they fall, and what a class has too many of is brought to points
+        of other classes, unless each is transported by itself.
+    microbatches : int or "auto", default="auto"
+        Parts of a batch. Each has a transport problem of its own, and its gradient is clipped by itself; they are added
+        up. A record is in one of them: the more, the larger the sum at the same noise. "auto" is as many as give each
+        as many records as there are points, by the released number of records.
     directions : bool, default=False
         Whether the private gradient is that in the directions in which the records vary most, which are released first
         on a tenth of the budget: the noise then has fewer coordinates. Beyond them points are drawn to the released
@@ -77,11 +87,12 @@ class Batch(Settings):
     reg: float = 0.05
     debias: float | None = 0.2
     points: int = 20
-    label_weight: float = 1.5
+    label_weight: float | str | None = AUTO
     learning_rate: float = 1e-3
     momentum: float = 0.9
     iterations: int | None = 20
     balanced: bool = True
+    microbatches: int | str = AUTO
     directions: bool = False
     start: Semidual | None = None
     start_share: float = 0.5
@@ -95,11 +106,17 @@ class Batch(Settings):
         if self.debias is not None:
             check_real("debias", self.debias, low=0, high=1)
         check_count("points", self.points)
-        check_real("label_weight", self.label_weight, low=0, high=math.inf, include_high=False)
+        if self.label_weight is None and not can_part_classes(self):
+            raise BadValueError(f"label_weight=None needs a number of iterations, and reg of at least {LEAST_REG}")
+        if not (self.label_weight is None or is_auto(self.label_weight)):
+            check_real("label_weight", self.label_weight, low=0, high=math.inf, include_high=False)
         check_positive("learning_rate", self.learning_rate)
         check_real("momentum", self.momentum, low=0, high=1, include_high=False)
         if self.iterations is not None:
             check_count("iterations", self.iterations)
+        parts = 1 if is_auto(self.microbatches) else check_count("microbatches", self.microbatches)
+        if parts > 1 and self.sampling_rate == 1:
+            raise BadValueError("microbatches are parts of a sample: sampling_rate must be below 1")
         check_boolean("balanced", self.balanced)
         check_boolean("directions", self.directions)
         if not (self.start is None or isinstance(self.start, Semidual)):
@@ -107,3 +124,8 @@ class Batch(Settings):
         if self.start is not None and self.start.sampling_rate != 1:
             raise BadValueError("start must see all records: its sampling_rate must be 1")
         check_real("start_share", self.start_share, low=0, high=1, include_low=False, include_high=False)
+
+
+def can_part_classes(settings):
+    """Whether each class can be transported by itself: that takes few iterations, of a kernel without far corners."""
+    return settings.iterations is not None and settings.reg >= LEAST_REG

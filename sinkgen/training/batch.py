@@ -6,6 +6,7 @@ Divergence", NeurIPS 2021, arXiv 2111.01177, algorithm 1.
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -15,11 +16,12 @@ from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import make_network, network_name
 from sinkgen.generators.product import stratified
 from sinkgen.generators.space import Space
-from sinkgen.ot import debias_pair, entropic_cost, with_labels
-from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost
-from sinkgen.privacy.query import clip_factors
+from sinkgen.ot.costs import PLAIN_COSTS
+from sinkgen.privacy.queries.transport import CrossGradientQuery
+from sinkgen.records import Records
 from sinkgen.settings import Batch
-from sinkgen.training.points.semidual import NORM_STEPS, find_space, plan_semidual, train_semidual
+from sinkgen.settings.batch import can_part_classes
+from sinkgen.training.points.semidual import NORM_STEPS, _measured, find_space, plan_semidual, train_semidual
 from sinkgen.training.stage import Schedule, Stage, Trained
 
 SHARES = {"gradients": 0.98}
@@ -60,8 +62,9 @@ class BatchLoop:
     """The loop between two steps: a network, its optimiser, and what every step needs.
 
     Each step draws n (1 + p) points; X are the first n, X' the last n. The mechanism releases the clipped gradient of
-    ``W(X, Y)`` in X with noise; the self term ``-W(X, X') / 2`` holds no record, and its gradient is added exactly. It
-    is clipped to the same norm: where both terms balance, their gradients are equal, and stay so.
+    ``W(X, Y)`` in X with noise. The self term ``-W(X, X') / 2`` holds no record. Its gradient in both places is, on
+    average, minus that of ``W(X, X')`` in X with X' held: the same query, put to the network's own draws, exact.
+    Clipped alike, both are equal on average where the network draws what the records are.
 
     Parameters
     ----------
@@ -81,25 +84,41 @@ class BatchLoop:
         name = network_name(stage.generator, stage.form)
         self.network = make_network(name, stage.form.network_shape, n_classes, stage.random).to(stage.device)
         self._optimiser = torch.optim.Adam(
-            self.network.parameters(), settings.learning_rate, betas=(float(settings.momentum), 0.99)
-        )
+            self.network.parameters(), settings.learning_rate, betas=(float(settings.momentum), 0.99),
+            fused=stage.device.type in ("cpu", "cuda"),
+        )  # fmt: skip
         scale = public_scale(stage.cost, stage.form.n_encoded, stage.random)
-        typical = 0.5 * scale.force / math.sqrt(settings.points)
+        self._microbatches = microbatches(settings, float(counts.sum()))
+        self._label_weight = label_weight(settings, stage.cost)
+        clipped_apart = n_classes if self._label_weight is None else 1
+        typical = 0.5 * scale.force / math.sqrt(settings.points * clipped_apart)
         self._clip = typical if settings.clip == "auto" else settings.clip
-        self._label_weight = settings.label_weight * math.sqrt(scale.cost) if n_classes > 1 else 0.0
+        if self._label_weight is not None:
+            self._label_weight *= math.sqrt(scale.cost) if n_classes > 1 else 0.0
         self._transport: dict[str, Any] = {
-            "reg": settings.reg * scale.cost, "cost": LabelledCost(stage.cost, n_classes), "backend": stage.backend,
+            "reg": settings.reg * scale.cost, "cost": stage.cost, "backend": stage.backend,
         }  # fmt: skip
         if settings.iterations is not None:
             self._transport |= {"tol": None, "max_iter": settings.iterations}
-        self._space: Space | None = None
+        self._source = stage.source
         space: Space | None = None
         if settings.start is not None:
             space = self._learn_start()
         elif settings.directions:
             space = find_space(stage).space
+        self._space: Space | None = None
         if space is not None and settings.directions:
-            self._space = Space(*(part.to(stage.device) for part in space))
+            self._settle(space)
+
+    def _settle(self, space):
+        """Measure records and points by their coordinates in released directions, and all lengths in units of these."""
+        self._space = Space(*(part.to(self._stage.device) for part in space))
+        self._source = self._stage.source.map(partial(_measured, space.project))
+        unit = float(space.weights[0])
+        self._clip *= unit
+        self._transport["reg"] *= unit**2
+        if self._label_weight is not None:
+            self._label_weight *= unit
 
     def _learn_start(self):
         """Release points by the semidual mechanism, bring the network to draw what they draw: their space."""
@@ -125,45 +144,35 @@ class BatchLoop:
         classes = self._draw_classes().to(self._stage.device)
         generated = self.network(self.network.latents(len(classes), self._stage.random), classes)
         points = generated.detach()
-        gradient = torch.zeros_like(points)
-        gradient[:n] = self._private_gradient(points[:n], classes[:n])
-        if settings.debias is not None:
-            tagged = with_labels(points, classes, len(self.class_weights), self._label_weight)
-            own = self_gradient(tagged, settings.debias, self._transport)[:, : points.shape[1]]
-            gradient += own * clip_factors(own.norm()[None], self._clip)
+        measured = points if self._space is None else self._space.project(points)
+        query = CrossGradientQuery(
+            measured[:n], classes[:n], len(self.class_weights), self._label_weight, self._transport, self._clip,
+            balanced=settings.balanced, microbatches=self._microbatches,
+        )  # fmt: skip
+        cross = self._stage.mechanism.release("gradients", query, self._source) / self._microbatches
+        gradient = cross if settings.debias is None else cross + self_gradient(query, measured, classes)
+        if self._space is not None:
+            gradient = lifted(gradient, points[:n], self._space)
         self._optimiser.zero_grad()
-        generated.backward(gradient)
+        generated[:n].backward(gradient)
         self._optimiser.step()
 
     def _draw_classes(self):
-        """Classes of the n (1 + p) points; where they are balanced, of X and of X' as often as they should come."""
+        """Classes of X and of what is drawn afresh; where they are balanced, as often as they should come."""
         settings, random = self._stage.settings, self._stage.random
-        more = round(settings.points * (settings.debias or 0))
+        fresh = round(settings.points * (settings.debias or 0))
         if not settings.balanced:
-            return torch.multinomial(self.class_weights, settings.points + more, replacement=True, generator=random)
+            total = settings.points + fresh
+            return torch.multinomial(self.class_weights, total, replacement=True, generator=random)
         first = stratified(self.class_weights, settings.points, random)
         first = first[torch.randperm(len(first), generator=random)]
-        return torch.cat([first, first[:more]])
-
-    def _private_gradient(self, points, classes):
-        """Gradient of the cross term in all points, (n, D), released."""
-        stage, space = self._stage, self._space
-        query = CrossGradientQuery(
-            points, classes, len(self.class_weights), self._label_weight, self._transport, self._clip,
-            balanced=stage.settings.balanced, basis=None if space is None else space.basis,
-        )  # fmt: skip
-        gradient = stage.mechanism.release("gradients", query, stage.source)
-        if space is None:
-            return gradient
-        offset = points - space.centre
-        beyond = offset - offset @ space.basis @ space.basis.T
-        return gradient @ space.basis.T + 2 / len(points) * beyond
+        return torch.cat([first, first[:fresh]])
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next steps depend on, beside the stage."""
         return {
             "network": self.network.state_dict(), "optimiser": self._optimiser.state_dict(),
-            "random": self._stage.random.get_state(), "space": self._space,
+            "random": self._stage.random.get_state(),
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -171,14 +180,50 @@ class BatchLoop:
         self.network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._stage.random.set_state(state["random"])
-        self._space = state["space"]
 
 
-def self_gradient(generated, debias, transport):
-    """Gradient of ``-W(X, X') / 2`` in all generated points, (n (1 + p), d); no private data."""
-    generated = generated.requires_grad_()
-    first, last = debias_pair(generated, debias)
-    return torch.autograd.grad(-0.5 * entropic_cost(first, last, **transport), generated)[0]
+def label_weight(settings, cost):
+    """Weight of labels, as a share of the typical distance; None where each class is transported by itself."""
+    if settings.label_weight != "auto":
+        return settings.label_weight
+    return None if type(cost) in PLAIN_COSTS and can_part_classes(settings) else 1.5
+
+
+def microbatches(settings, n_records):
+    """Parts of a batch: as many as give each as many records as there are points.
+
+    Examples
+    --------
+    >>> microbatches(Batch(sampling_rate=0.02, points=60), 60_000.0), microbatches(Batch(sampling_rate=1.0), 60_000.0)
+    (20, 1)
+    """
+    if settings.microbatches != "auto":
+        return settings.microbatches
+    if settings.sampling_rate == 1:
+        return 1
+    return max(1, round(settings.sampling_rate * n_records / settings.points))
+
+
+def self_gradient(query, points, classes):
+    """Gradient of ``-W(X, X')`` in X, (n, d), by the query that is put to the records; no private data.
+
+    Parameters
+    ----------
+    query : CrossGradientQuery
+        Of the points X, the first n of all.
+    points : Tensor of shape (n (1 + p), d)
+    classes : LongTensor of shape (n (1 + p),)
+    """
+    last = slice(len(points) - len(query.points), None)
+    own = torch.zeros(len(query.points), dtype=torch.long)
+    return -query.gradient(Records(points[last], classes[last]), own, 1).to(points)
+
+
+def lifted(gradient, points, space):
+    """Gradient in points, of that in their coordinates; beyond these they are drawn to the released mean."""
+    offset = points - space.centre
+    beyond = offset - offset @ space.basis @ space.basis.T
+    return gradient @ space.basis.T / space.weights + 2 / len(points) * beyond
 
 
 class _Scale(NamedTuple):

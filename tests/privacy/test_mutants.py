@@ -27,10 +27,10 @@ from sinkgen.privacy.mechanism import GaussianMechanism, _add_counts, _count_mem
 from sinkgen.privacy.queries.moments import CountQuery, MeanQuery, MomentQuery
 from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery
-from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost, TransportQuery
+from sinkgen.privacy.queries.transport import CrossGradientQuery, TransportQuery
 from sinkgen.privacy.query import by_weight
 from sinkgen.privacy.sealed import seal, unseal
-from sinkgen.privacy.streams import Coins
+from sinkgen.privacy.streams import Coins, Streams, new_key
 from sinkgen.records import ArraySource, Draw, Records
 from sinkgen.training.numbers import Numbers, count_numbers
 
@@ -85,7 +85,7 @@ def audit_sensitivity():
     """The farthest that adversarial records move each query; 1 if within the bound, else 0."""
     points = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]])
     labels = torch.zeros(3, dtype=torch.long)
-    transport = {"reg": 0.1, "cost": LabelledCost(resolve_cost("sqeuclidean"), 1), "backend": "torch"}
+    transport = {"reg": 0.1, "cost": resolve_cost("sqeuclidean"), "backend": "torch"}
     queries = [
         MeanQuery(torch.zeros(2), 0.5),
         MomentQuery(2, 0.5),
@@ -101,6 +101,25 @@ def audit_sensitivity():
                     moved = query.evaluate([*batch, extra]) - query.evaluate(batch)
                     if moved.norm() > query.sensitivity * (1 + 1e-5):
                         return 0.0
+    return 1.0
+
+
+def audit_microbatches():
+    """How far a record, or a person's rows of two classes, move a batch that is cut; 1 if within the bound, else 0."""
+    points, labels = torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]]), torch.arange(4) % 2
+    transport = {"reg": 0.1, "cost": resolve_cost("sqeuclidean"), "tol": None, "max_iter": 10}
+    few, many = (CrossGradientQuery(points, labels, 2, None, transport, 0.2, microbatches=parts) for parts in (3, 8))
+    far = torch.cat([torch.full((12, 2), -3.0), torch.full((20, 2), 3.0)])  # a person has the last twenty
+    owners = torch.stack([torch.arange(32.0).clamp_max(12), *torch.ones(3, 32)], 1).double()
+    owned = Records(far, torch.arange(32) % 2, owners)
+    for seed in range(20):
+        draw = Draw(0.5, Streams(new_key(seed)).sampling("gradients", 0), 13)
+        mixed = Records(3 * torch.randn(40, 2, generator=torch.Generator().manual_seed(seed)), torch.arange(40) % 2)
+        of_records = [many.evaluate([mixed.take(slice(0, n))], draw._replace(n_persons=None)) for n in (39, 40)]
+        of_persons = [few.evaluate([owned.take(slice(0, n))], draw) for n in (12, 32)]
+        for one, other in (of_records, of_persons):
+            if (one - other).norm() > few.sensitivity * (1 + 1e-5):
+                return 0.0
     return 1.0
 
 
@@ -337,8 +356,9 @@ def audit_records_of_a_journal():
 
 
 AUDITS = [
-    audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_pairs, audit_sets, audit_learned_bounds,
-    audit_grid, audit_precision, audit_charge, audit_coins, audit_rehearsal, audit_records_of_a_journal,
+    audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_microbatches, audit_pairs, audit_sets,
+    audit_learned_bounds, audit_grid, audit_precision, audit_charge, audit_coins, audit_rehearsal,
+    audit_records_of_a_journal,
     audit_persons, audit_whole_persons, audit_sampling_of_persons, audit_sets_of_persons,
 ]  # fmt: skip
 
@@ -456,6 +476,8 @@ _made = {
     "mechanism": GaussianMechanism.__init__,
     "release": GaussianMechanism.release,
     "coins": Coins.rows,
+    "parts": CrossGradientQuery._drawn_parts,
+    "classes": CrossGradientQuery._of_classes,
 }
 
 
@@ -487,7 +509,27 @@ def coins_rounded_up(self, start, n, rate):
     return _made["coins"](self, start, n, math.ceil(rate * 2.0**32) / 2.0**32)
 
 
+def parts_of_equal_size(self, n, n_parts):
+    return np.arange(n)[::-1] * n_parts // max(1, n)
+
+
+def parts_of_rows(self, chunks, draw):
+    rows = draw is None or draw.n_persons is None
+    return _made["parts"](self, chunks, draw if rows else draw._replace(n_persons=None))
+
+
+def persons_as_rows(self, y, labels, parts, n_parts, weights):
+    return _made["classes"](self, y, labels, parts, n_parts, None)
+
+
 MUTANTS = {
+    "microbatches of equal size": [("sinkgen.privacy.streams.Coins.parts", parts_of_equal_size)],
+    "a person's rows in several microbatches": [
+        ("sinkgen.privacy.queries.transport.CrossGradientQuery._drawn_parts", parts_of_rows)
+    ],
+    "a person's classes clipped apart": [
+        ("sinkgen.privacy.queries.transport.CrossGradientQuery._of_classes", persons_as_rows)
+    ],
     "pairs of a person's rows weighted as rows": [
         ("sinkgen.privacy.queries.people.AcrossQuery.weight", weights_of_pairs)
     ],

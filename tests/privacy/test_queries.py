@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sinkgen._groups import class_slices, sort_by_class
 from sinkgen.generators.tilt import Features
 from sinkgen.images.tones import Tones
-from sinkgen.ot import MixedCost, resolve_cost
+from sinkgen.ot import MixedCost, entropic_cost, resolve_cost
 from sinkgen.privacy.queries.moments import (
     CountQuery,
     FeatureQuery,
@@ -21,8 +21,9 @@ from sinkgen.privacy.queries.moments import (
     RadiusQuery,
     ToneQuery,
 )
-from sinkgen.privacy.queries.transport import CrossGradientQuery, LabelledCost, TransportQuery
-from sinkgen.records import Records
+from sinkgen.privacy.queries.transport import CrossGradientQuery, TransportQuery
+from sinkgen.privacy.streams import Streams, new_key
+from sinkgen.records import Draw, Records
 
 D, N_CLASSES = 3, 2
 EXTREME = st.sampled_from([0.0, 1e-30, -1e-30, 1.0, -1.0, 5.0, 1e6, -1e6, 1e18, -1e18, 3e38])
@@ -45,12 +46,17 @@ def transport(cost, reg, spread=1.0):
     )
 
 
-def cross_gradient(cost, balanced=False, basis=None, **options):
+def cross_gradient(cost, balanced=False, label_weight=1.0, microbatches=1, **options):
     points = torch.randn(4, D, generator=torch.Generator().manual_seed(1))
-    settings_ = {"reg": 0.5, "cost": LabelledCost(resolve_cost(cost), N_CLASSES), "backend": "torch"} | options
+    settings_ = {"reg": 0.5, "cost": resolve_cost(cost), "backend": "torch"} | options
     return CrossGradientQuery(
-        points, torch.tensor([0, 0, 1, 1]), N_CLASSES, 1.0, settings_, 0.3, balanced=balanced, basis=basis
-    )
+        points, torch.tensor([0, 0, 1, 1]), N_CLASSES, label_weight, settings_, 0.3, balanced=balanced,
+        microbatches=microbatches,
+    )  # fmt: skip
+
+
+def by_class(cost, microbatches=1):
+    return cross_gradient(cost, label_weight=None, microbatches=microbatches, tol=None, max_iter=10)
 
 
 SUMS = {
@@ -74,7 +80,9 @@ QUERIES = SUMS | {
     "cross gradient, L1": lambda: cross_gradient("l1"),
     "cross gradient, balanced": lambda: cross_gradient("sqeuclidean", balanced=True),
     "cross gradient, few iterations": lambda: cross_gradient("sqeuclidean", balanced=True, tol=None, max_iter=3),
-    "cross gradient, in directions": lambda: cross_gradient("sqeuclidean", basis=torch.eye(D)[:, :2]),
+    "cross gradient, microbatches": lambda: cross_gradient("sqeuclidean", balanced=True, microbatches=3),
+    "cross gradient of classes": lambda: by_class("sqeuclidean", 3),
+    "cross gradient of classes, L1": lambda: by_class("l1", 2),
 }
 
 
@@ -187,6 +195,76 @@ def test_noise_of_moments_is_smaller_off_the_diagonal_by_the_square_root_of_two(
     assert torch.equal(matrix, matrix.T)
     assert float(off.std()) == pytest.approx(math.sqrt(0.5), rel=0.05)
     assert float(matrix.diagonal().std()) == pytest.approx(1, rel=0.2)
+
+
+@pytest.mark.parametrize("make", [by_class, lambda cost, parts: cross_gradient(cost, True, microbatches=parts)])
+@settings(max_examples=60, deadline=None)
+@given(DATA, RECORD)
+def test_a_record_is_in_one_microbatch_and_changes_no_other(make, data, extra):
+    """It comes last, so that those before it keep their coins."""
+    query, draw = make("sqeuclidean", 4), Draw(0.5, Streams(new_key(0)).sampling("gradients", 0))
+    without, with_it = (query.evaluate([records(rows)], draw) for rows in (data, [*data, extra]))
+    assert torch.linalg.vector_norm(with_it - without) <= query.sensitivity * (1 + 1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(DATA, st.lists(RECORD, max_size=5), st.booleans())
+def test_the_rows_of_a_person_are_in_one_microbatch_of_whatever_class(data, own, are_weighted):
+    """What a person's rows weigh says nothing of how many classes they are of."""
+    query, draw = by_class("sqeuclidean", 4), Draw(0.5, Streams(new_key(0)).sampling("gradients", 0), 2)
+
+    def owned(rows, persons):
+        weights = torch.tensor([1 / persons.count(person) if are_weighted else 1.0 for person in persons])
+        numbers = torch.tensor(persons, dtype=torch.float64)
+        groups = torch.stack(
+            [numbers, weights.double(), torch.ones(len(rows)).double(), torch.ones(len(rows)).double()], 1
+        )
+        return records(rows).having(groups=groups)
+
+    batches = owned(data, [0] * len(data)), owned([*data, *own], [0] * len(data) + [1] * len(own))
+    without, with_it = (query.evaluate([batch], draw) for batch in batches)
+    assert torch.linalg.vector_norm(with_it - without) <= query.reach(5) * (1 + 1e-5)
+
+
+def test_the_problem_of_each_class_and_microbatch_is_solved_as_if_alone():
+    """Whatever the others are, the farthest included, and however many: to far less than the margin."""
+    points = torch.rand(6, D, generator=torch.Generator().manual_seed(0))
+    transport = {"reg": 0.05, "cost": resolve_cost("sqeuclidean"), "tol": None, "max_iter": 20}
+    query = CrossGradientQuery(points, torch.tensor([0, 0, 0, 1, 1, 1]), 2, None, transport, 1e9, microbatches=3)
+    y, labels = torch.rand(5, D, generator=torch.Generator().manual_seed(1)), torch.zeros(5, dtype=torch.long)
+    alone = query.gradient(Records(y, labels), torch.zeros(5, dtype=torch.long), 3)
+    others = 10.0 ** torch.randint(-3, 9, (40, D), generator=torch.Generator().manual_seed(2))
+    batch = Records(torch.cat([y, others]), torch.cat([labels, torch.arange(40) % 2]))
+    parts = torch.cat([torch.zeros(5, dtype=torch.long), 1 + torch.arange(40) % 2])
+    parts[5:][batch.labels[5:] == 1] = 0  # the same microbatch, another class; the same class, another microbatch
+    gradients = [query.gradient(batch.take(parts == part), parts[parts == part], 3)[:3] for part in range(2)]
+    whole = query.gradient(batch, parts, 3)[:3]
+    assert torch.dist(gradients[0], alone[:3]) < 1e-12 * alone.norm()
+    assert torch.dist(whole, sum(gradients)) < 1e-9 * whole.norm()
+
+
+def test_the_gradient_of_classes_is_the_sum_of_the_problems_gradients():
+    random = torch.Generator().manual_seed(0)
+    points, classes = torch.rand(9, D, generator=random), torch.tensor([0, 1, 0, 1, 0, 1, 1, 1, 2])
+    y, labels = torch.rand(30, D, generator=random), torch.randint(2, (30,), generator=random)
+    parts = torch.randint(2, (30,), generator=random)
+    transport = {"reg": 0.1, "cost": resolve_cost("sqeuclidean"), "tol": None, "max_iter": 200}
+    query = CrossGradientQuery(points, classes, 3, None, transport, 1e9)
+    expected = torch.zeros(9, D, dtype=torch.float64)
+    for c in range(2):
+        for part in range(2):
+            x = points[classes == c].double().requires_grad_()
+            loss = entropic_cost(x, y[(labels == c) & (parts == part)].double(), 0.1, tol=1e-9)
+            expected[classes == c] += torch.autograd.grad(len(x) / 9 * loss, x)[0]
+    torch.testing.assert_close(query.gradient(Records(y, labels), parts, 2), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_more_microbatches_say_more_at_the_same_sensitivity():
+    rows = [([5.0, 5.0, 5.0], i % 2) for i in range(400)]
+    draw = Draw(0.5, Streams(new_key(0)).sampling("gradients", 0))
+    one, many = (by_class("sqeuclidean", parts).evaluate([records(rows)], draw).norm() for parts in (1, 20))
+    assert float(one) == pytest.approx(math.sqrt(2) * 0.3, rel=1e-4)
+    assert float(many) == pytest.approx(20 * float(one), rel=1e-4)
 
 
 def test_cross_gradient_is_clipped_as_a_whole():

@@ -10,11 +10,15 @@ import torch
 
 from sinkgen._groups import class_slices, split_by_class
 from sinkgen.ot import entropic_cost, with_labels
+from sinkgen.ot.apart import plans, stacked_costs, stacked_gradients
 from sinkgen.ot.rows import softmax, whole
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, clip_factors
+from sinkgen.records import concatenated
 
 # A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
 LARGEST = 1e9
+# Where classes are transported apart, within so many roots of the regularisation: costs are then exact enough.
+FARTHEST = 32.0
 
 
 class Transported(NamedTuple):
@@ -134,19 +138,18 @@ def _takes_part(records):
     return known if records.groups is None else known & (records.groups[:, 1] > 0)
 
 
-def _shares(batch, like):
-    """The records' weights as they are for transport, of sum 1; None where all are the same."""
-    if batch[0].groups is None:
-        return None
-    weights = torch.cat([part.groups[:, 1] for part in batch])
-    return (weights / weights.sum()).to(like)
-
-
 class CrossGradientQuery:
-    """Gradient of the entropic cost between generated points and a batch, clipped as a whole: the paper's release.
+    """Gradient of the entropic cost between generated points and a batch, clipped: the paper's release.
 
-    The points' number n is public and fixed; an empty batch gives the zero gradient. A record can turn the whole
-    clipped matrix round, hence the sensitivity ``2 * clip``, whatever the batch is transported by.
+    The points' number n is public and fixed; an empty batch gives the zero gradient. Where classes share one transport
+    problem, its gradient is clipped as a whole: a record can turn that matrix round, hence the sensitivity
+    ``2 * clip``, whatever the batch is transported by.
+
+    Two ways to make more of that bound change no more for one record. Where each class is transported by itself, the
+    rows of each are clipped by themselves: a record turns those of its own class round. And the batch may be cut into
+    microbatches, each with a transport problem of its own to all points, whose clipped gradients are added up [2]_: a
+    record is in one of them, by a secret coin of its own. All of a person's rows are in one; they may be of several
+    classes, and so a microbatch of persons is clipped as a whole.
 
     Parameters
     ----------
@@ -154,48 +157,97 @@ class CrossGradientQuery:
         Generated points.
     classes : LongTensor of shape (n,)
     n_classes : int
-    label_weight : float
-        See :func:`sinkgen.ot.with_labels`.
+    label_weight : float or None
+        See :func:`sinkgen.ot.with_labels`; None for a transport problem for each class.
     transport : dict
-        Keyword arguments of :func:`sinkgen.ot.entropic_cost`: reg, cost, backend, tol, max_iter.
+        Keyword arguments of :func:`sinkgen.ot.entropic_cost`: reg, cost, backend, tol, max_iter. A problem for each
+        class takes ``max_iter`` iterations.
     clip : float
     balanced : bool
-        Whether the records of a class have the mass together that its points have; points of a class of which the batch
-        holds no record then have no gradient. Else all records weigh alike, and those that a class has too many of are
-        brought to points of others.
-    basis : Tensor of shape (d, k), optional
-        Orthonormal columns: the gradient is that of the coordinates in these directions, (n, k).
+        Whether, in one problem, the records of a class have the mass together that its points have; points of a class
+        of which the batch holds no record then have no gradient. Else all records weigh alike, and those that a class
+        has too many of are brought to points of others.
+    microbatches : int
 
     References
     ----------
     .. [1] Cao, Bie, Vahdat, Fidler, Kreis, "Don't Generate Me", arXiv 2111.01177, section 3.2 and algorithm 1.
+    .. [2] McMahan, Andrew, Erlingsson, Chien, Mironov, Papernot, Kairouz, "A General Approach to Adding Differential
+       Privacy to Iterative Training Procedures", arXiv 1812.06210 (microbatches).
     """
 
-    def __init__(self, points, classes, n_classes, label_weight, transport, clip, *, balanced=False, basis=None):
+    def __init__(
+        self, points, classes, n_classes, label_weight, transport, clip, *, balanced=False, microbatches=1,
+    ):  # fmt: skip
         self.points, self.classes, self.n_classes, self.label_weight = points, classes, n_classes, label_weight
-        self.transport, self.clip, self.balanced, self.basis = transport, clip, balanced, basis
-        self.shape = (len(points), points.shape[1] if basis is None else basis.shape[1])
+        self.transport, self.clip, self.balanced, self.microbatches = transport, clip, balanced, microbatches
+        self.shape = tuple(points.shape)
         self.size = math.prod(self.shape)
         self.sensitivity = 2 * clip
 
     def reach(self, max_rows):
-        """A person, with however many records, can turn the clipped matrix round as a record can, and no more."""
+        """A person, with however many records, can turn one clipped matrix round as a record can, and no more."""
         return self.sensitivity
 
-    def evaluate(self, chunks):
-        """Clipped gradient in the points' values, flat, on one batch."""
-        batch = [chunk.take(_takes_part(chunk)) for chunk in chunks]
+    def over(self, source, draw):
+        """No sum over records: the batch itself is brought together."""
+        return self.evaluate(source.gather(draw), draw)
+
+    def evaluate(self, chunks, draw=None):
+        """Clipped gradient in the points' values, flat, on one batch; one microbatch where nothing drew it."""
+        chunks = list(chunks)
+        parts = self._drawn_parts(chunks, draw)
+        taken = [_takes_part(chunk) for chunk in chunks]
+        batch = [chunk.take(keep) for chunk, keep in zip(chunks, taken, strict=True)]
+        if not sum(map(len, batch)):
+            return torch.zeros(self.size, dtype=torch.float64)
+        parts = torch.cat([part[keep.cpu()] for part, keep in zip(parts, taken, strict=True)])
+        return self.gradient(concatenated(batch), parts, self.microbatches).cpu().flatten()
+
+    def _drawn_parts(self, chunks, draw):
+        """The microbatch of each record: a tensor for each chunk."""
+        sizes = [len(chunk) for chunk in chunks]
+        if draw is None or self.microbatches == 1:
+            return [torch.zeros(size, dtype=torch.long) for size in sizes]
+        if draw.n_persons is None:
+            return draw.parts(sum(sizes), self.microbatches).split(sizes)
+        of_persons = draw.parts(draw.n_persons, self.microbatches)
+        return [of_persons[chunk.groups[:, 0].long().cpu()] for chunk in chunks]
+
+    def gradient(self, batch, parts, n_parts):
+        """Sum of the clipped gradients of all microbatches, (n, d), in double precision.
+
+        Parameters
+        ----------
+        batch : Records
+            At least one, with its class.
+        parts : LongTensor of shape (m,)
+            The microbatch of each.
+        n_parts : int
+            How many there are.
+        """
+        y = batch.values.to(self.points).nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+        labels, parts = batch.labels.to(y.device), parts.to(y.device)
+        weights = None if batch.groups is None else batch.groups[:, 1].to(y.device)
+        if self.label_weight is None:
+            return self._of_classes(y, labels, parts, n_parts, weights)
+        total = torch.zeros(self.shape, dtype=torch.float64, device=y.device)
+        for part in parts.unique():
+            own = parts == part
+            gradient = self._of_all(y[own], labels[own], None if weights is None else weights[own])
+            gradient = gradient.double().nan_to_num(0.0, 0.0, 0.0)
+            total += gradient * clip_factors(gradient.norm()[None], self.clip)
+        return total
+
+    # --- one transport problem for all classes ---------------------------------------------------------------------
+
+    def _of_all(self, y, labels, shares):
+        """Gradient in all points, (n, d), of one microbatch."""
         gradient = torch.zeros_like(self.points)
-        if sum(map(len, batch)):
-            values, labels = torch.cat([part.values for part in batch]), torch.cat([part.labels for part in batch])
-            weights, share, rows, columns = self._masses(labels, _shares(batch, gradient))
-            if share:
-                y = values[columns].nan_to_num(0.0).clamp(-LARGEST, LARGEST).to(gradient)
-                gradient[rows] = share * self._cross_gradient(rows, y, labels[columns], weights)
-        if self.basis is not None:
-            gradient = gradient @ self.basis.to(gradient)
-        gradient = gradient.double().cpu().flatten().nan_to_num(0.0, 0.0, 0.0)
-        return gradient * clip_factors(gradient.norm()[None], self.clip)
+        weights, share, rows, columns = self._masses(labels, None if shares is None else (shares / shares.sum()).to(y))
+        if share:
+            gradient[rows] = share * self._cross_gradient(rows, y[columns], labels[columns], weights)
+        return gradient
 
     def _masses(self, labels, shares):
         """The records' weights, the points' share of the mass, and who takes part."""
@@ -211,14 +263,70 @@ class CrossGradientQuery:
     def _cross_gradient(self, rows, y, labels, weights):
         y = with_labels(y, labels, self.n_classes, self.label_weight)
         x = with_labels(self.points[rows].detach(), self.classes[rows], self.n_classes, self.label_weight)
+        transport = self.transport | {"cost": LabelledCost(self.transport["cost"], self.n_classes)}
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(entropic_cost(x.requires_grad_(), y, b=weights, **self.transport), x)
+            (gradient,) = torch.autograd.grad(entropic_cost(x.requires_grad_(), y, b=weights, **transport), x)
         return gradient[:, : self.points.shape[1]]
 
-    def over(self, source, draw):
-        """No sum over records: the batch itself is brought together."""
-        return self.evaluate(source.gather(draw))
+    # --- one for each class ----------------------------------------------------------------------------------------
+
+    def _of_classes(self, y, labels, parts, n_parts, weights):
+        """Sum of the clipped gradients, (n, d), of a transport problem for each class of each microbatch.
+
+        All are solved at once and each as if alone, for a record may change one of them and no other: in double
+        precision, between points and records that are not too far out for it.
+        """
+        reg, cost = self.transport["reg"], self.transport["cost"]
+        x, y = (_held(rows.double(), FARTHEST * math.sqrt(reg)) for rows in (self.points, y))
+        of_points = _Cells(self.classes, self.n_classes)
+        of_records = _Cells(labels * n_parts + parts, self.n_classes * n_parts)
+        ones = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
+        b = of_records.padded(ones if weights is None else weights[:, None].to(ones))[:, :, 0]
+        a = of_points.padded(torch.ones_like(x[:, :1]))[:, :, 0].repeat_interleave(n_parts, 0)
+        share = a.sum(1, keepdim=True) / len(x)
+        x, y = of_points.padded(x).repeat_interleave(n_parts, 0), of_records.padded(y)
+        a, b = (mass / mass.sum(1, keepdim=True).clamp_min(torch.finfo(mass.dtype).tiny) for mass in (a, b))
+        plan = plans(stacked_costs(cost, x, y), reg, a, b, self.transport["max_iter"]) * share[:, :, None]
+        gradients = stacked_gradients(cost, plan, x, y).nan_to_num_(0.0, 0.0, 0.0).unflatten(0, (-1, n_parts))
+        norms = gradients.flatten(2).norm(dim=2)
+        if weights is not None:  # a person's rows are of any classes
+            norms = norms.norm(dim=0).expand_as(norms)
+        factors = clip_factors(norms, self.clip)
+        return of_points.taken((gradients * factors[:, :, None, None]).sum(1))
 
     def read(self, value):
-        """The gradient, (n, d) or (n, k)."""
+        """The gradient, (n, d)."""
         return value.view(self.shape).to(self.points)
+
+
+def _held(rows, bound):
+    return rows * clip_factors(rows.norm(dim=1), bound)[:, None]
+
+
+class _Cells:
+    """Rows that lie in cells, and those of each cell in a block of its own, padded with zeros.
+
+    Examples
+    --------
+    >>> cells = _Cells(torch.tensor([2, 0, 2]), 3)
+    >>> cells.padded(torch.tensor([[1.0], [2.0], [3.0]]))[:, :, 0]
+    tensor([[2., 0.],
+            [0., 0.],
+            [1., 3.]])
+    """
+
+    def __init__(self, cells, n_cells):
+        order = cells.argsort(stable=True)
+        counts = torch.bincount(cells, minlength=n_cells)
+        self._cells, self._places, self._shape = cells, torch.empty_like(order), (n_cells, int(counts.max()))
+        self._places[order] = torch.arange(len(cells), device=cells.device) - (counts.cumsum(0) - counts)[cells[order]]
+
+    def padded(self, rows):
+        """Blocks (n_cells, most, d) of the rows (m, d)."""
+        blocks = rows.new_zeros(*self._shape, rows.shape[1])
+        blocks[self._cells, self._places] = rows
+        return blocks
+
+    def taken(self, blocks):
+        """The rows of such blocks."""
+        return blocks[self._cells, self._places]
