@@ -53,19 +53,18 @@ class Preset(NamedTuple):
     settings: dict
 
 
-FAST = {"points": 50, "reg": 0.05, "debias": 0.2, "iterations": 10}
-# Classes apart, and microbatches of as many records as there are points.
-WHOLE = {"points": 50, "reg": 0.05, "debias": 1.0, "iterations": 10}
+# Classes apart, batches in parts.
+FAST = {"points": 100, "microbatches": 40, "reg": 0.05, "debias": 1.0, "iterations": 10}
 PRESETS = {
     "published": Preset(50, "dcgan", MixedCost(0.5), PUBLISHED),
     "published-m3": Preset(50, "dcgan", MixedCost(1.5), PUBLISHED),
     "faces": Preset(200, "biggan", "sqeuclidean", PUBLISHED | {"clip": 0.05, "reg": 25 / 4 / 512, "debias": 0.0}),
-    "plain": Preset(50, "mlp", "sqeuclidean", FAST | {"learning_rate": 1e-3}),
-    "projected": Preset(2000, "mlp", "sqeuclidean", WHOLE | {"points": 100, "microbatches": 40, "directions": True}),
+    "plain": Preset(2000, "mlp", "sqeuclidean", FAST),
+    "projected": Preset(2000, "mlp", "sqeuclidean", FAST | {"directions": True}),
     "started": Preset(
-        50, "conv", "sqeuclidean", FAST | {"clip": 1.1, "directions": True, "start": Semidual(), "learning_rate": 1e-4}
+        2000, "mlp", "sqeuclidean", FAST | {"directions": True, "start": Semidual(), "learning_rate": 1e-4}
     ),
-    "noiseless": Preset(400, "mlp", "sqeuclidean", WHOLE | {"points": 200, "microbatches": 2, "reg": 0.02}),
+    "noiseless": Preset(400, "mlp", "sqeuclidean", FAST | {"points": 200, "microbatches": 2, "reg": 0.02}),
 }
 # Sampling rate, noise multiplier and steps as published, for epsilon 10 at delta 1e-5.
 RUNS = {"MNIST": (50 / 60_000, 1.1, 3_450_000), "Fashion-MNIST": (50 / 60_000, 0.9, 1_810_000)}
