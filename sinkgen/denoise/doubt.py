@@ -129,7 +129,8 @@ def _resolved(cells, starts, n, noises):
     Where they are, all cells are as they were expected to be, whatever the noise.
     """
     shares, variances = (np.add.reduceat(of, starts) for of in (cells.shares, np.square(noises)))
-    hidden = np.minimum(np.sqrt(variances) / np.maximum(n * shares, TINY), 1.0)
+    deviations = np.sqrt(variances)
+    hidden = deviations / np.maximum(np.maximum(n * shares, deviations), TINY)  # 1 at most
     of_bins = np.repeat(hidden * np.diff(cells.edges[[*starts, -1]]), np.diff([*starts, len(cells.shares)]))
     return np.maximum(np.diff(cells.edges), of_bins)
 
