@@ -182,10 +182,11 @@ def number_remarks(name, found, known):
     if found.outside > LIKE:
         what = "its bounds" if found.is_bounded else "where its numbers seem to lie"
         return (f"about {found.outside:.0%} of {name!r} lie outside of {what}: declare wider bounds",)
+    if not known.is_much:
+        return ()
     if not found.is_resolved:
         return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
-    remark = f"the numbers of {name!r} are off by about {known.error:.0%} of their spread: {remedy}"
-    return (remark,) if known.is_much else ()
+    return (f"the numbers of {name!r} are off by about {known.error:.0%} of their spread: {remedy}",)
 
 
 def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):
