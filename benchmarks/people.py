@@ -3,10 +3,11 @@
     python benchmarks/people.py --train diabetes130_train.csv.gz --test diabetes130_test.csv.gz --group patient_nbr
         --label readmitted --drop encounter_id --epsilon 1
 
-Ways: by row (no groups: a person with ten rows is not protected as a row is), by shares (``groups`` alone), at most so
-many rows (``--most``), and what there is without ``groups``: the first row of each person alone. "auc" is that of a
-boosted tree trained on synthetic rows and tested on real ones, of the label's most frequent class against the others,
-and "auc_persons" the same where rows of a person share a weight of one;
+Ways: by row (no groups: a person with ten rows is not protected as a row is), by shares (``groups`` alone), "weighted"
+(by shares, with a person's number of rows, in octaves, as one more column, by which rows that are drawn are weighted),
+at most so many rows (``--most``), and what there is without ``groups``: the first row of each person alone. "auc" is
+that of a boosted tree trained on synthetic rows and tested on real ones, of the label's most frequent class against the
+others, and "auc_persons" the same where rows of a person share a weight of one;
 "tvd" the mean distance of the columns' distributions from those of all rows, and "tvd_persons" from those of a row, at
 random, of a person at random.
 """
@@ -26,6 +27,8 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.exceptions import ReproducibleNoiseWarning
+
+OCTAVE = "rows of the person"
 
 
 def auc(synthetic, test, label, positive, weights):
@@ -56,6 +59,12 @@ def tvd(real, synthetic, weights):
     return float(np.mean(distances))
 
 
+def n_rows_of(octaves):
+    """About the mean of the numbers of rows in each; 1 where none is known."""
+    found = pd.to_numeric(octaves, errors="coerce").fillna(0)
+    return np.where(found > 0, 1.25 * 2**found, 1.0)
+
+
 def main():
     """Print one line a way."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -67,7 +76,7 @@ def main():
     parser.add_argument("--epsilon", type=float, default=1.0)
     parser.add_argument("--most", type=int, nargs="*", default=[2])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ways", nargs="*", default=["row", "shares", "most", "first"])
+    parser.add_argument("--ways", nargs="*", default=["row", "shares", "weighted", "most", "first"])
     args = parser.parse_args()
     warnings.simplefilter("ignore", ReproducibleNoiseWarning)
     train, test = (pd.read_csv(path, low_memory=False).drop(columns=args.drop) for path in (args.train, args.test))
@@ -79,6 +88,8 @@ def main():
     of_test = [None, 1 / test[args.group].map(rows.groupby(train[args.group]).first()).fillna(1)]
     ways = {"row": (train, None, None), "shares": (train, args.group, None), "first": (first, None, None)}
     ways |= {f"most {k}": (train, args.group, k) for k in args.most}
+    octaves = np.log2(rows + 0.5).astype(int)  # of one's own rows: others have no part in it
+    ways["weighted"] = (train.assign(**{OCTAVE: octaves.astype(str)}), args.group, None)
     for way in ways:
         if way.split()[0] not in args.ways:
             continue
@@ -90,8 +101,12 @@ def main():
             start = time.process_time()
             gen.fit(data, args.label, groups=group)
             seconds = time.process_time() - start
-            X, y = gen.sample(len(train), random_state=seed)
+            is_weighted = way == "weighted"
+            X, y = gen.sample(4 * len(train) if is_weighted else len(train), random_state=seed)
             synthetic = X.assign(**{args.label: y})
+            if is_weighted:
+                weights = n_rows_of(synthetic.pop(OCTAVE))
+                synthetic = synthetic.sample(len(train), replace=True, weights=weights, random_state=seed)
             scores = auc(synthetic, test, args.label, positive, of_test)
             found.append(
                 {
