@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
@@ -71,6 +72,16 @@ def test_a_start_is_of_the_other_mechanism_and_sees_all_records():
         Batch(start="semidual")
     with pytest.raises(ValueError, match="start must see all records"):
         Batch(start=Semidual(sampling_rate=0.5))
+
+
+def test_classes_are_apart_and_batches_in_parts_only_where_that_can_be():
+    with pytest.raises(ValueError, match="label_weight=None needs a number of iterations"):
+        Batch(label_weight=None, iterations=None)
+    with pytest.raises(ValueError, match="reg of at least"):
+        Batch(label_weight=None, reg=1e-3)
+    with pytest.raises(ValueError, match="parts of a sample: sampling_rate must be below 1"):
+        Batch(microbatches=2, sampling_rate=1.0)
+    assert Batch(reg=1e-3, iterations=None, sampling_rate=1.0).label_weight == "auto"
 
 
 def test_settings_of_an_object_are_those_of_the_flat_parameters(blobs):
@@ -173,6 +184,7 @@ def test_what_does_not_go_together_is_told_before_anything_is_spent(blobs):
     wrong = [
         ({"mechanism": QUICK, "steps": 5, "clip": 1.0}, r"Batch\(...\) holds all settings: give steps, clip in it"),
         ({"mechanism": Batch(directions=True), "cost": "l1"}, "directions=True needs cost='sqeuclidean'"),
+        ({"mechanism": Batch(label_weight=None), "cost": torch.nn.Identity()}, "a cost of the values themselves"),
         ({"mechanism": Marginals()}, "'marginals' is for tables"),
         ({"mechanism": QUICK, "generator": "particles"}, "'particles' needs mechanism='semidual'"),
         ({"mechanism": QUICK, "generator": "dcgan"}, "generator='dcgan' makes images"),
