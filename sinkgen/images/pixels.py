@@ -36,15 +36,32 @@ def waves(side, count=None):
     return columns / columns.norm(dim=0)
 
 
+MOST_WAVES = 32  # a side: of larger images, only waves as coarse as an image of this size can have are told apart
+
+
+def held_waves(side):
+    """Number of waves of a side that :func:`cosine_basis` holds."""
+    return min(side, MOST_WAVES)
+
+
 def cosine_basis(height, width, channels=1):
     """Orthonormal cosine waves of an image along the axes of its colours; public.
 
+    Of sides of more than 32 pixels the coarsest 32 waves, so that second moments of large images stay affordable: what
+    records have in common is coarse, and the finer waves of each are texture.
+
     Returns
     -------
-    Tensor of shape (height * width * channels, height * width * channels)
-        One wave a column.
+    Tensor of shape (height * width * channels, k)
+        One wave a column; k is that of an image of at most 32 x 32 pixels.
+
+    Examples
+    --------
+    >>> cosine_basis(4, 8, 3).shape, cosine_basis(40, 8).shape
+    (torch.Size([96, 96]), torch.Size([320, 256]))
     """
-    return torch.kron(torch.kron(waves(height), waves(width)), colour_axes(channels).T.contiguous())
+    rows, columns = (waves(side, held_waves(side)) for side in (height, width))
+    return torch.kron(torch.kron(rows, columns), colour_axes(channels).T.contiguous())
 
 
 def to_pixels(images, image_shape):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from sinkgen.images.pixels import along_sides, colour_axes, to_pixels, to_rows, waves
+from sinkgen.images.pixels import along_sides, colour_axes, held_waves, to_pixels, to_rows, waves
 
 # Constants chosen by trials: docs/experiments.md, Images.
 AROUND = 5  # pixels a side of the surroundings whose slopes tell how strong texture is
@@ -74,19 +74,31 @@ def find_texture(moment, directions, image_shape, noise_scale):
         are not; where texture is strong, itself an image, by the few waves that stand out of their noise.
     """
     height, width, channels = (*image_shape, 1)[:3]
-    held = (directions.basis * directions.held.sqrt()).view(height * width, channels, -1)
-    blocks = moment.view(height * width, channels, height * width, channels)
+    rows, columns = held_waves(height), held_waves(width)
+    held = (directions.basis * directions.held.sqrt()).view(rows * columns, channels, -1)
+    blocks = moment.view(rows * columns, channels, rows * columns, channels)
     grey = blocks.diagonal(dim1=1, dim2=3).sum(2) - torch.einsum("icd,jcd->ij", held, held)
     strength = _strength(grey / math.sqrt(channels), (height, width), noise_scale)
     residual = blocks.diagonal(dim1=0, dim2=2) - torch.einsum("iad,ibd->abi", held, held)
-    spectrum = _spectrum(residual, wave_bands(height, width).flatten(), noise_scale)
-    return TextureModel(strength.repeat_interleave(channels), spectrum)
+    bands = wave_bands(height, width)
+    spectrum = _spectrum(residual, bands[:rows, :columns].flatten(), noise_scale)
+    return TextureModel(strength.repeat_interleave(channels), _continued(spectrum, int(bands.max()) + 1))
+
+
+def _continued(spectrum, n_bands):
+    """A spectrum (n, c, c) with the bands of finer waves than were asked of: they fall as the last ones did."""
+    bands = list(spectrum)
+    while len(bands) < n_bands:
+        share = float(bands[-1].norm() / bands[-2].norm().clamp_min(1e-30)) if len(bands) > 1 else 0.0
+        bands.append(bands[-1] * min(share, 1.0))
+    return torch.stack(bands)
 
 
 def _strength(residual, shape, noise_scale):
-    """Root of the residual (h w, h w), in waves, at each pixel; relative to its mean square."""
-    rows, columns = (waves(side).to(residual) for side in shape)
-    lines = torch.einsum("ya,yc,abcd->ybd", rows, rows, residual.view(*shape, *shape))
+    """Root of the residual, in the waves that are held, at each pixel (h w,); relative to its mean square."""
+    rows, columns = (waves(side, held_waves(side)).to(residual) for side in shape)
+    sides = (rows.shape[1], columns.shape[1])
+    lines = torch.einsum("ya,yc,abcd->ybd", rows, rows, residual.view(*sides, *sides))
     pixels = torch.einsum("xb,xd,ybd->yx", columns, columns, lines)
     heights = rows.T @ pixels @ columns
     variances = rows @ torch.where(heights.abs() > STANDS_OUT * noise_scale, heights, 0.0) @ columns.T
@@ -95,8 +107,8 @@ def _strength(residual, shape, noise_scale):
 
 
 def _spectrum(blocks, bands, noise_scale):
-    """Factors (n_bands, c, c) of the mean of the blocks (c, c, h w) over each band; without what may be noise."""
-    channels, sizes = len(blocks), torch.bincount(bands)
+    """Factors (n_bands, c, c) of the mean of the blocks (c, c, k) over each band; without what may be noise."""
+    channels, sizes = len(blocks), torch.bincount(bands).clamp_min(1)
     sums = torch.zeros(channels, channels, len(sizes)).index_add_(2, bands, blocks)
     values, vectors = torch.linalg.eigh((sums / sizes).permute(2, 0, 1).double())
     edges = noise_scale * math.sqrt(2 * channels) / sizes.sqrt()

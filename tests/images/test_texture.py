@@ -13,7 +13,7 @@ from sinkgen.generators.particles import Particles
 from sinkgen.generators.space import Space
 from sinkgen.images.augment import random_affine
 from sinkgen.images.pixels import cosine_basis
-from sinkgen.images.texture import WHITE, Texture, TextureModel, find_texture
+from sinkgen.images.texture import WHITE, Texture, TextureModel, find_texture, wave_bands
 
 D = 64
 
@@ -55,6 +55,15 @@ def test_the_spectrum_is_that_of_what_the_directions_leave_out(shape, random):
     # Of each band, the directions have taken a part.
     torch.testing.assert_close(products[0][1:], products[1][1:], rtol=0.35, atol=0.02)
     torch.testing.assert_close(found.strength.square().mean(), torch.tensor(1.0))
+
+
+def test_of_large_images_finer_waves_than_are_held_follow_the_others(random):
+    shape, bands = (40, 40), wave_bands(40, 40)
+    spectrum = 0.8 ** torch.arange(int(bands.max()) + 1.0)[:, None, None]
+    rows = images_of(spectrum, 1.0, shape, random)[:6000] @ cosine_basis(*shape).float()
+    found = find_texture(rows.T @ rows / len(rows), nothing(1024), shape, 0.0)
+    assert len(found.strength) == 1600
+    torch.testing.assert_close(found.spectrum[1:].square(), spectrum[1:].square(), rtol=0.3, atol=0)
 
 
 def test_texture_is_strong_where_it_was(random):
@@ -217,3 +226,15 @@ def test_unknown_augmentations_are_refused(given):
 def test_augment_needs_images():
     with pytest.raises(ValueError, match="image_shape"):
         DPSinkhornGenerator(schema=(0, 1), augment="affine").fit(np.random.default_rng(0).random((50, 4)))
+
+
+def test_large_images_are_fitted_in_their_coarse_waves():
+    random = np.random.default_rng(0)
+    coarse = np.kron(random.integers(60, 200, (300, 4, 5)), np.ones((10, 8)))
+    X = (coarse + random.normal(0, 6, coarse.shape)).astype(np.uint8)
+    gen = DPSinkhornGenerator(100, random_state=0).fit(X)
+    drawn = gen.sample(200, random_state=0)
+    assert drawn.shape == (200, 40, 40)
+    corners = [images[:, :10, :8].reshape(len(images), -1).mean(1) for images in (X.astype(float), drawn)]
+    assert corners[1].mean() == pytest.approx(corners[0].mean(), abs=12)
+    assert corners[1].std() == pytest.approx(corners[0].std(), rel=0.35)

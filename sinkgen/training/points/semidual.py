@@ -155,7 +155,7 @@ def find_space(stage):
     basis = torch.eye(form.n_encoded) if public is None else public
     whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
     coordinates = source.map(partial(_measured, whole.project))
-    moment = mechanism.release("moments", MomentQuery(form.n_encoded, 1.0), coordinates)[0] / count
+    moment = mechanism.release("moments", MomentQuery(basis.shape[1], 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
     texture = TextureModel(torch.zeros_like(centre), WHITE)
