@@ -19,6 +19,7 @@ N_TONES = 128
 N_KNOTS = 513
 N_CELLS = 16_384
 ROUNDS = 3
+TAIL = 0.02  # share of details at each end whose curve is no steeper than the others'
 N_RANKED = 2**18  # values by whose ranks a curve is found
 N_LIGHT = 4  # histograms of luminance: details at two scales, the rest, brightness
 NO_CURVES = torch.zeros(0, 2, N_KNOTS)
@@ -48,6 +49,7 @@ class _Differences:
         return roots.add_(1).mul_(N_TONES / 2).floor_().clamp_(0, N_TONES - 1).int()
 
 
+DETAILS = (0, 1)
 # Of details at two scales, the rest, brightness, and two axes of chroma.
 BINS: tuple[type[_Light] | type[_Differences], ...] = (*[_Differences] * 2, *[_Light] * 2, *[_Differences] * 2)
 
@@ -165,7 +167,8 @@ class Tones:
         planes, curves = self._planes(draws), []
 
         def follow(part, i):
-            curves.append(_curve(part, wanted[i], BINS[i].edges))
+            curve = _curve(part, wanted[i], BINS[i].edges)
+            curves.append(_calm(curve) if i in DETAILS else curve)
             return _Table.of(curves[-1])(part)
 
         light = follow(planes.light, 3)
@@ -287,3 +290,18 @@ def _curve(values, frequencies, edges):
         0, group, after, "mean", include_self=False
     )
     return torch.stack([before, means[group].float()])
+
+
+def _calm(curve):
+    """The curve (2, N_KNOTS), its ends no steeper than the middle on the mean, or the identity.
+
+    Large details of records are edges, which lie together; the largest of a draw's texture lie anywhere, and to make
+    them as large as edges would make specks of them.
+    """
+    before, after = curve
+    tail = round(TAIL * N_KNOTS)
+    middle = (after[-tail - 1] - after[tail]) / (before[-tail - 1] - before[tail]).clamp_min(1e-12)
+    most, calm = middle.clamp_min(1.0) * before.diff(), after.clone()
+    calm[-tail:] = after[-tail - 1] + torch.minimum(after.diff(), most)[-tail:].cumsum(0)
+    calm[:tail] = after[tail] - torch.minimum(after.diff(), most)[:tail].flip(0).cumsum(0).flip(0)
+    return torch.stack([before, calm])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sinkgen import DPSinkhornGenerator
-from sinkgen.images.tones import NO_CURVES, Tones, _Differences, _Light
+from sinkgen.images.tones import NO_CURVES, Tones, _calm, _Differences, _Light
 
 SHAPE = (16, 16)
 
@@ -121,3 +121,15 @@ def test_samples_of_black_and_white_images_are_black_and_white_and_load_as_saved
     assert abs(drawn.mean() - X.mean()) < 0.1 * X.mean()
     gen.save(tmp_path)
     np.testing.assert_array_equal(DPSinkhornGenerator.load(tmp_path).sample(300, random_state=0), drawn)
+
+
+def test_the_largest_details_are_not_made_edges():
+    """Records that are flat but for few of high contrast: in draws that are all alike no pixel becomes a speck."""
+    before = torch.linspace(-0.2, 0.2, 513)
+    after = before.clone()
+    after[-5:], after[:5] = 0.9, -0.9
+    _, calm = _calm(torch.stack([before, after]))
+    torch.testing.assert_close(calm[5:-5], before[5:-5])
+    assert float(calm.abs().max()) < 0.21
+    steep = _calm(torch.stack([before, 3 * before]))
+    torch.testing.assert_close(steep[1], 3 * before, atol=1e-5, rtol=0)
