@@ -16,10 +16,10 @@ def colour_axes(channels):
 
     Examples
     --------
-    >>> colour_axes(3).square() * 6
-    tensor([[2., 2., 2.],
-            [3., 0., 3.],
-            [1., 4., 1.]], dtype=torch.float64)
+    >>> (colour_axes(3).square() * 6).round().int()
+    tensor([[2, 2, 2],
+            [3, 0, 3],
+            [1, 4, 1]], dtype=torch.int32)
     >>> colour_axes(1)
     tensor([[1.]], dtype=torch.float64)
     """

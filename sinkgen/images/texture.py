@@ -136,7 +136,7 @@ class Texture:
     >>> texture, image = Texture((4, 8)), torch.zeros(4, 8)
     >>> image[:, 4:] = 1.0
     >>> texture.gain(image.view(1, 32)).view(4, 8)[0]
-    tensor([0.1316, 0.1316, 0.4730, 0.5624, 0.5624, 0.4730, 0.1316, 0.1316])
+    tensor([0.1316, 0.5006, 0.5628, 0.5628, 0.5628, 0.5628, 0.5006, 0.1316])
     """
 
     def __init__(self, image_shape):
