@@ -15,7 +15,7 @@ from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CATEGORIES, key_of
 from sinkgen.denoise.frequencies import some_or_none
-from sinkgen.denoise.numbers import first_cells, merged
+from sinkgen.denoise.numbers import Counts, first_cells, merged, with_tails
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
 from sinkgen.training.numbers import Counted, Numbers, count_numbers
@@ -82,10 +82,10 @@ def learn_table(form, source, total, mechanism):
         states |= {waiting["categories"][place]: of for place, of in known.items()}
     if waiting["bins"]:
         found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
-        counted = dict(zip(waiting["bins"], found, strict=True))
+        counted = {j: _with_tails(columns[j], of) for j, of in zip(waiting["bins"], found, strict=True)}
         chances, _ = some_or_none(*torch.tensor([of.absent for of in found]).T)
-        parts = zip(waiting["bins"], found, (chances > MISSING).tolist(), strict=True)
-        columns |= {j: _with_counted(columns[j], of, may_miss=may) for j, of, may in parts}
+        parts = zip(counted.items(), (chances > MISSING).tolist(), strict=True)
+        columns |= {j: _with_counted(columns[j], of, may_miss=may) for (j, of), may in parts}
         states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
     return LearnedForm(form.with_columns(columns.values()), counted, states)
 
@@ -195,6 +195,16 @@ def _numbers(form, columns, records):
     frame = form.arrange(records.values, columns).frame
     cells = np.stack([column.numbers(frame[column.name]) for column in columns], 1)
     return records.having(values=torch.from_numpy(cells), labels=None)
+
+
+def _with_tails(column, found):
+    """What was counted, with cells up to the column's declared bounds."""
+    if found.cells is None or column.bounds is None:
+        return found
+    counts = Counts(found.values, found.sizes, max(found.noise, NEGLIGIBLE), max(found.present, 1.0))
+    grain = column.step or found.grain
+    cells, counts = with_tails(found.cells, counts, column.bounds, grain)
+    return found._replace(cells=cells, values=counts.values, sizes=counts.sizes)
 
 
 def _with_counted(column, found, *, may_miss):

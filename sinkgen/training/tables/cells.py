@@ -8,6 +8,7 @@ from sinkgen.denoise.frequencies import MANY, many_frequencies, shrink_frequenci
 from sinkgen.privacy.queries.tables import MarginalQuery
 
 EMPTY = 1e-9  # share of a state's records
+THIN = 0.3  # standard deviations of the noise: a cell of which fewer records are expected is drawn as it is expected
 LEAST = 1e-6  # the same, of what can be drawn where it is asked for
 CELL_SHARE, LISTED_SHARE = 0.05, 0.15  # of the budget, for numbers in bins, and for listed categories in parents
 
@@ -108,9 +109,11 @@ def _shares_of_state(counts, prior, noise):
 
 def _shares(counts, prior, noise):
     total = counts.sum()
-    held = prior > EMPTY  # what seems to hold nothing stays so, in all classes: its noise would be drawn
-    if total <= 0 or held.sum() < 2:
+    # What seems to hold nothing, or hardly any, stays so, in all classes: its noise would be drawn.
+    held = (prior > EMPTY) & (prior * total > THIN * noise)
+    own, part = counts[held].sum(), prior[held].sum()
+    if total <= 0 or own <= 0 or held.sum() < 2:
         return prior
     out = prior.clone()
-    out[held] = shrink_frequencies(counts[held] / total, prior[held] / prior[held].sum(), noise / total)
+    out[held] = part * shrink_frequencies(counts[held] / own, prior[held] / part, noise / own)
     return out / out.sum()
