@@ -403,6 +403,11 @@ class DPSinkhornGenerator(BaseEstimator):
             If it was no table that was fitted, the model was saved by a version that kept no released counts, or a
             number is not positive.
 
+        Warns
+        -----
+        PoorFitWarning
+            If columns are so many, or the budget so small, that hardly anything is known of pairs of them.
+
         Examples
         --------
         >>> import pandas as pd
@@ -417,6 +422,12 @@ class DPSinkhornGenerator(BaseEstimator):
         check_is_fitted(self)
         m, random = check_integer("m", m, low=1), torch_stream(random_state)
         posterior = Posterior(self.release_)
+        if posterior.unknown.is_much:
+            warnings.warn(
+                "how most pairs of columns depend on each other was not released, and data sets cannot differ by as "
+                "much as that leaves open: intervals of coefficients and of shares of several columns are too narrow. "
+                "Raise epsilon, or fit the columns in question alone", PoorFitWarning, stacklevel=2,
+            )  # fmt: skip
         n = posterior.n_records if n_samples is None else check_integer("n_samples", n_samples, low=1)
         drawn = (posterior.draw(n, random) for _ in range(m))
         return [self._restored(self.release_.form.decode(places), codes) for places, codes in drawn]

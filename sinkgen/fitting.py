@@ -102,7 +102,10 @@ class Fitted(NamedTuple):
     kept: Kept | None
 
 
-def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, former: Kept | None = None) -> Fitted:
+def fit(
+    estimator: Parameters, data: Data, given: dict, progress: Progress, former: Kept | None = None, *,
+    door: Callable[..., GaussianMechanism] = GaussianMechanism,
+) -> Fitted:  # fmt: skip
     """Spend the budget on the records of ``data``.
 
     Parameters
@@ -115,6 +118,8 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
     progress : Progress
     former : Kept, optional
         Of the release that this one replaces: a second fit is a second spend, and does not go on from it.
+    door : callable
+        Makes the mechanism; an audit's watches it.
 
     Raises
     ------
@@ -142,7 +147,7 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
             session = journal.charge_id or uuid.uuid4().hex
             data.source.agree(Terms(session, plan.releases, estimator.delta, estimator.accountant, facts.form))
         # From here on the budget is spent, whatever happens.
-        mechanism = GaussianMechanism(
+        mechanism = door(
             plan.releases, estimator.delta, ledger=estimator.ledger, noise_seed=estimator.noise_seed,
             secure_noise=is_secure, assumptions=facts.assumptions, unit=unit, journal=journal,
         )  # fmt: skip
@@ -158,7 +163,10 @@ def fit(estimator: Parameters, data: Data, given: dict, progress: Progress, form
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
     spent = replace(spent, remarks=schema.remarks)
-    release = Release(trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts))
+    release = Release(
+        trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts),
+        trained.moments,
+    )  # fmt: skip
     return Fitted(release, random, journal.kept)
 
 

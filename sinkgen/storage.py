@@ -28,6 +28,7 @@ from sinkgen.generators.tilt import NO_TILT
 from sinkgen.images.texture import WHITE
 from sinkgen.images.tones import NO_CURVES
 from sinkgen.inference.counts import counts_from, flat_counts
+from sinkgen.inference.moments import NoisyMoments
 from sinkgen.lite import tensors as small
 from sinkgen.lite.tensors import is_compact, restored
 
@@ -37,6 +38,7 @@ from sinkgen.lite.tensors import is_compact, restored
 # Version 9 had no compact tensors, version 10 no rules.
 # Until version 11 texture was white, and as strong as images are bright, not as they vary; tilts were of whole draws,
 # which took four times as long, and are left out.
+# Version 11 had no released moments.
 FORMAT_VERSION = 12
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
@@ -73,6 +75,8 @@ def save_model(path, release, generator, generator_name, parameters, *, compact=
     tensors = {"class_weights": release.class_weights, **(_compact(parts) if compact else parts)}
     if not compact:
         tensors |= {f"counts.{name}": tensor for name, tensor in flat_counts(release.counts).items()}
+        moments = {} if release.moments is None else release.moments.tensors()
+        tensors |= {f"moments.{name}": tensor for name, tensor in moments.items()}
     if generator is not release.generator:
         tensors |= _tensors("generator", generator)
     content = {
@@ -153,6 +157,7 @@ def load_model(path, factory=None):
         schema = FittedSchema.from_dict(content.get("schema", {"columns": [], "classes": []}))
         weights = tensors["class_weights"]
         counts = counts_from(content.get("counts", []), _part(tensors, "counts"))
+        moments = _part(tensors, "moments")
         build = _Builder(content["generator"], factory, form, len(weights), content["format_version"])
         if content["format_version"] < FORMAT_VERSION:
             tensors = {part: _upgraded(_part(tensors, part), form, len(weights)) for part in ("release", "generator")}
@@ -170,7 +175,8 @@ def load_model(path, factory=None):
     except Exception as error:
         told = f": {error}" if isinstance(error, ValueError) else ""
         raise BadValueError(f"{folder} holds no readable model: {type(error).__name__}{told}") from error
-    release = Release(released, weights, form, labels, spent, schema, counts)
+    known = NoisyMoments.from_tensors(moments) if moments else None
+    release = Release(released, weights, form, labels, spent, schema, counts, known)
     parameters = dict(content["parameters"])
     if isinstance(form, TableFormat) and parameters.get("mechanism") == "semidual":  # as version 0.1 called it
         parameters["mechanism"] = "marginals"

@@ -3,7 +3,7 @@
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from sinkgen.inference.counts import NoisyCounts, together
 from sinkgen.inference.estimates import Estimate
 
 LABEL = "label"  # what the labels are called where no column is
+HIDDEN = 0.3  # standard deviations of a bin's numbers by which their mean is off where nothing tells of them
 DRAWS = 100_000  # of the model, for what was not released
 
 
@@ -134,7 +135,7 @@ def mean(release: Any, column: Any) -> Estimate:
     present = np.arange(n) < of.n_ordered
     first = np.bincount(states[: len(middles)], shares[: len(middles)] * middles, n)
     second = np.bincount(states[: len(middles)], shares[: len(middles)] * (middles**2 + widths**2 / 12), n)
-    return _linear(release, place, first, second, present.astype(float))
+    return _linear(release, place, first, second, present.astype(float), within_doubts(release, place))
 
 
 def histogram(release: Any, column: Any) -> Marginal:
@@ -142,8 +143,11 @@ def histogram(release: Any, column: Any) -> Marginal:
     return marginal(release, [column])
 
 
-def _linear(release, place, weights, squares, present):
-    """Estimate of the sum of weights over the records, by the share of each state; of those present, if given."""
+def _linear(release, place, weights, squares, present, within=None):
+    """Estimate of the sum of weights over the records, by the share of each state; of those present, if given.
+
+    ``within`` tells how well it is known where within states numbers lie.
+    """
     found, counts = marginal(release, [_names(release)[place]]), _counted(release, [place])
     shares, even = found.shares, 1 / len(found.shares)
     weights, squares = weights[: len(shares)], squares[: len(shares)]
@@ -156,6 +160,9 @@ def _linear(release, place, weights, squares, present):
         own = counts.noise**2 * max(float(slopes @ slopes) - even * float(slopes.sum()) ** 2, 0.0)
         privacy = (own + (doubt * float(slopes @ (shares - even))) ** 2) / total**2
     held = np.clip(shares, 0, None)
+    if within is not None:
+        spread = np.sqrt(np.maximum(squares - weights**2, 0.0))
+        privacy += float(np.square(held * spread * within.errors.numpy()[: len(held)]).sum()) / whole**2
     spread = float(squares @ held) / (whole if present is not None else 1.0) - value**2
     sampling = max(spread, 0.0) / (_n_records(release) * whole)
     variance = privacy + sampling
@@ -260,6 +267,52 @@ def _within(release, place):
     weights = release.class_weights.double() if len(shares) > 1 else torch.ones(1, dtype=torch.float64)
     start = sum(counts[:place])
     return (weights @ shares[:, start : start + counts[place]]).numpy() / float(weights.sum())
+
+
+class WithinDoubt(NamedTuple):
+    """How well it is known where within its states a column's numbers lie.
+
+    Attributes
+    ----------
+    errors : Tensor of shape (n_states,)
+        Standard deviation of a state's mean, in standard deviations of its numbers; 0 for categories.
+    directions : Tensor of shape (n_cells,)
+        Distance of a cell from its state's mean, in the same units.
+    """
+
+    errors: torch.Tensor
+    directions: torch.Tensor
+
+
+def within_doubts(release: Any, place: int) -> WithinDoubt:
+    """By the noise of the counts of cells, and without any by what bins usually hide; see :class:`WithinDoubt`."""
+    column = release.form.columns[place]
+    states, n_states = _states(release, place), column.n_states
+    if not isinstance(column, NumberColumn) or not release.counts:
+        return WithinDoubt(torch.zeros(n_states).double(), torch.zeros(len(states)).double())
+    middles, widths = _middles(column)
+    shares, states = _within(release, place)[: len(middles)], states[: len(middles)]
+    mean = np.bincount(states, shares * middles, n_states)
+    offset = middles - mean[states]
+    spread = np.sqrt(np.bincount(states, shares * (offset**2 + widths**2 / 12), n_states))
+    directions = offset / np.maximum(spread, 1e-12)[states]
+    known = np.bincount(states, shares * directions**2, n_states)  # the rest is within cells
+    counts = _counted(release, [place])
+    records = np.clip(counts.counts.numpy(), counts.noise, None) if len(counts.counts) == n_states else np.inf
+    reach = np.sqrt(np.bincount(states, directions**2, n_states))
+    noise = _noise_of_cells(release) * reach / np.maximum(records * known, 1e-12)
+    of_cells = 1 / np.sqrt(1 / HIDDEN**2 + 1 / np.maximum(noise, 1e-12) ** 2)
+    errors = np.where(spread > 0, np.where(known > 0.5, of_cells, HIDDEN), 0.0)
+    nothing = [0.0] * column.nullable
+    return WithinDoubt(torch.from_numpy(errors), torch.tensor([*directions, *nothing]).double())
+
+
+def _noise_of_cells(release):
+    """Standard deviation of the noise of the number of records in a cell."""
+    rows = {row.what: row.noise_multiplier for row in release.spent.releases}
+    fine, n = release.form.fine, sum(isinstance(column, NumberColumn) for column in release.form.columns)
+    known = [rows[what] * many**0.5 for what, many in (("cells", len(fine)), ("bins", n)) if what in rows and many]
+    return math.fsum(max(noise, 1e-9) ** -2 for noise in known) ** -0.5 if known else math.inf
 
 
 def _middles(column):

@@ -15,6 +15,7 @@ from sinkgen.generators.answers import Marginal
 from sinkgen.generators.quality import FittedSchema
 from sinkgen.inference.counts import NoisyCounts
 from sinkgen.inference.estimates import Estimate
+from sinkgen.inference.moments import NoisyMoments
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Release:
     counts : tuple of NoisyCounts
         Counts of columns and of combinations of columns as they were released, with their noise: what direct answers
         are made of. Empty of models that older versions saved; answers are then the model's, and say so.
+    moments : NoisyMoments or None
+        Mean products of the ranks of any two columns as they were released, with their noise; None where they were not.
 
     Examples
     --------
@@ -56,6 +59,7 @@ class Release:
     spent: PrivacySpent
     schema: FittedSchema = field(default_factory=FittedSchema)
     counts: tuple[NoisyCounts, ...] = ()
+    moments: NoisyMoments | None = None
 
     def marginal(self, columns: Any) -> Marginal:
         """Shares of the records in the cells of a column, or of a few together, with standard errors.

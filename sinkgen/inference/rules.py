@@ -173,8 +173,9 @@ def quantile(data_sets: Sequence[Any], column: str | int, q: float = 0.5) -> Est
 def regression(data_sets: Sequence[Any], fit: Callable[[Any], Any]) -> dict[str, Estimate]:
     """Coefficients of a regression.
 
-    Their intervals count the noise of privacy and of sampling, not what the model leaves out: numbers depend on each
-    other by bins, and what did not stand out of the noise is not there. So coefficients are too near 0; a
+    Their intervals count the noise of privacy and of sampling, and what of pairs of columns was not released. They do
+    not count relations of another shape than the model has: beyond the groups in which pairs were counted, numbers go
+    together as normal ones do, and what three columns do together is mostly not there. A
     :class:`~sinkgen.PoorFitWarning` says so.
 
     Parameters
@@ -218,8 +219,8 @@ def regression(data_sets: Sequence[Any], fit: Callable[[Any], Any]) -> dict[str,
     if any(list(result.params.index) != names for result in results):
         raise BadValueError("fit gives other coefficients for other data sets: declare the categories in its formula")
     warnings.warn(
-        "coefficients of synthetic data are too near 0: intervals do not count what the model leaves out (dependence "
-        "within bins, and what did not stand out of the noise)", PoorFitWarning, stacklevel=2,
+        "coefficients of synthetic data may be too near 0: intervals do not count relations of another shape than the "
+        "model has (of three columns at once; within bins, any but a monotone one)", PoorFitWarning, stacklevel=2,
     )  # fmt: skip
     found = combine(
         [result.params.to_numpy() for result in results], [result.bse.to_numpy() ** 2 for result in results]

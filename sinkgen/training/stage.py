@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sinkgen.inference.moments import NoisyMoments
 from sinkgen.ot.costs import Cost
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.sealed import SealedSource
@@ -103,7 +104,10 @@ class Trained(NamedTuple):
         Draws encoded records.
     class_weights : Tensor of shape (n_classes,)
         Frequency of each class; sum 1.
+    moments : NoisyMoments or None
+        Where they were released.
     """
 
     generator: torch.nn.Module
     class_weights: torch.Tensor
+    moments: NoisyMoments | None = None

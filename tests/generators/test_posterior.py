@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkgen import Column, DPSinkhornGenerator, inference
+from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, inference
 from sinkgen.generators.posterior import Posterior
 
 SCHEMA = {"age": Column(edges=(0, 20, 40, 60, 90)), "sex": ["F", "M"], "smokes": ["no", "yes"]}
@@ -69,6 +69,48 @@ def test_without_noise_sets_agree_with_the_records(fitted):
     shares = [pd.crosstab(data.sex, data.smokes, normalize="all") for data in gen.sample_posterior(3, random_state=0)]
     true = pd.crosstab(frame.sex, frame.smokes, normalize="all")
     assert all(np.abs(share - true).to_numpy().max() < 0.02 for share in shares)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2500, 3))
+    x[:, 1] = 0.7 * x[:, 0] + 0.7 * x[:, 1]
+    frame = pd.DataFrame(x, columns=list("abc"))
+    return frame, DPSinkhornGenerator(2, schema=dict.fromkeys(frame, (-6.0, 6.0)), **SEEDS).fit(frame)
+
+
+def test_numbers_go_together_within_bins(numbers):
+    frame, gen = numbers
+    sets = gen.sample_posterior(6, random_state=0)
+    slopes = [np.polyfit(data.a, data.b, 1)[0] for data in sets]
+    true = np.polyfit(frame.a, frame.b, 1)[0]
+    assert abs(np.mean(slopes) - true) < 0.06
+    assert np.std(slopes) > 0.005
+    assert abs(np.mean([data.a.corr(data.c) for data in sets])) < 0.1
+
+
+def test_released_moments_are_near_the_truth_and_are_kept(numbers, tmp_path):
+    frame, gen = numbers
+    moments = gen.release_.moments
+    spread = moments.products.diag().sqrt()
+    assert moments.columns == [0, 1, 2]
+    found = (moments.products / torch.outer(spread, spread)[: len(spread)])[:3, :3].numpy()
+    noise = moments.noise / float(spread[:3].min()) ** 2
+    assert np.abs(found - frame.corr("spearman").to_numpy()).max() < 5 * noise + 0.02
+    gen.save(tmp_path / "model")
+    again = DPSinkhornGenerator.load(tmp_path / "model").release_.moments
+    assert torch.equal(again.products, moments.products)
+    assert again.noise == moments.noise
+    assert all(torch.equal(a, b) for a, b in zip(again.scores, moments.scores, strict=True))
+
+
+def test_what_is_not_known_of_many_columns_is_told():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({f"c{j}": random.choice(list("abc"), 300) for j in range(12)})
+    gen = DPSinkhornGenerator(0.3, schema={name: list("abc") for name in frame}, **SEEDS).fit(frame)
+    with pytest.warns(PoorFitWarning, match="was not released"):
+        gen.sample_posterior(2, random_state=0)
 
 
 def test_what_has_no_counts_is_refused(fitted):

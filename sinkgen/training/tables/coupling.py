@@ -8,9 +8,10 @@ import torch
 
 from sinkgen.denoise.spectra import spectrum
 from sinkgen.generators.coupling import rank_scores
+from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.queries.moments import MomentQuery
 
-ROOM = 1.25  # of a record's squared norm over its mean
+ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if columns were independent
 ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
@@ -28,11 +29,14 @@ class Moments(NamedTuple):
         Those that have scores.
     covariance : Tensor of shape (n, n)
         Of these columns, positive definite.
+    released : NoisyMoments
+        What it was made of.
     """
 
     scores: list
     columns: list
     covariance: torch.Tensor
+    released: NoisyMoments
 
     def weights(self, n_columns):
         """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
@@ -50,10 +54,15 @@ class Moments(NamedTuple):
         coupling.weights.add_(step * self._spread(difference, len(coupling.weights)))
 
     def _spread(self, weights, n_columns):
-        out = torch.zeros(n_columns, n_columns)
-        places = torch.tensor(self.columns)
-        out[places[:, None], places] = (weights - torch.diag(weights.diag())).float()
-        return out
+        return spread((weights - torch.diag(weights.diag())).float(), self.columns, n_columns)
+
+
+def spread(values, columns, n_columns):
+    """Values (n, n) of some of the columns as those (n_columns, n_columns) of all: 0 elsewhere."""
+    out = values.new_zeros(n_columns, n_columns)
+    places = torch.tensor(columns)
+    out[places[:, None], places] = values
+    return out
 
 
 def learn_moments(source, frequencies, ordered, total, mechanism):
@@ -82,15 +91,19 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     columns = torch.nonzero(variances > LEAST_SCORED).flatten().tolist()
     if len(columns) < 2:
         return None
-    variances = variances[columns]
-    clip = math.sqrt(ROOM * float(variances.sum()))
+    variances, fourth = variances[columns], sum(float(frequencies[j] @ scores[j] ** 4) for j in columns)
+    chance = math.sqrt(max(fourth - float(variances.square().sum()), 0.0))
+    most = sum(float(scores[j].square().max()) for j in columns)
+    clip = math.sqrt(min(float(variances.sum()) + ROOM * chance, most))
     query = MomentQuery(len(columns), clip, residual=partial(_scored, scores, columns))
     noisy = mechanism.release("moments", query, source)[0] / total
     noise = mechanism.noise_multiplier("moments") * query.sensitivity / total
-    spread = variances.sqrt()
+    units = torch.outer(variances.sqrt(), variances.sqrt())
     # Columns' own variances are known: noise is taken in units of their correlations.
-    shared = correlations(noisy / torch.outer(spread, spread), noise / float(variances.mean()))
-    return Moments(scores, columns, shared * torch.outer(spread, spread))
+    shared = correlations(noisy / units, noise / float(variances.mean()))
+    products = noisy - torch.diag(noisy.diag() - variances)
+    released = NoisyMoments(tuple(scores), spread(products, columns, len(frequencies)), noise / math.sqrt(2))
+    return Moments(scores, columns, shared * units, released)
 
 
 def _scored(scores, columns, records):

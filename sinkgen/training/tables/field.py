@@ -33,8 +33,9 @@ COLUMN_SHARE, DISTANCE_SHARE = 0.22, 0.05
 TARGET_WEIGHT = 3.0
 MORE_FOR_MANY = 0.2  # that the columns of a table of very many get
 INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
-# Columns with an order: from how many on moments of all are worth asking, and of how many they get half of the rest.
+# Columns with an order: from how many on moments are worth drawing by, and of how many they get half of the rest.
 FEWEST_COUPLED, MANY_COUPLED = 12, 24
+MOMENTS_SHARE = 0.1  # that they get at least: what is concluded of two columns of numbers rests on them
 CELLS_SWEPT = 600  # columns times sweeps, but never more than 40 or less than 8 sweeps
 
 
@@ -54,6 +55,8 @@ class FieldSettings:
         Further weights of columns, and of pairs.
     hold : float
         How strongly noise holds potentials near 0.
+    is_coupled : bool
+        Whether records are drawn by the moments of all columns with an order.
     """
 
     shares: dict
@@ -61,6 +64,7 @@ class FieldSettings:
     target: tuple = ()
     weight: tuple = ()
     hold: float = 0.1
+    is_coupled: bool = False
 
 
 def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Schedule:
@@ -82,11 +86,12 @@ def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Sch
         shares = cells | {"columns": COLUMN_SHARE + MORE_FOR_MANY * many, "distances": DISTANCE_SHARE}
         if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
-        if many:
-            shares["moments"] = many * (1 - sum(shares.values()))
+        if n >= 2 and form.n_encoded >= 3:
+            shares["moments"] = max(many, MOMENTS_SHARE) * (1 - sum(shares.values()))
         shares["pairs"] = 1 - sum(shares.values())
     sweeps = min(40, max(8, CELLS_SWEPT // form.n_encoded))
-    return Schedule(FieldSettings(shares, sweeps, target, weighed), shares, {})
+    is_coupled = form.n_encoded > 1 and bool(many)
+    return Schedule(FieldSettings(shares, sweeps, target, weighed, is_coupled=is_coupled), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
@@ -125,6 +130,8 @@ def train_field(stage: Stage) -> Trained:
     moments = None
     if "moments" in settings.shares:
         moments = learn_moments(source, frequencies, ordered, total, mechanism)
+    released = None if moments is None else moments.released
+    moments = moments if settings.is_coupled else None
     sweeps = settings.sweeps if asked.cliques or moments else 0
     made = fit_field(
         asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, moments=moments,
@@ -138,7 +145,7 @@ def train_field(stage: Stage) -> Trained:
             made = _settled(
                 made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
             )
-    return Trained(made, made.class_weights)
+    return Trained(made, made.class_weights, released)
 
 
 def weights_of(form, settings):

@@ -1,0 +1,53 @@
+"""Products of columns' ranks that were released, with the noise that they have: what regressions rest on."""
+
+from typing import NamedTuple
+
+import torch
+
+
+class NoisyMoments(NamedTuple):
+    """Mean products of the scores of any two columns over the records, as they were released.
+
+    Attributes
+    ----------
+    scores : tuple of Tensor, each of shape (n_states,)
+        Of the states of each column, the label last; 0 for all states of a column that has none.
+    products : Tensor of shape (n_columns, n_columns)
+        Symmetric; the diagonal is what single columns say.
+    noise : float
+        Standard deviation of the noise of a product, but for the diagonal.
+
+    Examples
+    --------
+    >>> ends = torch.tensor([-1.0, 1.0])
+    >>> NoisyMoments((ends, torch.zeros(3), ends), torch.eye(3), 0.1).columns
+    [0, 2]
+    """
+
+    scores: tuple[torch.Tensor, ...]
+    products: torch.Tensor
+    noise: float
+
+    @property
+    def columns(self) -> list[int]:
+        """Places of the columns that have scores."""
+        return [j for j, of in enumerate(self.scores) if of.any()]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What :meth:`from_tensors` reads."""
+        widths = torch.tensor([len(of) for of in self.scores])
+        noise = torch.tensor(self.noise, dtype=torch.float64)
+        return {"scores": torch.cat(self.scores), "widths": widths, "products": self.products, "noise": noise}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, torch.Tensor]) -> "NoisyMoments":
+        """The moments whose :meth:`tensors` these are.
+
+        Examples
+        --------
+        >>> own = NoisyMoments((torch.tensor([-1.0, 1.0]),) * 2, torch.eye(2), 0.1)
+        >>> NoisyMoments.from_tensors(own.tensors()).products.tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+        """
+        scores = tensors["scores"].split(tensors["widths"].tolist())
+        return cls(tuple(scores), tensors["products"], float(tensors["noise"]))
