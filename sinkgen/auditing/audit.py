@@ -1,30 +1,27 @@
 """A lower bound of epsilon, from fits with and without one record: what the promise is worth, tried."""
 
 import math
-import tempfile
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from scipy import stats
 from sklearn.base import clone
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sinkgen import fitting
 from sinkgen._validation import check_choice, check_integer
 from sinkgen.accounting import gaussian_epsilon
-from sinkgen.data.table import Rows, TableFormat
+from sinkgen.auditing.twins import Twins, WatchedMechanism
+from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadValueError, PoorFitWarning, PrivacyLeakWarning
-from sinkgen.generators.cliques import Clique
 from sinkgen.parameters import check_parameters
-from sinkgen.privacy.journal import transcript
+from sinkgen.progress import Progress
 from sinkgen.sources.open import open_records
 from sinkgen.training.rehearsal import completed
 
-LEARN = 0.25  # share of the fits from which it is learned how to tell
 FALSE_ALARM = 0.05  # chance that the lower bound is too large
 
 
@@ -91,10 +88,10 @@ class AuditReport:
 def audit(estimator: Any, X: Any, y: Any = None, *, data: str = "made-up", fits: int = 500) -> AuditReport:
     """Fit with and without one extreme record, many times, and see how well the fits can be told apart.
 
-    The adversary sees what the fit releases, step by step, and knows all other records. Of tables it weighs the
-    released counts of the record's cells by their noise, the likelihood ratio of these; of arrays a linear discriminant
-    of the released values is learned on a quarter of the fits. The others are counted (Clopper, Pearson), and the rates
-    are read as those of Gaussian noise [1]_.
+    The adversary sees what the fit releases, step by step, and knows all other records. So it knows what each release
+    would be with the record and without it, but for the noise, and tells by the likelihood ratio of all releases
+    together. How often it is right is counted (Clopper, Pearson), and the rates are read as those of Gaussian noise
+    [1]_. Sets of categories and labels that are learned are not looked at.
 
     Parameters
     ----------
@@ -146,11 +143,9 @@ def audit(estimator: Any, X: Any, y: Any = None, *, data: str = "made-up", fits:
             stacklevel=2,
         )  # fmt: skip
     worlds = _worlds(estimator, X, y, data)
-    seen = [[_released(estimator, worlds, which) for _ in range(fits)] for which in (0, 1)]
-    scores, first = _scores(seen, fits)
-    out, inside = (of[first:] for of in scores)
-    hits, alarms = int((inside > 0).sum()), int((out > 0).sum())
-    return _report(estimator, fits - first, hits, alarms, data)
+    own = clone(estimator).set_params(ledger=None, checkpoint_dir=None, verbose=0, callback=None)
+    alarms, hits = (sum(_score(own, worlds, is_there) > 0 for _ in range(fits)) for is_there in (False, True))
+    return _report(estimator, fits, hits, alarms, data)
 
 
 def _report(estimator, n, hits, alarms, data):
@@ -167,40 +162,28 @@ def _at_least(hits, n):
     return float(stats.beta.ppf(FALSE_ALARM / 2, hits, n - hits + 1)) if hits else 0.0
 
 
-def _scores(seen, fits):
-    """Scores of each world's fits, above 0 where the record seems to be there, and how many of them taught that."""
-    if isinstance(seen[0][0], float):
-        return [np.array(world) for world in seen], 0
-    first = max(4, int(LEARN * fits))
-    width = max(len(row) for world in seen for row in world)
-    worlds = [np.array([np.pad(row, (0, width - len(row))) for row in world]) for world in seen]
-    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-    learner.fit(np.concatenate([world[:first] for world in worlds]), np.repeat([0, 1], first))
-    return [learner.decision_function(world) for world in worlds], first
-
-
 # --- Two worlds ------------------------------------------------------------------------------------------------------
 
 
 class _Worlds(NamedTuple):
-    """Records without and with the canary: the latter's are the former's, and one more, the last."""
+    """Records X with labels y: the canary, and all others."""
 
-    X: tuple
-    y: tuple
-    is_table: bool
+    others: tuple
+    canary: tuple
+    as_array: bool
 
 
 def _worlds(estimator, X, y, data):
     if isinstance(y, str):
         X, y = X.drop(columns=y), X[y].to_numpy()
-    opened = open_records(X, y, None, as_array=isinstance(estimator.schema, (tuple, list)))
+    as_array = isinstance(estimator.schema, (tuple, list))
+    opened = open_records(X, y, None, as_array=as_array)
     facts = fitting.declared_facts(estimator, opened, check_parameters(estimator))
     form = completed(facts.form)
     low, high = _extreme_rows(form)
     labels = None if facts.y_dtype is None else _extreme_labels(facts)
     base, own = (X, y) if data == "given" else (low, None if labels is None else labels[:1])
-    more = None if labels is None else np.concatenate([np.asarray(own), labels[1:]])
-    return _Worlds((base, _stacked(base, high)), (own, more), isinstance(form, TableFormat))
+    return _Worlds((base, own), (high, None if labels is None else labels[1:]), as_array)
 
 
 def _extreme_rows(form):
@@ -218,59 +201,15 @@ def _extreme_labels(facts):
     return np.array(["a", "b"] if facts.y_dtype.kind in "OUS" else [0, 1]).astype(facts.y_dtype)
 
 
-def _stacked(X, row):
-    """Records and one more."""
-    if not hasattr(X, "columns"):
-        return np.concatenate([np.asarray(X), np.asarray(row)])
-    import pandas as pd
-
-    X, row = (of if hasattr(of, "iloc") else of.to_pandas() for of in (X, row))
-    return pd.concat([X, row.astype(X.dtypes)], ignore_index=True)
-
-
 # --- What fits release -----------------------------------------------------------------------------------------------
 
 
-def _released(estimator, worlds, which):
-    """Of one fit: how much likelier its counts are with the canary than without; of arrays, numbers of each release."""
-    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+def _score(estimator, worlds, is_there):
+    """Log-likelihood ratio of all that one fit released: above 0 where the canary seems to be there."""
+    given, ratios = check_parameters(estimator), list[float]()
+    others, canary = (open_records(X, y, None, as_array=worlds.as_array) for X, y in (worlds.others, worlds.canary))
+    data = others._replace(source=Twins(others.source, canary.source, is_there))
+    with warnings.catch_warnings(), Progress(0, None) as progress:
         warnings.simplefilter("ignore", PoorFitWarning)
-        keep = None if worlds.is_table else Path(folder) / "fit"
-        gen = clone(estimator).set_params(ledger=None, checkpoint_dir=keep, verbose=0, callback=None)
-        gen.fit(worlds.X[which], worlds.y[which])
-        if worlds.is_table:
-            return _log_ratio(gen.release_, worlds.X[1], worlds.y[1])
-        return _summary(transcript(keep))
-
-
-def _summary(released):
-    """Numbers in which one record shows: of each kind of release the first, the last, and the sum, over all steps."""
-    found: dict[str, np.ndarray] = {}
-    for what, content in released:
-        values = np.frombuffer(content)
-        found[what] = found.get(what, 0) + np.array([values[0], values[-1], values.sum()])
-    return np.concatenate(list(found.values()))
-
-
-def _log_ratio(release, X, y):
-    """Log-likelihood of the released counts with the last record of X less that without it, as far as it is known."""
-    form, n_classes = release.form, len(release.class_weights)
-    cells = form.encode(Rows(X if hasattr(X, "iloc") else X.to_pandas()))
-    labels = (
-        torch.zeros(len(cells), dtype=torch.long) if release.labels is None else release.labels.encode(np.asarray(y))
-    )
-    codes = torch.cat([form.states(cells).long().T, labels[None]])
-    ratio = 0.0
-    for part in release.counts:
-        columns = part.columns or (len(form.columns),)
-        groups = part.groups if part.columns else (torch.arange(n_classes),)
-        known = codes[:, (codes[list(columns)] >= 0).all(0)]
-        if len(columns) == 1 and part.counts.numel() != int(groups[0].max()) + 1:
-            continue  # counts of all classes together
-        if not (codes[list(columns), -1] >= 0).all():
-            continue
-        places = Clique(columns, groups).cells(known)
-        place = int(places[-1])
-        others = int((places == place).sum()) - 1
-        ratio += (float(part.counts.flatten()[place]) - others - 0.5) / max(part.noise, 1e-9) ** 2
-    return ratio
+        fitting.fit(estimator, data, given, progress, door=partial(WatchedMechanism, ratios))
+    return math.fsum(ratios)

@@ -149,11 +149,13 @@ class GaussianMechanism:
     def _noisy(self, what, step, query, records, scale):
         if isinstance(records, AskedRecords):
             return records.ask(what, step, query)
-        rate = self._rows[what].sampling_rate
-        coins = None if rate == 1 else self._streams.sampling(what, step)
-        draw = None if coins is None else Draw(rate, coins, self._n_persons)
-        value = query.over(records, draw)
+        value = query.over(records, self._draw(what, step))
         return value + self._noise(what, step, value.shape, scale)
+
+    def _draw(self, what, step):
+        """The batch of a step; None where all records take part."""
+        rate = self._rows[what].sampling_rate
+        return None if rate == 1 else Draw(rate, self._streams.sampling(what, step), self._n_persons)
 
     def release_labels(self, what: str, source: SealedSource | RecordSource) -> ThresholdedCounts:
         """The labels that occur often enough, with noisy counts, when not even their set is public.

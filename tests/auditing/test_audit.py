@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sinkgen import DPSinkhornGenerator, PrivacyLeakWarning, audit
+from sinkgen import DPSinkhornGenerator, PrivacyLeakWarning, audit, fitting
+from sinkgen.accounting import gaussian_mu
+from sinkgen.auditing import audit as audit_module
 from sinkgen.privacy.mechanism import GaussianMechanism
 
 PEOPLE = pd.DataFrame({"age": [30, 40], "sex": ["F", "M"]})
@@ -35,21 +37,31 @@ def test_a_tenth_of_the_noise_is_caught(name, monkeypatch):
     assert "MORE IS SPENT" in str(found)
 
 
+def test_all_that_is_released_counts():
+    """The ratio's mean is half of the square of the promise's mu: nothing that a record shows is left out."""
+    gen = DPSinkhornGenerator(10, **CASES["arrays"][0])
+    worlds = audit_module._worlds(gen, *CASES["arrays"][1], "made-up")
+    scores = [audit_module._score(gen, worlds, True) for _ in range(12)]
+    mu = gaussian_mu(10, gen.delta)
+    assert 0.5 * mu**2 / 2 < np.mean(scores) < 2 * mu**2 / 2
+
+
 def test_no_record_is_looked_at_unless_asked(monkeypatch):
     seen = []
-    monkeypatch.setattr(DPSinkhornGenerator, "fit", lambda self, X, y=None: seen.append(X) or _stop())
+    monkeypatch.setattr(fitting, "fit", lambda own, data, *rest, door: seen.append(data.source.others) or _stop())
     gen = DPSinkhornGenerator(2, schema=SCHEMA)
-    with pytest.raises(StopIteration):
+    with pytest.raises(KeyError):
         audit(gen, PEOPLE)
-    assert len(seen[0]) == 1
-    assert seen[0].age.tolist() == [0]
-    with pytest.raises(StopIteration), pytest.warns(PrivacyLeakWarning, match="looks at the records"):
+    (low,) = seen[0].gather()
+    assert low.values.frame.age.tolist() == [0]
+    with pytest.raises(KeyError), pytest.warns(PrivacyLeakWarning, match="looks at the records"):
         audit(gen, PEOPLE, data="given")
-    assert seen[1].equals(PEOPLE)
+    (given,) = seen[1].gather()
+    assert given.values.frame.equals(PEOPLE)
 
 
 def _stop():
-    raise StopIteration
+    raise KeyError
 
 
 def test_records_that_are_given_are_audited():
