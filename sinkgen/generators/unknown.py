@@ -65,11 +65,11 @@ class Unknown(NamedTuple):
         for pair in itertools.combinations(several, 2):
             if set(pair) <= scored:
                 continue
+            hidden = _hidden(release, frequencies, pair, len(several), n, counts)
             if pair not in known:
-                size = _hidden(release, frequencies, pair, len(several), n, counts)
-                pairs.append(Open(pair, None, size))
-            elif any(len(of) > n for of, n in zip(known[pair].groups, known[pair].shape, strict=True)):
-                pairs.append(Open(pair, known[pair].groups, _strength(counts[pair])))
+                pairs.append(Open(pair, None, hidden))
+            elif any(len(of) > k for of, k in zip(known[pair].groups, known[pair].shape, strict=True)):
+                pairs.append(Open(pair, known[pair].groups, math.hypot(hidden, _strength(counts[pair]))))
         whole = math.fsum(pair.size**2 for pair in pairs)
         scale = min(1.0, math.sqrt(MOST / max(whole, 1e-12)))
         pairs = [pair._replace(size=scale * pair.size) for pair in pairs if pair.size > LEAST]
