@@ -20,7 +20,7 @@ class NoisyMoments(NamedTuple):
     Examples
     --------
     >>> ends = torch.tensor([-1.0, 1.0])
-    >>> NoisyMoments((ends, torch.zeros(3), ends), torch.eye(3), 0.1).columns
+    >>> NoisyMoments((ends, torch.zeros(3), ends), torch.diag(torch.tensor([1.0, 0.0, 1.0])), 0.1).columns
     [0, 2]
     """
 
@@ -30,8 +30,8 @@ class NoisyMoments(NamedTuple):
 
     @property
     def columns(self) -> list[int]:
-        """Places of the columns that have scores."""
-        return [j for j, of in enumerate(self.scores) if of.any()]
+        """Places of the columns of which products were released: of others hardly any record differs."""
+        return torch.nonzero(self.products.diag() > 0).flatten().tolist()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What :meth:`from_tensors` reads."""

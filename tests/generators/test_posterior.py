@@ -105,6 +105,16 @@ def test_released_moments_are_near_the_truth_and_are_kept(numbers, tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(again.scores, moments.scores, strict=True))
 
 
+def test_a_column_that_hardly_varies_has_no_part_in_products():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(random.normal(size=(800, 3)), columns=list("abc"))
+    frame["flag"] = "no"
+    schema = {**dict.fromkeys("abc", (-6.0, 6.0)), "flag": ["no", "yes"]}
+    gen = DPSinkhornGenerator(20, schema=schema, **SEEDS).fit(frame)
+    assert gen.release_.moments.columns == [0, 1, 2]
+    assert len(gen.sample_posterior(2, random_state=0)) == 2
+
+
 def test_what_is_not_known_of_many_columns_is_told():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({f"c{j}": random.choice(list("abc"), 300) for j in range(12)})
