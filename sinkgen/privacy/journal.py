@@ -155,29 +155,6 @@ class Journal:
             os.fsync(self._file.fileno())
 
 
-def transcript(folder):
-    """What the unfinished fit of a folder has released: pairs of a release's name and its noisy values, in order.
-
-    For audits: whoever can read the folder has the key as well.
-
-    Parameters
-    ----------
-    folder : path-like
-
-    Returns
-    -------
-    list of (str, bytes)
-    """
-    found = []
-    with open(os.path.join(folder, NAME), "rb", buffering=0) as file:
-        journal = Journal(file)
-        while (record := journal._read_record()) is not None:
-            head, content = record.split(b"\n", 1)
-            journal._end += _FRAME.size + len(record)
-            found.append((json.loads(head)[0], content))
-    return found
-
-
 @contextmanager
 def kept_journal(folder, settings, *, key, seed, replaces=None):
     """Context of a fit with a journal: taken up if ``folder`` holds one, else begun.
