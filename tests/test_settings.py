@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 from sinkgen import Batch, DPSinkhornGenerator, Marginals, PrivacyLedger, PrivacySpent, Semidual, TSTRClassifier
-from sinkgen.settings import SETTINGS, changed
+from sinkgen.settings import SETTINGS, changed, from_json
 
 QUICK = Batch(steps=3, points=6, sampling_rate=0.1)
 STARTED = dataclasses.replace(QUICK, start=Semidual(steps=2, reg=(0.2, 0.02)), directions=True)
@@ -201,3 +201,17 @@ def test_a_statement_says_its_settings_in_one_printable_line():
         PrivacySpent.from_dict(content | {"settings": "Batch()\nepsilon = 0"})
     del content["settings"]  # of an earlier version
     assert PrivacySpent.from_dict(content).settings == ""
+
+
+def test_weights_are_saved_and_come_back(tmp_path, quick_tables):
+    weight = {"c": 4, ("a", "b"): 8.0}
+    frame = pd.DataFrame(np.random.default_rng(0).integers(3, size=(300, 3)), columns=list("abc"))
+    schema = {name: [0, 1, 2] for name in frame}
+    DPSinkhornGenerator(1, mechanism=Marginals(weight=weight), schema=schema).fit(frame).save(tmp_path / "model")
+    assert DPSinkhornGenerator.load(tmp_path / "model").mechanism.weight == weight
+
+
+@pytest.mark.parametrize("damaged", [[1], [[["a"], 1, 2]], [[[["a"]], 1]], [[{}, 1]]])
+def test_weights_that_are_damaged_are_refused(damaged):
+    with pytest.raises(ValueError, match="weight"):
+        from_json({"name": "marginals", "weight": damaged})

@@ -471,7 +471,7 @@ def with_tails(cells, counts, bounds, grain):
     >>> counts = Counts(np.array([75.0, 25.0]), np.ones(2), 1.0, 100.0)
     >>> found = with_tails(cells, counts, (0.0, 3.0), None)[0]
     >>> found.edges[2:].round(1).tolist(), found.shares[1:].round(2).tolist()
-    ([2.0, 2.4, 3.0], [0.2, 0.04, 0.01])
+    ([2.0, 2.4, 2.7, 3.0], [0.2, 0.03, 0.02, 0.01])
     """
     for sign in (1, -1):
         edges, end = sign * cells.edges[::sign], sign * bounds[sign > 0]

@@ -32,6 +32,8 @@ def to_json(mechanism):
     >>> to_json("batch"), to_json(Marginals(members=3))["members"]
     ('batch', 3)
     """
+    if isinstance(mechanism, dict):  # weights: JSON has no keys but texts
+        return [[list(key) if isinstance(key, tuple) else key, value] for key, value in mechanism.items()]
     if not isinstance(mechanism, Settings):
         return mechanism
     return {"name": mechanism.name} | {name: to_json(value) for name, value in mechanism.get_params().items()}
@@ -52,8 +54,19 @@ def from_json(content):
     """
     if not isinstance(content, dict):
         return content
-    given = {name: tuple(value) if isinstance(value, list) else from_json(value) for name, value in content.items()}
+    given = {name: _from_json(name, value) for name, value in content.items()}
     return changed(given.pop("name", None), given)
+
+
+def _from_json(name, value):
+    if not isinstance(value, list):
+        return from_json(value)
+    if name != "weight":
+        return tuple(value)
+    try:
+        return {tuple(key) if isinstance(key, list) else key: number for key, number in value}
+    except (TypeError, ValueError):
+        raise BadValueError("weight must be a list of pairs of names and numbers") from None
 
 
 def changed(mechanism, given):

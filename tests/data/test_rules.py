@@ -35,7 +35,9 @@ def quick_fit():
     quick = {"members": 1, "components": 8, "steps": 30, "refinement_steps": 5}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tabular, "TabularSettings", lambda **own: mixture(**{**own, **quick}))
-        patch.setattr(field, "FieldSettings", lambda shares, sweeps, *more: fields(shares, min(sweeps, 4), *more))
+        patch.setattr(
+            field, "FieldSettings", lambda shares, sweeps, *more, **own: fields(shares, min(sweeps, 4), *more, **own)
+        )
         patch.setattr(ascent, "POPULATION", 1000)
         yield
 
