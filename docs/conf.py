@@ -51,7 +51,9 @@ warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive", 
 class Order:
     """The examples in the order in which they are best read."""
 
-    names = ("digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals")
+    names = (
+        "digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals", "photographs",
+    )  # fmt: skip
 
     def __init__(self, folder):
         self.folder = folder

@@ -40,6 +40,8 @@ def test_runs_and_draws(path, figures, tmp_path, monkeypatch, capsys):
 
 
 def test_every_example_is_a_page_of_the_gallery():
+    order = (Path(__file__).resolve().parents[1] / "docs" / "conf.py").read_text()
     for path in EXAMPLES:
+        assert f'"{path.stem.removeprefix("plot_")}"' in order, path
         assert path.stem.startswith("plot_")
         assert path.read_text().lstrip("r").startswith('"""\n'), path
