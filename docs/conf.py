@@ -52,7 +52,8 @@ class Order:
     """The examples in the order in which they are best read."""
 
     names = (
-        "digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals", "photographs",
+        "digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals",
+        "photographs",
     )  # fmt: skip
 
     def __init__(self, folder):
