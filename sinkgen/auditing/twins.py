@@ -31,18 +31,15 @@ class Twins:
 
     def gather(self, draw=None):
         """The chunks of the world that is seen."""
-        return self._chunks(draw, self.is_there)
+        return joined([self.others.gather(draw), self.canary.gather() if self.is_there else []])
 
     def chunks(self, draw=None):
         """The same, one after the other."""
         return iter(self.gather(draw))
 
     def values(self, query, draw):
-        """A query's value without the canary, and with it."""
-        return [query.evaluate(iter(self._chunks(draw, is_there))) for is_there in (False, True)]
-
-    def _chunks(self, draw, is_there):
-        return joined([self.others.gather(draw), self.canary.gather() if is_there else []])
+        """A query's value without the canary, and with it, each asked as the mechanism asks."""
+        return [query.over(Twins(self.others, self.canary, is_there), draw) for is_there in (False, True)]
 
 
 class WatchedMechanism(GaussianMechanism):
@@ -62,7 +59,10 @@ class WatchedMechanism(GaussianMechanism):
 
     def __init__(self, ratios: list, *parameters: Any, **named: Any) -> None:
         super().__init__(*parameters, **named)
-        self._ratios, self._coins = ratios, np.random.default_rng()
+        self._ratios, self._coins = (
+            ratios,
+            np.random.default_rng(list(self._journal.key)),
+        )  # whether the canary is drawn
 
     def _noisy(self, what, step, query, records, scale):
         rate = self._rows[what].sampling_rate
