@@ -12,7 +12,8 @@ left out for the last two), distances of marginals in the bins of the schema, ho
 number together, and husbands who are female. xor: 15,000 rows of eight fair bits and the exclusive or of three.
 labelled: tables with y, ten classes of digits and of a tree, as a table and as an array, and that exclusive or. slopes:
 5,000 rows of six columns, of which one is 1.79 and another .0196 times others, and noise. wide: rows in which ten
-hidden numbers move all columns.
+hidden numbers move all columns, beside noisy naive Bayes, which here is columns without any dependence, in the same
+even bins, and beside the real columns without dependence, which no noise allows.
 """
 
 import argparse
@@ -30,10 +31,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
-from tables import read
+from tables import naive_bayes, read
 
 from sinkgen import Column, DPSinkhornGenerator, Schema
 from sinkgen.data.table import Rows, table_format
+from sinkgen.denoise.numbers import MOST_BINS
 
 SCHEMA = Path(__file__).parent / "schemas" / "adult.json"
 MOST_PAIRS = 2000  # whose distances are measured
@@ -150,13 +152,17 @@ def wide(arguments, epsilon, seed):
     hidden, mixing = random.normal(size=(arguments.rows, 10)), random.normal(size=(10, arguments.columns))
     x = hidden @ mixing / 3 + random.normal(size=(arguments.rows, arguments.columns))
     frame = pd.DataFrame(x).rename(columns="x{}".format)
-    drawn, seconds = fit_and_draw(frame, epsilon, seed, dict.fromkeys(frame, (-6.0, 6.0)))
+    bins = arguments.bins or MOST_BINS
+    declared = dict.fromkeys(frame, Column(bounds=(-6.0, 6.0), edges=tuple(np.linspace(-6, 6, bins + 1).tolist())))
+    drawn, seconds = fit_and_draw(frame, epsilon, seed, declared if arguments.bins else dict.fromkeys(frame, (-6, 6)))
+    simple = naive_bayes(frame, pd.Series(np.zeros(len(frame), dtype=int)), declared, [0], epsilon, 1e-5)
+    simple = simple.sample(len(frame), random_state=seed)[0]
     pairs, found = np.triu_indices(arguments.columns, 1), {}
     apart = frame.apply(random.permutation)  # the best that columns without any dependence can do
     few = random.permutation(np.transpose(pairs))[:MOST_PAIRS]
     ends = np.linspace(-6, 6, 9)[1:-1]
-    binned = [np.searchsorted(ends, table.to_numpy()) for table in (frame, drawn, apart)]
-    for name, other in zip(("tvd2", "tvd2 of independence"), binned[1:], strict=True):
+    binned = [np.searchsorted(ends, table.to_numpy()) for table in (frame, drawn, simple, apart)]
+    for name, other in zip(("tvd2", "tvd2 of naive Bayes", "tvd2 of independence"), binned[1:], strict=True):
         found[name] = np.mean([_distance(binned[0], other, pair) for pair in few])
     for kind in ("pearson", "spearman"):
         real, new = (table.corr(kind).to_numpy()[pairs] for table in (frame, drawn))
@@ -186,6 +192,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--columns", type=int, default=100)
     parser.add_argument("--rows", type=int, default=5000, help="of the wide table")
+    parser.add_argument("--bins", type=int, default=MOST_BINS, help="even ones, declared of the wide table; 0: learned")
     arguments = parser.parse_args()
     measure = FIGURES[arguments.figure]
     for epsilon in arguments.epsilon:

@@ -16,7 +16,7 @@ from sinkgen.data import facts as metadata
 from sinkgen.data.schema import Schema
 from sinkgen.data.table import TableFormat, table_format
 from sinkgen.data.table_columns import NumberColumn
-from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
+from sinkgen.denoise.densities import of_columns
 from sinkgen.denoise.numbers import merged
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.training.rehearsal import completed
@@ -251,7 +251,8 @@ def _forecast(form, labels, n, epsilon, delta):
         noises, of_state, of_class = _noises_of_field(full, n, settings, rows)
     else:
         noises, of_state, of_class = _noises_of_mixture(full, n, settings, rows, n_classes)
-    distances = {column.name: _distance(column, n, noise) for column, noise in zip(full.columns, noises, strict=True)}
+    names = [column.name for column in full.columns]
+    distances = dict(zip(names, _distances(full.columns, n, noises), strict=True))
     told = [PlannedRelease("count", rows["count"], n / n_classes)]
     told += [PlannedRelease("bins", learned, n / CELLS)] if learned else []
     told += [PlannedRelease(what, noise, expected) for what, noise, expected in of_state]
@@ -299,16 +300,20 @@ def _noises_of_mixture(form, n, settings, rows, n_classes):
     return [of**-0.5 for of in precision], told, SURE * one * float(np.mean(widths)) / 2
 
 
-def _distance(column, n, noise):
-    """Expected total variation distance of a made-up column from itself with noise, once that is mended."""
-    true, n_ordered = _made_up(column), column.n_ordered
-    random, found = torch.Generator().manual_seed(0), []
-    for _ in range(TRIALS):
-        shares = true + noise / n * torch.randn(len(true), generator=random, dtype=torch.float64)
-        if n_ordered > 2:
-            shares = torch.cat([smooth_frequencies(shares[:n_ordered], noise / n), shares[n_ordered:]])
-        found.append(0.5 * (project_simplex(shares) - true).abs().sum())
-    return float(torch.stack(found).mean())
+def _distances(columns, n, noises):
+    """Expected total variation distance of made-up columns from themselves with noise, once that is mended."""
+    true, ordered = [_made_up(column) for column in columns], [column.n_ordered for column in columns]
+    random = torch.Generator().manual_seed(0)
+    scales = [torch.full((len(of),), noise / n).double() for of, noise in zip(true, noises, strict=True)]
+    shares = [
+        of + scale * torch.randn(len(of), generator=random, dtype=torch.float64)
+        for _ in range(TRIALS)
+        for of, scale in zip(true, scales, strict=True)
+    ]
+    none = [torch.zeros(len(of), dtype=torch.bool) for of in true]
+    found = of_columns(shares, scales * TRIALS, ordered * TRIALS, none * TRIALS, 1.0)
+    off = [0.5 * float((of - exact).abs().sum()) for of, exact in zip(found, true * TRIALS, strict=True)]
+    return np.reshape(off, (TRIALS, -1)).mean(0).tolist()
 
 
 def _made_up(column):

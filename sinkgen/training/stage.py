@@ -47,7 +47,8 @@ class StateCounts(NamedTuple):
 
     def joined(self, counts, variance):
         """The best of other counts of the same records, of noise of a variance, and these; and the new variances."""
-        share = variance / (variance + self.variances)  # 0 where these say nothing
+        # 0 where these say nothing, or both are exact.
+        share = variance / (variance + self.variances).clamp_min(torch.finfo(torch.float64).tiny)
         return torch.where(share > 0, counts + share * (self.values - counts), counts), variance * (1 - share)
 
 

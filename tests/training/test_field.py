@@ -208,10 +208,10 @@ def test_frequencies_are_of_the_noises_size_and_absent_states_are_never_drawn():
     both = averaged(first, second)
     assert both.noises == [pytest.approx(10 * 20 / math.hypot(10, 20))]
     assert both.counts[0][0] == pytest.approx(0.8 * 600 + 0.2 * 620)
-    (frequencies,) = frequencies_of(both, [0], [[False, False, True]])
+    (frequencies,) = frequencies_of(both, 1000.0, [0], [[False, False, True]])
     assert frequencies[2] == 0
     assert frequencies.sum() == pytest.approx(1)
-    (frequencies,) = frequencies_of(both, [0], [[False] * 3])
+    (frequencies,) = frequencies_of(both, 1000.0, [0], [[False] * 3])
     assert 0 < frequencies[2] < 0.03
 
 

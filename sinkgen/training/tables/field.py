@@ -108,7 +108,7 @@ def train_field(stage: Stage) -> Trained:
     missing = [j for j, column in enumerate(form.columns) if column.nullable]
     own, of_pairs = weights_of(form, settings)
     columns = learn_columns(source, widths, mechanism, own)
-    frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
+    frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
     pairs = None
     if "pairs" in settings.shares:
         pairs = learn_pairs(
@@ -124,7 +124,7 @@ def train_field(stage: Stage) -> Trained:
             columns = averaged(columns, learn_columns(source, widths, mechanism, own, "pairs"))
         else:
             columns = pairs.pooled(columns)
-        frequencies = frequencies_of(columns, ordered, optional, stage.known, missing)
+        frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
     asked = Asked([], [], []) if pairs is None else pairs.asked(frequencies, total)
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     moments = None

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.denoise.frequencies import LIKELY, project_simplex, smooth_frequencies, some_or_none
+from sinkgen.denoise.densities import of_columns
+from sinkgen.denoise.frequencies import LIKELY, project_simplex, some_or_none
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, pair_mask
 from sinkgen.privacy.query import SumQuery
 
@@ -296,21 +297,20 @@ def _joined(shares, states, noise, known, total):
 
 
 def smoothed(shares, states, noise, together=None):
-    """Noisy shares of each class, smooth in the bins of numbers as far as their noise allows.
+    """Shares of each class from noisy ones, as even or smooth as the noise leaves open: of all classes, then of each.
 
-    All classes' shares together are smoothed, and what each class's differ by from its part of these.
+    All classes' shares together are taken from what they seem to be like, and each class's from these.
     """
     together = torch.full((shares.shape[1],), noise * len(shares) ** 0.5) if together is None else together
-    out, start, of_class = shares.clone(), 0, shares.sum(1)
-    parts = (of_class / of_class.sum()).clamp(0, 1) if of_class.sum() > 0 else torch.zeros_like(of_class)
-    for width, n in zip(states.widths, states.ordered, strict=True):
-        if n > 2:
-            scale = float(together[start : start + n].square().mean().sqrt())
-            common = smooth_frequencies(shares[:, start : start + n].sum(0), scale)
-            for row, part in zip(out[:, start : start + n], parts, strict=True):
-                row.copy_(part * common + smooth_frequencies(row - part * common, noise))
-        start += width
-    return out
+    everyone, optional = shares.sum(0), torch.tensor(states.optional)
+    gone = [part & ~part.all() for part in (optional & (everyone <= RARE * together)).split(states.widths)]
+    common = of_columns(everyone.split(states.widths), together.split(states.widths), states.ordered, gone, 1.0)
+    noises, out = torch.full((shares.shape[1],), noise).split(states.widths), []
+    for row, of_class in zip(shares, shares.sum(1) / len(states.widths), strict=True):
+        share = max(float(of_class), TINY)
+        own = of_columns(row.split(states.widths), noises, states.ordered, gone, share, common)
+        out.append(share * torch.cat(own))
+    return torch.stack(out)
 
 
 def naive_bayes(one_way, states):

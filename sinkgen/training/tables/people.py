@@ -234,7 +234,8 @@ def smooth_but_for_chance(noisy, noise, total):
     expected = smooth_frequencies(noisy, noise).clamp_min(0)
     expected = smooth_frequencies(noisy, float((noise**2 + expected.mean() / total).sqrt())).clamp_min(0)
     chance = expected / total
-    return expected + chance / (chance + noise**2) * (noisy - expected)
+    # Without noise, and where nobody is expected, both are 0.
+    return expected + chance / (chance + noise**2).clamp_min(torch.finfo(chance.dtype).tiny) * (noisy - expected)
 
 
 def learn_constant(source, form, sizes, total, mechanism):

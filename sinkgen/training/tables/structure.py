@@ -8,14 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
-from sinkgen.denoise.frequencies import (
-    LIKELY,
-    MANY,
-    many_frequencies,
-    project_simplex,
-    smooth_frequencies,
-    some_or_none,
-)
+from sinkgen.denoise.densities import of_columns
+from sinkgen.denoise.frequencies import LIKELY, project_simplex, some_or_none
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
@@ -78,12 +72,14 @@ def averaged(first, second):
     return Columns(counts, [a * of**0.5 for of, a in zip(share, first.noises, strict=True)])
 
 
-def frequencies_of(columns, ordered, optional, known=None, missing=()):
+def frequencies_of(columns, total, ordered, optional, known=None, missing=()):
     """Frequencies of the states of each column: smooth where states have an order, and on the simplex.
 
     Parameters
     ----------
     columns : Columns
+    total : float
+        Number of records.
     ordered : sequence of int
         How many of each column's first states have an order.
     optional : sequence of sequence of bool
@@ -104,27 +100,16 @@ def frequencies_of(columns, ordered, optional, known=None, missing=()):
         for j, chance, number in zip(missing, chances, lacking, strict=True):
             counts[j] = torch.cat([counts[j][:-1].double(), number[None] * (chance > LIKELY)])
             noises[j] = torch.cat([noises[j][:-1], number.new_zeros(1)])  # that it is there, is decided
-    parts = zip(counts, ordered, optional, noises, strict=True)
-    return [_frequencies(of, n, torch.tensor(absent), noise) for of, n, absent, noise in parts]
-
-
-def _frequencies(counts, n_ordered, optional, noise):
-    total = counts.sum().clamp_min(TINY)
-    absent = optional & ((counts < STATES_STAND_OUT * noise) | (counts <= 0))
-    absent &= ~absent.all()  # of which nothing stands out, has all of its states
-    shares = torch.where(absent, 0.0, counts) / total
-    if n_ordered > 2:
-        scale = float(noise[:n_ordered].square().mean().sqrt() / total)
-        shares = torch.cat([smooth_frequencies(shares[:n_ordered], scale), shares[n_ordered:]])
-    if total <= TINY:
-        found = torch.ones_like(shares)
-    elif n_ordered == 0 and len(shares) > MANY:
-        found = many_frequencies(shares, float(noise.square().mean().sqrt() / total))
-    else:
-        found = project_simplex(shares)
+    absent = [_absent(*of) for of in zip(counts, optional, noises, strict=True)]
+    found = of_columns(counts, noises, ordered, absent, total)
     # Whatever is declared can be drawn where it is asked for.
-    found = torch.where(absent, 0.0, found.clamp_min(LEAST_FREQUENCY))
-    return (found / found.sum()).float()
+    held = [torch.where(gone, 0.0, of.clamp_min(LEAST_FREQUENCY)) for gone, of in zip(absent, found, strict=True)]
+    return [(of / of.sum()).float() for of in held]
+
+
+def _absent(counts, optional, noise):
+    absent = torch.tensor(optional) & ((counts < STATES_STAND_OUT * noise) | (counts <= 0))
+    return absent & ~absent.all()  # of which nothing stands out, has all of its states
 
 
 class Counted(NamedTuple):
