@@ -62,3 +62,17 @@ def test_what_newcomers_read_is_readable(monkeypatch):
         assert found.sentence_length <= 25, f"{page.name}: {found.sentence_length:.1f} words a sentence"
         assert found.reading_ease >= 50, f"{page.name}: reading ease {found.reading_ease:.0f}"
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_no_line_is_longer_than_a_screen():
+    long = [f"{page.name}: {line}" for page in PAGES for line in page.read_text().splitlines() if len(line) > 120]
+    assert not long, "\n".join(long)
+
+
+def test_every_row_of_the_log_says_what_why_how_much_and_what_became_of_it():
+    text = (ROOT / "docs" / "experiments.md").read_text()
+    assert not re.search(r"^\* (?!- )", text, re.MULTILINE), "a row of a table starts with '* -', below a table's head"
+    for table in re.findall(r"^```\{list-table\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for row in re.split(r"^\* - ", table, flags=re.MULTILINE)[1:]:
+            cells = re.split(r"^  - ", row, flags=re.MULTILINE)
+            assert [bool(cell.strip()) for cell in cells] == [True] * 4, row

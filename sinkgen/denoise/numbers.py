@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Constants chosen by trials: docs/experiments.md, Tables.
+# Constants chosen by trials: docs/experiments.md, Numbers.
 OCTAVES = 2.0 ** np.arange(-30, 65)  # what is smaller in magnitude counts as tiny, what is larger as the largest
 MOST_EVEN, MOST_CELLS = 32, 128
 ENOUGH = 3.0  # standard deviations of the noise that a cell's records should be, on average
