@@ -222,6 +222,8 @@ class PeopleMixture(ProductMixture):
         scores = torch.stack([_normal_scores(*part, weights) for part in zip(places.T, held.T, strict=True)], 1)
         moving = ~self.constant[self.ordered]
         target, between = self.spread
+        shared = (moving[:, None] & moving).double()
+        part = float((1 / n_rows[n_rows > 1]).mean())
         for _ in range(ROUNDS):
             current = spread_of(scores, persons, n_rows)
             if current is None:
@@ -234,11 +236,11 @@ class PeopleMixture(ProductMixture):
             kept = ~moving
             wanted = between.clone()
             wanted[kept[:, None] & kept] = across[kept[:, None] & kept]
-            means = means @ _triangular(across, wanted).T
-            rest[:, moving] = (
-                rest[:, moving]
-                @ _triangular((total - across)[moving][:, moving], (target - between)[moving][:, moving]).T
-            )
+            # A mean of m rows has a part of 1 / m of what rows differ by. Without it a column in which persons hardly
+            # differ, such as a day, would have means of nearly no variance, and be blown up beyond all others.
+            before, after = ((total - across) * shared, (target - between) * shared)
+            means = means @ _triangular(across + before * part, wanted + after * part).T
+            rest[:, moving] = rest[:, moving] @ _triangular(before[moving][:, moving], after[moving][:, moving]).T
             scores = torch.where(moving, means + rest, scores)
         out = places.clone()
         for j in torch.nonzero(moving)[:, 0].tolist():

@@ -91,6 +91,20 @@ def test_rows_of_a_person_are_as_alike_as_real_ones(fitted):
         assert abs(rest_made - rest) < 0.05, (one, other)
 
 
+def test_a_column_in_which_persons_do_not_differ_leaves_the_others_alone():
+    random = np.random.default_rng(0)
+    who = np.repeat(np.arange(2000), 1 + random.binomial(7, 0.4, 2000))
+    frame = pd.DataFrame({"who": who, "day": random.uniform(0, 365, len(who))})
+    frame["weight"] = 75 + 10 * random.normal(size=2000)[who] + 1.5 * random.normal(size=len(who))
+    frame["pulse"] = 72 + 0.4 * (frame["weight"] - 75) + 6 * random.normal(size=len(who))
+    schema = {"day": (0, 365), "weight": (30, 120), "pulse": (30, 120)}
+    drawn = (
+        DPSinkhornGenerator(20, schema=schema, **GIVEN).fit(frame, groups="who").sample(n_groups=2000, random_state=0)
+    )
+    for names in (("pulse", "pulse"), ("weight", "pulse"), ("day", "pulse")):
+        assert np.allclose(alike(frame, frame["who"], *names), alike(drawn, drawn["who"], *names), atol=0.1), names
+
+
 def test_rows_are_drawn_as_ever(fitted):
     frame, gen, _ = fitted
     rows = gen.sample(2000, random_state=0)
