@@ -53,7 +53,7 @@ class Order:
 
     names = (
         "digits", "table", "promise", "epsilon", "mechanisms", "tstr", "network", "transport", "hospitals",
-        "photographs",
+        "photographs", "persons", "intervals", "wide",
     )  # fmt: skip
 
     def __init__(self, folder):
