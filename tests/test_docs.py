@@ -31,6 +31,12 @@ def test_links_between_pages_lead_somewhere():
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_files_of_the_code_that_pages_name_exist():
+    for page in PAGES:
+        for path in re.findall(r"\b(?:sinkgen|benchmarks|examples|tests)/[\w/]+\.(?:py|json)\b", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
 def test_every_public_name_is_in_the_reference():
     page = (ROOT / "docs" / "api.md").read_text()
     for name in PUBLIC:
