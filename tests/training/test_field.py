@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sinkgen import Column, DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
+from sinkgen.denoise.ratios import likely_cells
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.generators.coupling import rank_scores
@@ -178,12 +179,31 @@ def test_a_denoised_pair_keeps_the_columns_and_drops_noise():
     pair = Clique((0, 1), (torch.arange(4), torch.arange(2)))
     noise = 0.01 * torch.randn(4, 2, generator=torch.Generator().manual_seed(0))
     independent = pair.independent(frequencies)
-    found = denoised(independent + noise, pair, frequencies, 0.02)
-    assert (found - independent).abs().max() < 1e-5
+    (found,) = denoised([independent + noise], [pair], frequencies, [0.02])
+    assert (found - independent).abs().max() < 0.003
     alike = torch.tensor([[0.5, 0.0], [0.1, 0.2], [0.0, 0.2], [0.0, 0.0]])
-    found = denoised(alike + noise, pair, frequencies, 0.01)
+    (found,) = denoised([alike + noise], [pair], frequencies, [0.01])
     assert found.sum(1).tolist() == pytest.approx([0.5, 0.3, 0.2, 0.0], abs=1e-3)
     assert (found - alike).abs().max() < 0.02
+
+
+def test_cells_that_hold_nothing_are_known_by_those_of_other_pairs():
+    random, noise, even = torch.Generator().manual_seed(0), 0.004, torch.full((6, 6), 1 / 36)
+    exact = [torch.where(torch.rand(6, 6, generator=random) < 0.4, 0.0, even) for _ in range(30)]
+    exact = [part / part.sum() for part in exact]
+    noisy = [part + noise * torch.randn(6, 6, generator=random) for part in exact]
+    found = torch.stack(likely_cells(noisy, [even] * 30, [noise] * 30))
+    true, seen = torch.stack(exact), torch.stack(noisy)
+    assert found[true == 0].mean() < 0.3 * seen.clamp_min(0)[true == 0].mean()
+    assert (found - true).norm() < 0.8 * (seen - true).norm()
+    exactly = likely_cells(exact, [even] * 30, [0.0] * 30)
+    torch.testing.assert_close(torch.stack(exactly), true, atol=1e-6, rtol=0)
+
+
+def test_cells_far_beyond_what_is_expected_stay():
+    expected, seen = torch.tensor([[1e-5, 0.5], [0.25, 0.24999]]), torch.tensor([[0.3, 0.2], [0.25, 0.25]])
+    (found,) = likely_cells([seen], [expected], [1e-4])
+    torch.testing.assert_close(found, seen, atol=1e-3, rtol=0)
 
 
 def test_what_pairs_count_of_a_column_adds_to_its_own_counts():

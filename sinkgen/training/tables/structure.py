@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from sinkgen._groups import count_cells
 from sinkgen.denoise.densities import of_columns
 from sinkgen.denoise.frequencies import LIKELY, project_simplex, some_or_none
+from sinkgen.denoise.ratios import likely_cells
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
@@ -153,8 +154,8 @@ class Counted(NamedTuple):
     def asked(self, frequencies, total):
         """The pairs, denoised: :class:`Asked`."""
         cliques, noises = list(self.query.cliques), [self.noise / scale / total for scale in self.query.scales]
-        parts = zip(self.counts, cliques, noises, strict=True)
-        return Asked(cliques, [denoised(part.float() / total, q, frequencies, s) for part, q, s in parts], noises)
+        shares = [part.float() / total for part in self.counts]
+        return Asked(cliques, denoised(shares, cliques, frequencies, noises), noises)
 
 
 def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises, weights):
@@ -373,41 +374,46 @@ def _clique(columns, n_groups, frequencies, ordered):
     return Clique(tuple(columns), tuple(even_groups(frequencies[j], n, ordered[j]) for j, n in parts))
 
 
-def denoised(shares, clique, frequencies, noise):
-    """Shares of a pair's cells between noisy ones and independent ones; post-processing.
+def denoised(shares, cliques, frequencies, noises):
+    """Shares of the cells of several pairs from noisy ones; post-processing.
 
-    What both columns have alone is known better: it is taken out, and is kept by raking. The rest is shrunk by the
-    share of noise in it (James, Stein), and projected onto the simplex, on which a table with many empty cells loses
-    most of its noise.
+    What both columns of a pair have alone is known better: it is taken out, and is kept by raking. What is left of a
+    cell, beside what it would hold if they were independent, is judged by all cells of all pairs.
 
     Parameters
     ----------
-    shares : Tensor, of the clique's shape
-    clique : Clique
+    shares : sequence of Tensor, each of its clique's shape
+    cliques : sequence of Clique
     frequencies : list of Tensor
-    noise : float
-        Standard deviation of the noise of a share.
+    noises : sequence of float
+        Standard deviation of the noise of a share, of each pair.
 
     Returns
     -------
-    Tensor, of the clique's shape
+    list of Tensor, each of its clique's shape
 
     Examples
     --------
     >>> pair = Clique((0, 1), (torch.arange(2), torch.arange(2)))
-    >>> denoised(torch.tensor([[0.52, -0.01], [0.01, 0.48]]), pair, [torch.full((2,), 0.5)] * 2, 0.01).round(decimals=2)
-    tensor([[0.5000, 0.0000],
-            [0.0000, 0.5000]])
+    >>> (found,) = denoised([torch.tensor([[0.52, -0.01], [0.01, 0.48]])], [pair], [torch.full((2,), 0.5)] * 2, [0.01])
+    >>> bool((found - torch.eye(2) / 2).abs().max() < 0.01)
+    True
     """
-    expected = clique.independent(frequencies)
-    difference = shares - expected
-    for axis in range(2):
-        difference = difference - difference.mean(axis, keepdim=True)
-    freedom = math.prod(n - 1 for n in clique.shape)
-    gain = (1 - freedom * noise**2 / difference.square().sum().clamp_min(1e-30)).clamp(0, 1)
-    found = project_simplex((expected + gain * difference).flatten()).view_as(expected)
-    found = found + LEAST_FREQUENCY / 10
+    expected = [clique.independent(frequencies) for clique in cliques]
+    noisy, left = [], []
+    for part, mean, noise in zip(shares, expected, noises, strict=True):
+        difference = part - mean
+        for axis in range(2):
+            difference = difference - difference.mean(axis, keepdim=True)
+        noisy.append(mean + difference)
+        left.append(noise * math.sqrt(math.prod((n - 1) / n for n in mean.shape)))
+    found = likely_cells(noisy, expected, left)
+    return [_raked(part + LEAST_FREQUENCY / 10, mean) for part, mean in zip(found, expected, strict=True)]
+
+
+def _raked(cells, expected):
+    """Cells times factors of rows and of columns, which have the sums that are expected."""
     for _ in range(RAKINGS):
         for axis in range(2):
-            found = found * (expected.sum(axis) / found.sum(axis).clamp_min(TINY**2)).unsqueeze(axis)
-    return found
+            cells = cells * (expected.sum(axis) / cells.sum(axis).clamp_min(TINY**2)).unsqueeze(axis)
+    return cells
