@@ -104,7 +104,7 @@ def _count(clique, codes, known):
     parts = []
     for j, of, n in zip(clique.columns, clique.groups, shape, strict=True):
         if (j, id(of)) not in known:
-            known[j, id(of)] = of.to(codes.device).index_select(0, codes[j])
+            known[j, id(of)] = of.to(codes.device, torch.int32).index_select(0, codes[j])  # half the bytes to move
         parts.append((known[j, id(of)], n))
     return torch.bincount(numbered(parts), minlength=clique.size)
 

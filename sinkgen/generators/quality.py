@@ -1,10 +1,12 @@
 """How well a release knows its columns and classes, from released numbers alone: what is poor is said."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from sinkgen.denoise.numbers import Cells
@@ -66,8 +68,8 @@ class ClassQuality:
 
 
 @dataclass(frozen=True)
-class FittedSchema:
-    """What was declared and learned of each column, and how well it is known; print it.
+class FittedSchema(Mapping):
+    """What was declared and learned of each column by its name, and how well it is known; print it.
 
     Attributes
     ----------
@@ -81,6 +83,8 @@ class FittedSchema:
     >>> column = ColumnQuality("age", True, remarks=("the numbers of 'age' do not stand out: declare its bounds",))
     >>> FittedSchema((column,)).remarks
     ("the numbers of 'age' do not stand out: declare its bounds",)
+    >>> [name for name, of in FittedSchema((column,)).items() if of.remarks]
+    ['age']
     """
 
     columns: tuple[ColumnQuality, ...] = ()
@@ -92,6 +96,18 @@ class FittedSchema:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (column.name for column in self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a column."""
+        fields = [field.name for field in dataclasses.fields(ColumnQuality) if field.name != "name"]
+        rows = [[getattr(column, field) for field in fields] for column in self.columns]
+        return pd.DataFrame(rows, index=pd.Index([*self], name="name"), columns=fields)
 
     @property
     def remarks(self) -> tuple[str, ...]:
