@@ -186,7 +186,7 @@ def is_resolved(cells, n, grain):
 
 def _unresolved(cells, n, grain):
     single = np.diff(cells.edges) <= 1.01 * (grain or 0.0) + 4 * np.spacing(np.abs(cells.edges[1:]))
-    return ~single & (cells.shares > UNRESOLVED / n)
+    return ~single & (cells.shares >= min(UNRESOLVED / n, n**-0.5))
 
 
 def _after(values):
@@ -403,14 +403,18 @@ def held_cells(cells, counts):
     [0.0, 1.0, 2.0]
     """
     zero = int(np.searchsorted(cells.edges, 0.0))
-    shares = _split(cells.shares / cells.shares.sum(), counts, (zero, zero + 1))
-    held = np.flatnonzero(shares > 0)
+    shares = _split(cells.shares / cells.shares.sum(), counts, (zero, zero + 1), _half)
+    held = np.flatnonzero(shares)
+    # Again, of those that are not empty alone: the noise of what is empty is no news of them.
+    some = Counts(counts.values[held], counts.sizes[held], counts.noise, counts.total)
+    ends = np.searchsorted(held, (zero, zero + 1)).tolist()
+    shares[held] = _split(cells.shares[held] / cells.shares[held].sum(), some, ends, _shrunk)
     kept = Cells(cells.edges, shares).part(held[0], held[-1] + 1)
     return kept._replace(shares=kept.shares / kept.shares.sum())
 
 
-def _split(expected, counts, first):
-    """Shares of cells, from the whole down; nodes are cut at the ``first`` places, then in halves."""
+def _split(expected, counts, first, half):
+    """Shares of cells, from the whole down; nodes are cut at the ``first`` places, then in halves, by ``half``."""
     total = max(counts.total, LEAST)
     found, below, sizes = _sums(counts.values / total), _sums(expected), _sums(counts.sizes)
     noise, out, waiting = counts.noise / total, np.zeros(len(expected)), [(0, len(expected), 1.0)]
@@ -427,16 +431,21 @@ def _split(expected, counts, first):
         left = found[middle] - found[start] + part * lacking
         deviation = noise * math.sqrt(part * (1 - part) * (sizes[stop] - sizes[start]))
         prior = (below[middle] - below[start]) / max(below[stop] - below[start], LEAST**2)
-        of_left = _half(left, share * min(prior, 1.0), share, deviation)
+        of_left = half(left, share * min(prior, 1.0), share, deviation)
         waiting += [(start, middle, of_left), (middle, stop, share - of_left)]
     return out
 
 
 def _half(found, expected, share, deviation):
-    """Share of one half of a node."""
+    """Share of one half of a node; nothing, of which nothing stands out though much was expected."""
     for known, hoped, whole in ((found, expected, 0.0), (share - found, share - expected, share)):
         if known < deviation and hoped > max(known, 0.0) + NEGLIGIBLE * deviation:
             return whole
+    return _shrunk(found, expected, share, deviation)
+
+
+def _shrunk(found, expected, share, deviation):
+    """The same, none of both empty."""
     difference = found - expected
     gain = max(0.0, 1 - 2 * deviation**2 / max(difference**2, TINY))
     gain *= share**2 / (share**2 + 4 * deviation**2) if share else 0.0  # noise is no news of what is smaller
