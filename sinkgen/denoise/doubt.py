@@ -19,6 +19,7 @@ TIMES = 4  # that noise is added
 WITHIN = 0.15  # of its width: how far numbers are from evenly spread where nothing tells them apart
 LEAST_SPREAD = 1e-3  # of what is constant, over its size
 FAR_OFF, MUCH = 5.0, 0.1  # times the distance of two samples, and standard deviations: from there on numbers are wrong
+MOST = 0.7  # standard deviations: from there on they are, however few there are
 CAUTION = 0.7  # silence about what is wrong is worse than a word about what is nearly so
 OF_DEVIATION = math.sqrt(2 / math.pi)  # mean size of a normal number
 LEAST = 1e-12  # share of the numbers of a bin of which something is known
@@ -41,8 +42,8 @@ class Doubt(NamedTuple):
 
     @property
     def is_much(self):
-        """Whether the numbers are likely far from what another sample of the real ones could be."""
-        return self.error > CAUTION * max(MUCH, FAR_OFF * self.chance)
+        """Whether the numbers are likely far from what another sample of the real ones could be, or hardly known."""
+        return self.error > CAUTION * min(max(MUCH, FAR_OFF * self.chance), MOST)
 
 
 UNKNOWN = Doubt(1.0, 0.0)  # of numbers of which nothing stands out
@@ -131,8 +132,19 @@ def _resolved(cells, starts, n, noises):
     shares, variances = (np.add.reduceat(of, starts) for of in (cells.shares, np.square(noises)))
     deviations = np.sqrt(variances)
     hidden = deviations / np.maximum(np.maximum(n * shares, deviations), TINY)  # 1 at most
-    of_bins = np.repeat(hidden * np.diff(cells.edges[[*starts, -1]]), np.diff([*starts, len(cells.shares)]))
+    of_bins = np.repeat(hidden * _widths(cells, starts), np.diff([*starts, len(cells.shares)]))
     return np.maximum(np.diff(cells.edges), of_bins)
+
+
+def _widths(cells, starts):
+    """Of bins: how wide evenly spread numbers are that have the same deviation; a tail of next to none is not counted."""
+    sizes = np.diff([*starts, len(cells.shares)])
+    shares = cells.shares / np.repeat(np.maximum(np.add.reduceat(cells.shares, starts), TINY), sizes)
+    ends = np.stack([cells.edges[:-1], cells.edges[1:]]) - np.repeat(cells.edges[starts], sizes)
+    middles, widths = ends.mean(0), np.diff(ends, axis=0)[0]
+    means = np.add.reduceat(shares * middles, starts)
+    squares = shares * ((middles - np.repeat(means, sizes)) ** 2 + widths**2 / 12)
+    return np.sqrt(12 * np.add.reduceat(squares, starts))
 
 
 def _places(cells, ends, edges):
