@@ -137,7 +137,7 @@ def _resolved(cells, starts, n, noises):
 
 
 def _widths(cells, starts):
-    """Of bins: how wide evenly spread numbers are that have the same deviation; a tail of next to none is not counted."""
+    """Of bins: how wide evenly spread numbers of the same deviation are; a tail of next to nothing is not counted."""
     sizes = np.diff([*starts, len(cells.shares)])
     shares = cells.shares / np.repeat(np.maximum(np.add.reduceat(cells.shares, starts), TINY), sizes)
     ends = np.stack([cells.edges[:-1], cells.edges[1:]]) - np.repeat(cells.edges[starts], sizes)
