@@ -16,6 +16,7 @@ MOST_EVEN, MOST_CELLS = 32, 128
 ENOUGH = 3.0  # standard deviations of the noise that a cell's records should be, on average
 COSTS = (1.25, 1.0, 0.75, 0.5)  # of a cell of a run, in standard deviations of its noise
 END_COST = 0.75
+EVIDENCE = 1.0  # twice the logarithm of how much likelier it must be that an end is empty, than that it is as was hoped
 FALSE_RUNS = 0.01  # chance, nearly, of a run where there is only noise
 HINT, NEGLIGIBLE, SURE = 1.5, 2.0, 3.0  # standard deviations
 UNCERTAIN = 0.15  # share of what is counted next that is spread evenly over the cells, whatever was counted before
@@ -324,9 +325,10 @@ def without_empty_ends(cells, counts, hoped):
 
 
 def _is_empty(counts, hoped, where):
-    found, _ = counts.records(where)
-    lacking = hoped[where].sum() * counts.total - max(found, 0.0)
-    return found < lacking  # it is nearer to nothing
+    """Whether nothing in some cells explains their counts clearly better than what was hoped of them."""
+    found, deviation = counts.records(where)
+    hope = hoped[where].sum() * counts.total
+    return hope * (hope - 2 * max(found, 0.0)) > EVIDENCE * deviation**2
 
 
 def likeliest_beyond(cells, counts, held):
