@@ -17,7 +17,8 @@ import numpy as np
 
 TIMES = 4  # that noise is added
 WITHIN = 0.15  # of its width: how far numbers are from evenly spread where nothing tells them apart
-LEAST_SPREAD = 1e-3  # of what is constant, over its size
+LEAST_SPREAD, MOST_SPREADS = 1e-3, 1e3  # of what is constant, over its size; and that numbers are said to be off
+CLEAR = 2.0  # deviations by which a bin must stand out to count for the spread
 FAR_OFF, MUCH = 5.0, 0.1  # times the distance of two samples, and standard deviations: from there on numbers are wrong
 MOST = 0.7  # standard deviations: from there on they are, however few there are
 CAUTION = 0.7  # silence about what is wrong is worse than a word about what is nearly so
@@ -120,8 +121,18 @@ def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
     within = [np.abs(np.interp(_places(of, ends, edges), number, at_ends) - below) for of in others]
     off = np.hypot(between, np.mean(within, axis=0) if within else 0.0)
     apart = WITHIN * float(cells.shares @ (_resolved(cells, starts, n, noises) - (grain or 0.0)).clip(0))
-    spread = _spread(cells)
-    return Doubt((_integral(off, edges) + apart) / spread, _of_two_samples(cells, n_most) / spread)
+    surely = _standing_out(cells, starts, np.sqrt(np.diag(covariance)) / max(n, 1.0))
+    spread = _spread(surely)
+    chance, most = _of_two_samples(surely, n_most), MOST_SPREADS * spread
+    return Doubt(min(_integral(off, edges) + apart, most) / spread, min(chance, most) / spread)
+
+
+def _standing_out(cells, starts, deviations):
+    """The cells without those bins that may be noise: a few far numbers that are none would be most of a spread."""
+    shares = np.add.reduceat(cells.shares, starts)
+    stands_out = np.repeat(shares > CLEAR * deviations, np.diff([*starts, len(cells.shares)]))
+    held = np.where(stands_out, cells.shares, 0.0)
+    return cells._replace(shares=held / held.sum()) if held.sum() > 0 else cells
 
 
 def _resolved(cells, starts, n, noises):

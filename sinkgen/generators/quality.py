@@ -202,7 +202,8 @@ def number_remarks(name, found, known):
         return ()
     if not found.is_resolved:
         return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
-    return (f"the numbers of {name!r} are off by about {known.error:.0%} of their spread: {remedy}",)
+    off = f"about {known.error:.0%} of" if known.error < 1 else "more than"
+    return (f"the numbers of {name!r} are off by {off} their spread: {remedy}",)
 
 
 def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):
