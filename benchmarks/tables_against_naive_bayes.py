@@ -3,13 +3,16 @@
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py >> rows.jsonl
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables small >> rows.jsonl
     python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables wine classes7-5000 --seeds 5
-    python benchmarks/tables_against_naive_bayes.py --summary rows.jsonl
+    python benchmarks/tables_against_naive_bayes.py --protocol tabular.py --tables small --methods naive-bayes \
+        naive-bayes-quantiles bounds-1 bounds-10 bounds-100 undeclared >> rows.jsonl
+    python benchmarks/tables_against_naive_bayes.py --summary rows.jsonl --method bounds-10
 
 Tables come with scikit-learn or are made up (small: the twenty of at most 5,000 rows, a class of 2 % and 50 columns
-among them); seven tenths are fitted, and the rest (2,000 rows at most) is the test table. Both methods get the same
-declared schema: twelve even bins a number, all categories, the classes. One JSON row a fit goes to stdout. The summary
-has means over seeds; a score is behind where its mean is below naive Bayes' by more than the standard
-deviation of their difference, seed by seed.
+among them); seven tenths are fitted, and the rest (2,000 rows at most) is the test table. "sinkgen" and "naive-bayes"
+get the same declared schema: twelve even bins a number, all categories, the classes. "naive-bayes-quantiles" has bins
+of equal counts, "bounds-10" knows of numbers only bounds ten times too wide, "undeclared" only the classes. One JSON
+row a fit goes to stdout. The summary has means over seeds; a score is behind where its mean is below naive Bayes' by
+more than the standard deviation of their difference, seed by seed.
 """
 
 import argparse
@@ -101,13 +104,31 @@ TABLES |= {"rare-5000": (rare, 0.02, 5000), "wide50-500": (wide, 50, 500), "wide
 SMALL = [name for name in TABLES if not name.endswith("-50000")]  # twenty
 
 
-def declared(X):
-    """A schema of everything, as if the table were public; it is."""
+METHODS = ("sinkgen", "naive-bayes", "naive-bayes-quantiles", "bounds-1", "bounds-10", "bounds-100", "undeclared")
+
+
+def schema_of(X, method):
+    """What a method is told of the columns, as if the table were public; it is."""
+    if method == "undeclared":
+        return None
+    if method.startswith("bounds"):
+        times = (int(method.partition("-")[2]) - 1) / 2
+        wider = {name: times * np.ptp(column) for name, column in X.items() if column.dtype.kind in "iuf"}
+        known = {name: (X[name].min() - more, X[name].max() + more) for name, more in wider.items()}
+        return declared(X) | {name: Column(bounds=bounds) for name, bounds in known.items()}
+    if method == "naive-bayes-quantiles":
+        return declared(X, lambda column: np.quantile(column, np.linspace(0, 1, N_BINS + 1)))
+    return declared(X)
+
+
+def declared(X, edges_of=lambda column: np.linspace(column.min(), column.max(), N_BINS + 1)):
+    """A schema of everything; ``edges_of`` gives the ends of a number's bins."""
     schema = {}
     for name, column in X.items():
         if column.dtype.kind in "iuf":
-            ends = np.linspace(column.min(), column.max() + (column.dtype.kind != "f"), N_BINS + 1)
-            ends = np.unique(ends.round()) if column.dtype.kind != "f" else ends
+            ends, is_whole = edges_of(column), column.dtype.kind != "f"
+            ends[-1] += is_whole
+            ends = np.unique(ends.round() if is_whole else ends)
             schema[name] = Column(bounds=(column.min(), column.max()), edges=tuple(ends.tolist()))
         else:
             schema[name] = sorted(column.unique())
@@ -118,15 +139,16 @@ def run(name, epsilon, seed, methods, evaluate):
     """Rows of one table, split, and budget."""
     make, *given = TABLES[name]
     X, y = make(*given)
-    schema, labels = declared(X), sorted(y.unique())
+    labels, schemas = sorted(y.unique()), {method: schema_of(X, method) for method in methods}
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
     X_test, y_test = X_test[:MOST_TEST_ROWS], y_test[:MOST_TEST_ROWS]
     for method in methods:
         start = time.process_time()
-        if method == "naive-bayes":
-            gen = naive_bayes(X, y, schema, labels, epsilon, 1e-5)
+        if method.startswith("naive-bayes"):
+            gen = naive_bayes(X, y, schemas[method], labels, epsilon, 1e-5)
         else:
-            gen = DPSinkhornGenerator(epsilon, 1e-5, schema=schema, classes=labels, random_state=seed).fit(X, y)
+            estimator = DPSinkhornGenerator(epsilon, 1e-5, schema=schemas[method], classes=labels, random_state=seed)
+            gen = estimator.fit(X, y)
         seconds = time.process_time() - start
         X_new, y_new = gen.sample(len(X), random_state=seed)
         with tempfile.TemporaryDirectory() as folder:
@@ -140,11 +162,11 @@ def run(name, epsilon, seed, methods, evaluate):
         yield {"table": name, "epsilon": epsilon, "seed": seed, "method": method, **scores, "cpu": round(seconds, 1)}
 
 
-def summary(rows):
+def summary(rows, method, beside):
     """Means of each table and budget, and the scores in which naive Bayes is ahead beyond the spread."""
     rows = pd.DataFrame(rows).drop_duplicates(["table", "epsilon", "seed", "method"], keep="last")
     wide = rows.set_index(["table", "epsilon", "seed", "method"])[[*SCORES, "cpu"]].unstack("method")
-    ours, other = (wide.xs(method, axis=1, level="method") for method in ("sinkgen", "naive-bayes"))
+    ours, other = (wide.xs(method, axis=1, level="method") for method in (method, beside))
     groups, scores, ahead = ["table", "epsilon"], list(SCORES), (other - ours)[list(SCORES)] * pd.Series(SCORES)
     mean, spread = ahead.groupby(groups).mean(), ahead.groupby(groups).std()
     behind = (mean > spread.fillna(0)) & (mean > 0)
@@ -164,12 +186,14 @@ def main():
     parser.add_argument("--tables", nargs="+", choices=["small", *TABLES], default=list(TABLES))
     parser.add_argument("--epsilons", nargs="+", type=float, default=[0.1, 1.0, 10.0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--methods", nargs="+", choices=["sinkgen", "naive-bayes"], default=["sinkgen", "naive-bayes"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:2])
+    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="of the summary")
+    parser.add_argument("--beside", choices=METHODS, default=METHODS[1], help="what the summary holds it against")
     parser.add_argument("--summary", nargs="+", type=Path, help="files of rows; fits nothing, later rows count")
     arguments = parser.parse_args()
     if arguments.summary:
         rows = [json.loads(line) for path in arguments.summary for line in path.read_text().splitlines()]
-        print(summary(rows).to_string())
+        print(summary(rows, arguments.method, arguments.beside).to_string())
         return
     if not arguments.protocol:
         parser.error("give --protocol or --summary")

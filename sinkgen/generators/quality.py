@@ -192,16 +192,18 @@ def _doubt_of(column, found, frequencies, covariance):
 
 def number_remarks(name, found, known):
     """What is poor of counted numbers, of which so much is known."""
-    remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
+    declare = "declare tighter bounds" if found.is_bounded else "declare its bounds"
     if found.cells is None:
-        return (f"the numbers of {name!r} do not stand out of the noise: declare its bounds",)
+        return (f"the numbers of {name!r} do not stand out of the noise: {declare}",)
     if found.outside > LIKE:
-        what = "its bounds" if found.is_bounded else "where its numbers seem to lie"
-        return (f"about {found.outside:.0%} of {name!r} lie outside of {what}: declare wider bounds",)
+        where = "its bounds, or of where its numbers" if found.is_bounded else "where its numbers"
+        lost = f"about {found.outside:.0%} of {name!r} lie outside of {where} seem to lie"
+        return (f"{lost}: declare bounds that hold them",)
     if not known.is_much:
         return ()
     if not found.is_resolved:
-        return (f"the numbers of {name!r} lie closer together than could be told apart: declare its bounds",)
+        return (f"the numbers of {name!r} lie closer together than could be told apart: {declare}",)
+    remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
     off = f"about {known.error:.0%} of" if known.error < 1 else "more than"
     return (f"the numbers of {name!r} are off by {off} their spread: {remedy}",)
 
