@@ -512,6 +512,8 @@ def _tail(edges, shares, noise, end, grain):
         return None
     start = steep[-1]
     scale = (edges[-2] - edges[start]) / math.log(beyond[start] / beyond[-1])
+    if scale <= LEAST * (edges[-1] - edges[-2]):
+        return None  # most is a single number, which lies beside the last cell and says nothing of a slope
     ends = edges[-1] + scale * TAIL_CELLS
     ends = np.unique(np.append(np.ceil(ends / grain) * grain if grain else ends, end))
     ends = ends[ends <= end]

@@ -18,6 +18,7 @@ from sinkgen.denoise.numbers import (
     located,
     merged,
     n_cells,
+    with_tails,
     without_empty_ends,
 )
 
@@ -169,3 +170,14 @@ def test_the_largest_numbers_have_a_grain_too():
 
 def test_no_grain_is_believed_in_much_noise():
     assert likely_grain(np.array([100.0, 0, 0, 0, 0]), DECIMALS, 100.0, 100.0) is None
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_heavy_zero_beside_the_last_cell_makes_no_tail(sign):
+    edges = np.array([-12.0, 0.0, 5e-324, 4.0]) if sign > 0 else np.array([-4.0, 0.0, 5e-324, 12.0])
+    cells = Cells(edges, np.array([0.05, 0.75, 0.2])[:: int(sign)])
+    given = Counts(200 * cells.shares, np.ones(3), 2.0, 200.0)
+    found, _ = with_tails(cells, given, (-400.0, 400.0), None)
+    assert np.isfinite(found.shares).all()
+    assert (found.shares >= 0).all()
+    assert found.shares.sum() == pytest.approx(1)
