@@ -5,9 +5,9 @@ Patches of photographs, in colour
 Fits small patches of scikit-learn's two photographs, a temple and a flower, and draws new ones. Colour images go in as
 an array of shape ``(n, height, width, 3)``; which of the two a patch is from is its label.
 
-What to look for: colours that belong together stay so, and most details lie where brightness varies. What is not right
-yet: smooth parts bear specks, single pixels that are much darker or brighter than what is around them. Faces of 32 x 32
-have hardly any. A patch holds no face and no secret; pretend that each is another person's.
+What to look for: colours that belong together stay so, many smooth patches stay smooth, and details lie where
+brightness varies. What is not right: details are grain, so that edges of roofs and petals come out as speckled as
+leaves. A patch holds no face and no secret; pretend that each is another person's.
 """
 
 import os

@@ -161,7 +161,7 @@ def fit(
             estimator.generator, device, random, progress.steps, known.states,
         )  # fmt: skip
         trained = trainer.train(stage)
-        schema = fitted_schema(form, labels, counts, known, trained.generator, mechanism)
+        schema = fitted_schema(form, labels, counts, known, trained, mechanism)
     spent = replace(spent, remarks=schema.remarks)
     release = Release(
         trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts),
@@ -291,11 +291,11 @@ def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, devic
 
 def fitted_schema(
     form: NumericFormat | TableFormat, labels: LabelSet | None, counts: torch.Tensor, known: Known,
-    generator: torch.nn.Module, mechanism: GaussianMechanism,
+    trained: Trained, mechanism: GaussianMechanism,
 ) -> FittedSchema:  # fmt: skip
     """How well columns and classes are known; post-processing."""
     if isinstance(form, TableFormat):
-        parts = enumerate(zip(form.columns, column_frequencies(generator), strict=True))
+        parts = enumerate(zip(form.columns, column_frequencies(trained.generator), strict=True))
         columns = [
             column_quality(
                 column, known.counted.get(j), known.outside.get(j, 0.0), frequencies,
@@ -303,7 +303,7 @@ def fitted_schema(
             )
             for j, (column, frequencies) in parts
         ]  # fmt: skip
-        what = "columns" if isinstance(generator, Field) else "marginals"
+        what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
         names = form.names or range(form.n_groups)
@@ -311,9 +311,8 @@ def fitted_schema(
         columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
         noise = known.classes.noise
     are_known = known.classes.coded is labels
-    return FittedSchema(
-        tuple(columns), class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
-    )
+    classes = class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
+    return FittedSchema(tuple(columns), classes, trained.remarks)
 
 
 def _variances(states, column):

@@ -18,14 +18,14 @@ from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.check import check_counts, check_release
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
-from sinkgen.generators.particles import Particles, PointMixture
+from sinkgen.generators.particles import NO_SCALES, Particles, PointMixture
 from sinkgen.generators.people import PeopleMixture
 from sinkgen.generators.product import ProductMixture
 from sinkgen.generators.quality import FittedSchema
 from sinkgen.generators.release import Release
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT
-from sinkgen.images.texture import WHITE
+from sinkgen.images.texture import ROOT, WHITE
 from sinkgen.images.tones import NO_CURVES
 from sinkgen.inference.counts import counts_from, flat_counts
 from sinkgen.inference.moments import NoisyMoments
@@ -39,7 +39,8 @@ from sinkgen.lite.tensors import is_compact, restored
 # Until version 11 texture was white, and as strong as images are bright, not as they vary; tilts were of whole draws,
 # which took four times as long, and are left out.
 # Version 11 had no released moments.
-FORMAT_VERSION = 12
+# Until version 12 offsets were as long from all points of a class, and texture followed the same curve in all models.
+FORMAT_VERSION = 13
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -242,10 +243,11 @@ def _upgraded(tensors, form, n_classes):
             "radii": torch.zeros(len(tensors["factors"]), 0),
             "warp_factors": torch.zeros(len(tensors["factors"]), 0, 0),
             "texture": torch.zeros(len(tensors["centre"])),
-            "spectrum": WHITE,
             "tones": NO_CURVES,
         }
-        return added | tensors | {"waves": NO_TILT, "tilts": NO_TILT}
+        # Tilts of before there was a spectrum were of whole draws.
+        whole = {} if "spectrum" in tensors else {"spectrum": WHITE, "waves": NO_TILT, "tilts": NO_TILT}
+        return added | tensors | whole | {"scales": NO_SCALES, "gains": ROOT}
     if "frequencies" in tensors and "cell_states" not in tensors:
         shares = form.cell_shares.expand(n_classes, -1)
         return tensors | {"cell_states": form.cell_states, "cell_shares": shares, "parts": None}

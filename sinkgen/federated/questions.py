@@ -22,6 +22,7 @@ from sinkgen.generators.cliques import Clique
 from sinkgen.generators.product import ProductMixture
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import Features
+from sinkgen.images.texture import Texture
 from sinkgen.images.tones import Tones
 from sinkgen.ot.costs import L1Cost, MixedCost, SquaredEuclideanCost
 from sinkgen.privacy.queries import moments, tables, transport
@@ -33,10 +34,10 @@ from sinkgen.training.tables import cells, tabular
 QUERIES = {
     query.__name__: query
     for query in (
-        moments.CountQuery, moments.FeatureQuery, moments.MeanQuery, moments.MomentQuery, moments.NormQuery,
-        moments.RadiusQuery, moments.ToneQuery, tables.CliqueQuery, tables.JointQuery, tables.LabelGainQuery,
-        tables.MarginalQuery, tables.PairQuery, tables.ParityQuery, tables.ServiceQuery, tables.SomeColumnsQuery,
-        transport.TransportQuery,
+        moments.CountQuery, moments.FeatureQuery, moments.GainQuery, moments.MeanQuery, moments.MomentQuery,
+        moments.NormQuery, moments.RadiusQuery, moments.ScaleQuery, moments.ToneQuery, tables.CliqueQuery,
+        tables.JointQuery, tables.LabelGainQuery, tables.MarginalQuery, tables.PairQuery, tables.ParityQuery,
+        tables.ServiceQuery, tables.SomeColumnsQuery, transport.TransportQuery,
     )
 }  # fmt: skip
 # What else a question may hold, and what each is made with.
@@ -44,6 +45,7 @@ OBJECTS: dict[type, Callable[[Any], tuple]] = {
     **dict.fromkeys((Clique, Features, Space, variation.FittedWarps, variation.Seen), tuple),
     **dict.fromkeys((SquaredEuclideanCost, L1Cost), lambda _: ()),
     MixedCost: lambda cost: (cost.l1_weight,),
+    Texture: lambda texture: (texture.image_shape,),
     Tones: lambda tones: (tones.image_shape,),
     LabelSet: lambda labels: (labels.classes, labels.dtype),
     Encoder: lambda encoder: (encoder.form, encoder.labels),
@@ -55,7 +57,7 @@ FUNCTIONS = {
     for function in (
         cells._take_columns, corrections._coordinates, numbers._codes, semidual._measured, semidual._measured_by_class,
         tabular._as_states, undeclared._coded, undeclared._extremes, undeclared._numbers, undeclared._outside,
-        variation._amounts, variation._remainders, variation._scaled, views._as_encoded,
+        variation._amounts, variation._remainders, variation._scaled, variation._served, views._as_encoded,
     )
 }  # fmt: skip
 METHODS = {(Space, "project")}

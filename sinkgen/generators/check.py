@@ -52,6 +52,7 @@ def _check_particles(generator, form, n_classes):
     _check("mass", mixture.mass, (n,), low=0)
     _check("factors", mixture.factors, (n_classes, d, d))
     _check("radii", mixture.radii, (n_classes, None), low=0)
+    _check("scales", mixture.scales, (n,) if len(mixture.scales) else (0,), low=0)
     n_warps = None if warps is not None and mixture.warp_factors.numel() else 0
     _check("warp_factors", mixture.warp_factors, (n_classes, n_warps, n_warps))
     _check("texture", mixture.texture, (D,), low=0)
@@ -60,6 +61,8 @@ def _check_particles(generator, form, n_classes):
     if len(spectrum):
         _require(texture is not None, "a spectrum of what has no texture")
         _check("spectrum", spectrum, (texture.n_bands, texture.n_channels, texture.n_channels))
+    _check("gains", mixture.gains, (2, None), low=0)
+    _require(mixture.gains.shape[1] > 1 and bool((mixture.gains[0].diff() > 0).all()), "gains are no curve")
     _require(tones is not None or not len(mixture.tones), "tones of what has none")
     _check("tones", mixture.tones, (None, 2, *mixture.tones.shape[2:]))
     n_waves = mixture.waves.shape[1] if mixture.waves.numel() else 0

@@ -8,8 +8,10 @@ from torch import nn
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import draw_radii
 from sinkgen.generators.tilt import NO_TILT, POOL, Features, keep_one
-from sinkgen.images.texture import WHITE, TextureModel
+from sinkgen.images.texture import ROOT, WHITE, TextureModel
 from sinkgen.images.tones import NO_CURVES
+
+NO_SCALES = torch.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class PointMixture:
         Of draws of class c, the odds to be kept are ``exp(tilts[c] @ features)``.
     spectrum : Tensor of shape (n_bands, c, c)
         Of the texture, see :class:`sinkgen.images.texture.TextureModel`; empty where it is white, or there is none.
+    scales : Tensor of shape (n,)
+        What the length of an offset from each point is multiplied by; empty where it is the same for all.
+    gains : Tensor of shape (2, k)
+        Curve of the texture's amplitude by how steep an image is, see :meth:`sinkgen.images.texture.Texture.gain`.
     """
 
     points: torch.Tensor
@@ -56,6 +62,8 @@ class PointMixture:
     waves: torch.Tensor = NO_TILT
     tilts: torch.Tensor = NO_TILT
     spectrum: torch.Tensor = WHITE
+    scales: torch.Tensor = NO_SCALES
+    gains: torch.Tensor = ROOT
 
     def draw(self, labels, random):
         """One draw for each label: Tensor of shape (len(labels), d)."""
@@ -69,6 +77,8 @@ class PointMixture:
             if self.radii.shape[1]:
                 lengths = draw_radii(self.radii[c].expand(len(rows), -1), random).to(out)
                 offsets *= (lengths / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
+            if len(self.scales):
+                offsets *= self.scales[slices[c]][chosen, None]
             out[rows] = self.points[slices[c]][chosen] + offsets
         return out
 
@@ -109,7 +119,7 @@ class Particles(nn.Module):
         smooth = replace(self.mixture, texture=torch.zeros_like(self.mixture.texture), tones=NO_CURVES)
         labels = torch.multinomial(self.mixture.class_weights, EVEN_DRAWS, replacement=True, generator=random)
         images = Particles(smooth, self.space, self.warps, None, None).draw(labels, random)
-        gains = self.texture.gain(images).square().mean(0).sqrt()
+        gains = self.texture.gain(images, self.mixture.gains).square().mean(0).sqrt()
         even = replace(self.mixture, texture=self.mixture.texture / gains)
         return Particles(even, self.space, self.warps, self.texture, self.tones)
 
@@ -142,7 +152,7 @@ class Particles(nn.Module):
         if self.warps is not None:
             records = self.warps.draw(records, self.mixture.warp_factors[labels], random)
         if self.texture is not None:
-            model = TextureModel(self.mixture.texture, self.mixture.spectrum)
+            model = TextureModel(self.mixture.texture, self.mixture.spectrum, self.mixture.gains)
             records = self.texture.draw(records, model, self.space, random)
         records = records.clamp(0, 1)
         return records if tone is None else tone(records).clamp_(0, 1)

@@ -16,6 +16,7 @@ MOST_OTHER = 0.1
 KEYS = "; or if it holds keys, their pattern, such as Column(pattern='C[0-9]{6}', unique=True), or drop=True"
 ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
+MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
 FEW = 2.0  # times the noise of a state's count, that a class should have records
 
@@ -77,6 +78,8 @@ class FittedSchema(Mapping):
         Of tables; of arrays only those columns of which something is poor.
     classes : tuple of ClassQuality
         Empty without labels.
+    whole : tuple of str
+        What is poor of the records as a whole.
 
     Examples
     --------
@@ -89,6 +92,7 @@ class FittedSchema(Mapping):
 
     columns: tuple[ColumnQuality, ...] = ()
     classes: tuple[ClassQuality, ...] = ()
+    whole: tuple[str, ...] = ()
 
     def __getitem__(self, name: Any) -> ColumnQuality:
         """The column of a name."""
@@ -111,9 +115,9 @@ class FittedSchema(Mapping):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What is poor, and what to do about it: classes first, then columns."""
+        """What is poor, and what to do about it: of the whole first, then of classes and columns."""
         of_columns = [remark for column in self.columns for remark in column.remarks]
-        return (*(remark for part in self.classes for remark in part.remarks), *of_columns)
+        return (*self.whole, *(remark for part in self.classes for remark in part.remarks), *of_columns)
 
     def summary(self) -> str:
         """The remarks in a line, the first few of them."""
@@ -140,9 +144,33 @@ class FittedSchema(Mapping):
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> "FittedSchema":
         """The schema whose :meth:`to_dict` gave ``state``."""
-        parts = {name: [part | {"remarks": tuple(part["remarks"])} for part in state[name]] for name in state}
+        parts = {
+            name: [part | {"remarks": tuple(part["remarks"])} for part in state[name]]
+            for name in ("columns", "classes")
+        }
         columns = tuple(ColumnQuality(**part) for part in parts["columns"])
-        return cls(columns, tuple(ClassQuality(**part) for part in parts["classes"]))
+        return cls(columns, tuple(ClassQuality(**part) for part in parts["classes"]), tuple(state.get("whole", ())))
+
+
+def texture_remarks(is_told, missed, are_gains_told):
+    """What is poor of the fine details of images, as a release has them.
+
+    Parameters
+    ----------
+    is_told : bool
+        Whether they stand out of the noise.
+    missed : float
+        Share of the records' variance that would not have.
+    are_gains_told : bool
+        Whether it is known where they are strong.
+    """
+    if not is_told and missed > MUCH_TEXTURE:
+        return ("fine details of the images do not stand out of the noise, and are left out: raise epsilon",)
+    if is_told and not are_gains_told:
+        return (
+            "where fine details of the images are strong is hidden by noise, smooth parts are grainy: raise epsilon",
+        )
+    return ()
 
 
 def column_quality(column, found, outside, frequencies, covariance=None):

@@ -11,13 +11,19 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
+from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, colour_axes, held_waves, to_pixels, to_rows, waves
 
 # Constants chosen by trials: docs/experiments.md, Images.
 AROUND = 5  # pixels a side of the surroundings whose slopes tell how strong texture is
-FLATTEST = 3e-4  # mean square of slopes, of brightness a pixel, below which texture is as strong as where all is flat
+FLATTEST = 1e-7  # mean square of slopes, of brightness a pixel, that are not told from none
+USUAL = 3e-4  # the same, below which texture is taken to be as strong as where all is flat, until it is known
 BANDS_AN_OCTAVE = 2
-STANDS_OUT = 3.0  # standard deviations of its noise that a wave of the strength must exceed
+STANDS_OUT = 3.0  # standard deviations of its noise that a wave of the strength, or a sum of texture, must exceed
+MEDIAN_SIZE = 0.6745  # of a normal number of variance 1
+N_SLOPES = 32
+EDGES = torch.logspace(math.log10(FLATTEST) / 4, 0, N_SLOPES + 1)  # of steepness, see Texture.steepness
 
 
 class TextureModel(NamedTuple):
@@ -29,13 +35,22 @@ class TextureModel(NamedTuple):
         At each encoded number, in the unit of :meth:`Texture.gain`; 0 where there is no texture.
     spectrum : Tensor of shape (n_bands, c, c)
         Factors of the covariance of the channels, by band of frequencies; of white noise none are needed.
+    gains : Tensor of shape (2, k)
+        Curve of the amplitude by how steep an image is around a pixel.
     """
 
     strength: torch.Tensor
     spectrum: torch.Tensor
+    gains: torch.Tensor
 
 
-WHITE = torch.zeros(0, 1, 1)
+def _root_curve(n_knots=129):
+    """Amplitude as photographs and handwriting have it: fourth root of the mean square slope, if that is not small."""
+    steepness = torch.logspace(math.log10(FLATTEST) / 4, 0, n_knots, dtype=torch.float64)
+    return torch.stack([steepness, (steepness**4 - FLATTEST + USUAL) ** 0.25]).float()
+
+
+WHITE, ROOT = torch.zeros(0, 1, 1), _root_curve()
 
 
 def wave_bands(height, width):
@@ -70,8 +85,9 @@ def find_texture(moment, directions, image_shape, noise_scale):
     Returns
     -------
     TextureModel
-        The strength relative to its mean square. The spectrum by bands, whose mean is known well where single waves
-        are not; where texture is strong, itself an image, by the few waves that stand out of their noise.
+        The strength relative to its mean square; none where not even its mean stands out of the noise. The spectrum by
+        bands, whose mean is known well where single waves are not; where texture is strong, itself an image, by the few
+        waves that stand out of their noise.
     """
     height, width, channels = (*image_shape, 1)[:3]
     rows, columns = held_waves(height), held_waves(width)
@@ -82,7 +98,7 @@ def find_texture(moment, directions, image_shape, noise_scale):
     residual = blocks.diagonal(dim1=0, dim2=2) - torch.einsum("iad,ibd->abi", held, held)
     bands = wave_bands(height, width)
     spectrum = _spectrum(residual, bands[:rows, :columns].flatten(), noise_scale)
-    return TextureModel(strength.repeat_interleave(channels), _continued(spectrum, int(bands.max()) + 1))
+    return TextureModel(strength.repeat_interleave(channels), _continued(spectrum, int(bands.max()) + 1), ROOT)
 
 
 def _continued(spectrum, n_bands):
@@ -101,27 +117,64 @@ def _strength(residual, shape, noise_scale):
     lines = torch.einsum("ya,yc,abcd->ybd", rows, rows, residual.view(*sides, *sides))
     pixels = torch.einsum("xb,xd,ybd->yx", columns, columns, lines)
     heights = rows.T @ pixels @ columns
-    variances = rows @ torch.where(heights.abs() > STANDS_OUT * noise_scale, heights, 0.0) @ columns.T
+    # What was missed of the directions is noise to them, too: most waves of the strength hold nothing else.
+    noise = max(noise_scale, float(heights.abs().median()) / MEDIAN_SIZE)
+    if float(heights[0, 0]) <= STANDS_OUT * noise:  # the mean of all pixels: what is left may be noise alone
+        return torch.zeros(pixels.numel())
+    variances = rows @ torch.where(heights.abs() > STANDS_OUT * noise, heights, 0.0) @ columns.T
     variances = variances.clamp_min(0).flatten()
     return (variances / variances.mean().clamp_min(1e-30)).sqrt()
 
 
 def _spectrum(blocks, bands, noise_scale):
-    """Factors (n_bands, c, c) of the mean of the blocks (c, c, k) over each band; without what may be noise."""
-    channels, sizes = len(blocks), torch.bincount(bands).clamp_min(1)
-    sums = torch.zeros(channels, channels, len(sizes)).index_add_(2, bands, blocks)
-    values, vectors = torch.linalg.eigh((sums / sizes).permute(2, 0, 1).double())
-    edges = noise_scale * math.sqrt(2 * channels) / sizes.sqrt()
+    """Factors (n_bands, c, c) of the mean of the blocks (c, c, k) over each band; without what may be noise.
+
+    Bands that do not stand out are told together with others, as if variance fell with the square of the frequency as
+    in photographs. Else the few waves of the finest ones, lifted by noise, would show as a pattern.
+    """
+    channels, sizes = len(blocks), torch.bincount(bands).double()
+    sums = torch.zeros(channels, channels, len(sizes)).index_add_(2, bands, blocks).double()
+    usual = 2.0 ** -torch.arange(len(sizes), dtype=torch.float64)
+    groups = _told_together(usual * sums.diagonal().sum(1), usual.square() * sizes, noise_scale * math.sqrt(channels))
+    weights = torch.zeros(len(sizes), dtype=torch.float64).index_add_(0, groups, usual.square() * sizes)
+    heights = torch.zeros_like(sums).index_add_(2, groups, usual * sums) / weights.clamp_min(1e-300)
+    values, vectors = torch.linalg.eigh(heights.permute(2, 0, 1))
+    edges = noise_scale * math.sqrt(2 * channels) / weights.clamp_min(1e-300).sqrt()
     kept = torch.where(values > edges[:, None], values, 0.0)
     axes = colour_axes(channels)
-    return (axes.T @ vectors * kept.sqrt()[:, None]).float()
+    factors = axes.T @ vectors * kept.sqrt()[:, None]
+    return (factors[groups] * usual.sqrt()[:, None, None]).float()
+
+
+def _told_together(sums, variances, noise_scale):
+    """Group of each band: neighbours, from the finest on, until their sum stands out of its noise.
+
+    Parameters
+    ----------
+    sums, variances : Tensor of shape (n_bands,)
+        What a band adds to a sum, and to the variance of its noise, in units of that of the scale.
+    noise_scale : float
+
+    Examples
+    --------
+    >>> _told_together(torch.tensor([9.0, 9.0, 0.5, 9.0, 2.0]), torch.ones(5), 1.0)
+    tensor([2, 1, 1, 0, 0])
+    """
+    groups, group, total, variance = torch.zeros(len(sums), dtype=torch.long), 0, 0.0, 0.0
+    for band in range(len(sums) - 1, -1, -1):
+        groups[band] = group
+        total, variance = total + float(sums[band]), variance + float(variances[band])
+        if total > STANDS_OUT * noise_scale * math.sqrt(variance):
+            group, total, variance = group + 1, 0.0, 0.0
+    return groups if variance == 0 else groups.clamp_max(max(group - 1, 0))
 
 
 class Texture:
     """Draws texture: the stronger the more the brightness varies around a pixel.
 
     Natural images have their details near edges: what smooth images leave out has a standard deviation of about the
-    fourth root of the mean square slope around, on photographs as on handwriting.
+    fourth root of the mean square slope around, on photographs as on handwriting. How the records at hand have it, a
+    curve tells.
 
     Parameters
     ----------
@@ -135,9 +188,11 @@ class Texture:
     --------
     >>> texture, image = Texture((4, 8)), torch.zeros(4, 8)
     >>> image[:, 4:] = 1.0
-    >>> texture.gain(image.view(1, 32)).view(4, 8)[0]
+    >>> texture.gain(image.view(1, 32), ROOT).view(4, 8)[0]
     tensor([0.1316, 0.5006, 0.5628, 0.5628, 0.5628, 0.5628, 0.5006, 0.1316])
     """
+
+    n_slopes = N_SLOPES
 
     def __init__(self, image_shape):
         self.image_shape = tuple(image_shape)
@@ -158,7 +213,7 @@ class Texture:
             noise = self.coloured(noise, model.spectrum)
         noise *= model.strength * space.weights
         noise -= (noise @ space.basis) @ space.basis.T
-        return torch.addcmul(images, noise.div_(space.weights), self.gain(images))
+        return torch.addcmul(images, noise.div_(space.weights), self.gain(images, model.gains))
 
     def coloured(self, noise, spectrum):
         """Noise (m, D) of a spectrum, of white noise of as many numbers."""
@@ -169,8 +224,20 @@ class Texture:
             mixed = torch.stack([(white * of_channel).sum(1) for of_channel in gains], 1)
         return to_rows(along_sides(mixed, *self._waves))
 
-    def gain(self, images):
-        """Amplitude (m, D) at each pixel of images (m, D), the same for all channels; multiplies the strength."""
+    def gain(self, images, curve):
+        """Amplitude (m, D) at each pixel of images (m, D), the same for all channels; multiplies the strength.
+
+        Parameters
+        ----------
+        images : Tensor
+        curve : Tensor of shape (2, k)
+            Of the amplitude, by :meth:`steepness`.
+        """
+        gain = Table.of(curve)(self.steepness(images))
+        return gain if self.n_channels == 1 else gain.repeat_interleave(self.n_channels, 1)
+
+    def steepness(self, images):
+        """Fourth root (m, h w) of the mean square slope around each pixel of images (m, D)."""
         pixels = to_pixels(images, self.image_shape)
         light = pixels if self.n_channels == 1 else pixels.mean(1, keepdim=True)
         padded = F.pad(light.clamp(0, 1), (1, 1, 1, 1), mode="replicate")
@@ -178,8 +245,59 @@ class Texture:
         down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
         slopes = across.square_().addcmul_(down, down).mul_(0.25)
         around = along_sides(slopes, *self._means).clamp_min_(0)
-        gain = around.add_(FLATTEST).sqrt_().sqrt_().flatten(1)
-        return gain if self.n_channels == 1 else gain.repeat_interleave(self.n_channels, 1)
+        return around.add_(FLATTEST).sqrt_().sqrt_().flatten(1)
+
+    def by_steepness(self, images, space, strength):
+        """Expected and true texture of images (m, D): means over pixels, by how steep it is around them.
+
+        Parameters
+        ----------
+        images : Tensor of shape (m, D)
+        space : sinkgen.generators.space.Space
+            Texture is what lies outside of its directions, and an image as they hold it is as steep as a draw is.
+        strength : Tensor of shape (D,)
+            Expected where the amplitude is 1.
+
+        Returns
+        -------
+        (Tensor, Tensor)
+            Each of shape (m, N_SLOPES).
+        """
+        smooth = space.lift(space.project(images)).clamp_(0, 1)
+        steepness, left = self.steepness(smooth), (images - smooth).unflatten(1, (-1, self.n_channels))
+        expected = strength.to(images)[:: self.n_channels] * Table.of(ROOT)(steepness)
+        bins = (steepness.log() - EDGES[0].log()).div_((EDGES[1] / EDGES[0]).log()).long().clamp_(0, N_SLOPES - 1)
+        sums = torch.zeros(len(images), N_SLOPES)
+        parts = expected, left.square().mean(2).sqrt()
+        return tuple(sums.scatter_add(1, bins, part) / bins.shape[1] for part in parts)
+
+    def fit_gains(self, expected, true, own, noise_scale):
+        """Curve (2, N_SLOPES + 1) of the amplitude by how steep a draw is; post-processing.
+
+        Draws are steep more or less often than records: a place of a draw that is as steep as a share of the draws'
+        expected texture has the amplitude that records have where they are as steep as this share of theirs.
+
+        Parameters
+        ----------
+        expected, true : Tensor of shape (N_SLOPES,)
+            Noisy means over the records of :meth:`by_steepness`.
+        own : Tensor of shape (N_SLOPES,)
+            Mean of the expected ones over the draws.
+        noise_scale : float
+        """
+        reached, drawn = torch.zeros(2, N_SLOPES + 1, dtype=torch.float64)
+        total = float(expected.sum().clamp_min(noise_scale))
+        wanted = stepped_frequencies(expected / total, own / own.sum(), noise_scale / total)
+        reached[1:], drawn[1:] = wanted.cumsum(0), (own / own.sum()).cumsum(0)
+        known = torch.minimum(expected, true) > STANDS_OUT * noise_scale
+        if not known.any():
+            return ROOT
+        centres = (EDGES[1:] * EDGES[:-1]).sqrt().double().log()
+        off = torch.log(true[known] / expected[known])
+        places = interpolate(drawn.clamp(1e-4, 1 - 1e-4), reached, EDGES.double().log())
+        known_off = off.expand(len(places)) if len(off) == 1 else interpolate(places, centres[known], off)
+        usual = Table.of(ROOT)(places.exp().float())
+        return torch.stack([EDGES, usual * known_off.exp().float()])
 
 
 def _running_mean(side):

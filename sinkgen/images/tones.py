@@ -12,12 +12,12 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
+from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
 N_TONES = 128
 N_KNOTS = 513
-N_CELLS = 16_384
 ROUNDS = 3
 TAIL = 0.02  # share of details at each end whose curve is no steeper than the others'
 N_RANKED = 2**18  # values by whose ranks a curve is found
@@ -169,7 +169,7 @@ class Tones:
         def follow(part, i):
             curve = _curve(part, wanted[i], BINS[i].edges)
             curves.append(_calm(curve) if i in DETAILS else curve)
-            return _Table.of(curves[-1])(part)
+            return Table.of(curves[-1])(part)
 
         light = follow(planes.light, 3)
         for _ in range(ROUNDS):
@@ -190,7 +190,7 @@ class Tones:
         callable
             Images to images, both (m, D).
         """
-        tables, blurs = [_Table.of(curve) for curve in curves], [self._blurs(scale) for scale in (1, 2)]
+        tables, blurs = [Table.of(curve) for curve in curves], [self._blurs(scale) for scale in (1, 2)]
 
         def relight(light, tables):
             light = tables[0](light)
@@ -251,27 +251,6 @@ def _blur(pixels, scale, axes=(2, 3)):
         before, middle, after = (padded.narrow(axis, start, n) for start in (0, scale, 2 * scale))
         pixels = (before + after) / 4 + middle / 2
     return pixels
-
-
-class _Table(NamedTuple):
-    """A curve's heights on an even grid, where a place is found by a multiplication; constant beyond its ends."""
-
-    first: torch.Tensor
-    scale: float
-    heights: torch.Tensor
-
-    @classmethod
-    def of(cls, curve):
-        low, high = float(curve[0, 0]), float(curve[0, -1])
-        scale = (N_CELLS - 1) / max(high - low, 1e-12)
-        heights = interpolate(torch.linspace(low, high, N_CELLS), *curve)
-        return cls(torch.tensor(0.5 - low * scale), scale, heights)
-
-    def __call__(self, values):
-        """Heights at the grid's nearest places to values of any shape."""
-        # In 16,384 cells the nearest is as near as eight bits could tell; to interpolate would take twice as long.
-        place = torch.add(self.first, values, alpha=self.scale).clamp_(0, N_CELLS - 1).int()
-        return self.heights.index_select(0, place.view(-1)).view(values.shape)
 
 
 def _curve(values, frequencies, edges):

@@ -7,7 +7,7 @@ import numpy as np
 WAVES = 3
 CUBIC = -0.75  # the parameter of bicubic interpolation
 BANDS_AN_OCTAVE = 2
-AROUND, FLATTEST = 5, 3e-4
+AROUND, FLATTEST, USUAL = 5, 1e-7, 3e-4
 N_CELLS = 16_384
 
 
@@ -76,16 +76,22 @@ class Texture:
         lines = rows @ mixed.reshape(-1, height, width * channels)
         return (columns @ lines.reshape(-1, width, channels)).reshape(noise.shape)
 
-    def gain(self, images):
-        """Amplitude (m, D) at each pixel of images (m, D), the same for all channels."""
+    def gain(self, images, curve):
+        """Amplitude (m, D), by a curve (2, k), at each pixel of images (m, D), the same for all channels."""
         light = _pixels(images, self._shape).mean(1).clip(0, 1)
         padded = np.pad(light, ((0, 0), (1, 1), (1, 1)), mode="edge")
         across, down = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2], padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
         slopes = (np.square(across) + np.square(down)) / 4
         for axis in (1, 2):
             slopes = _running_mean(slopes, axis)
-        gain = np.sqrt(np.sqrt(slopes + np.float32(FLATTEST)))
+        gain = _follow(np.sqrt(np.sqrt(slopes + np.float32(FLATTEST))), curve)
         return np.repeat(gain.reshape(len(images), -1), self._shape[2], 1)
+
+
+def root_curve():
+    """The curve of a model of before it was released, see :data:`sinkgen.images.texture.ROOT`."""
+    steepness = np.logspace(math.log10(FLATTEST) / 4, 0, 129)
+    return np.stack([steepness, (steepness**4 - FLATTEST + USUAL) ** 0.25])
 
 
 def _running_mean(values, axis):

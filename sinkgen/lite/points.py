@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from sinkgen.lite.images import Texture, Tones, Warps
+from sinkgen.lite.images import Texture, Tones, Warps, root_curve
 
 BLOCK, LEAST = 2**18, 16  # numbers that are drawn at once, and records
 POOL = 4  # draws of which one is kept, where the mixture is tilted
@@ -32,6 +32,7 @@ class Points:
         self._tones = Tones(image_shape) if len(parts["tones"]) else None
         if "spectrum" not in parts:  # a model of before version 12, see sinkgen.storage
             parts["tilts"] = parts["tilts"][:0]
+        self._gains = parts["gains"] if "gains" in parts else root_curve()
         if self._texture is not None and "spectrum" not in parts:
             parts["texture"] = parts["texture"] / self._mean_gain(self._texture, len(parts["factors"]))
 
@@ -39,7 +40,7 @@ class Points:
         """What images amplify texture by on the mean (root of the mean square)."""
         random = np.random.default_rng(0)
         smooth = self._smooth(random.integers(n_classes, size=EVEN_DRAWS), random)
-        return np.sqrt(np.square(texture.gain(smooth)).mean(0))
+        return np.sqrt(np.square(texture.gain(smooth, self._gains)).mean(0))
 
     def draw(self, labels, random):
         """Encoded records (m, D), in [0, 1], of the given classes (m,)."""
@@ -78,7 +79,7 @@ class Points:
                 noise = self._texture.coloured(noise, parts["spectrum"])
             noise = noise * parts["texture"] * parts["weights"]
             noise = (noise - (noise @ parts["basis"]) @ parts["basis"].T) / parts["weights"]
-            records = records + noise * self._texture.gain(records)
+            records = records + noise * self._texture.gain(records, self._gains)
         records = records.clip(0, 1)
         return records if self._tones is None else self._tones.apply(records, parts["tones"]).clip(0, 1)
 
@@ -95,5 +96,7 @@ class Points:
                 lengths = np.interp(random.random(len(rows)), ranks, parts["radii"][c]).astype(np.float32)
                 norms = np.linalg.norm(offsets, axis=1)
                 offsets *= (lengths / np.maximum(norms, 1e-12))[:, None]
+            if len(parts.get("scales", ())):
+                offsets *= parts["scales"][chosen, None]
             out[rows] = parts["points"][chosen] + offsets
         return out

@@ -107,8 +107,11 @@ class Trained(NamedTuple):
         Frequency of each class; sum 1.
     moments : NoisyMoments or None
         Where they were released.
+    remarks : tuple of str
+        What of the records as a whole does not stand out of the noise, and what to do.
     """
 
     generator: torch.nn.Module
     class_weights: torch.Tensor
     moments: NoisyMoments | None = None
+    remarks: tuple[str, ...] = ()

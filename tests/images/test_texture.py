@@ -5,15 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import median_filter
 from sklearn.datasets import load_sample_images
 
-from sinkgen import DPSinkhornGenerator
+from sinkgen import DPSinkhornGenerator, PoorFitWarning
 from sinkgen.denoise.spectra import Directions
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.space import Space
 from sinkgen.images.augment import random_affine
+from sinkgen.images.curves import Table
 from sinkgen.images.pixels import cosine_basis
-from sinkgen.images.texture import WHITE, Texture, TextureModel, find_texture, wave_bands
+from sinkgen.images.texture import EDGES, N_SLOPES, ROOT, WHITE, Texture, TextureModel, find_texture, wave_bands
 
 D = 64
 
@@ -93,15 +95,40 @@ def test_channels_that_move_together_do_so_in_texture(random):
 def test_texture_is_where_brightness_varies_and_outside_of_the_directions(shape, random):
     directions = torch.linalg.qr(torch.randn(D, 5, generator=random)).Q
     space = Space(torch.full((D,), 0.5), torch.full((D,), 3.0), directions)
-    texture, white = Texture(shape), TextureModel(torch.full((D,), 0.1), WHITE)
+    texture, white = Texture(shape), TextureModel(torch.full((D,), 0.1), WHITE, ROOT)
     images = torch.zeros(500, D)
     images[:, : D // 2] = 0.5
     drawn = texture.draw(images, white, space, random) - images
-    gain = texture.gain(images)
+    gain = texture.gain(images, ROOT)
     assert float(gain[0, D // 2 - 1]) > 2 * float(gain[0, 0]) or shape != (8, 8)
     before = drawn / gain
     assert float(before[:, : D // 4].std()) == pytest.approx(0.1, rel=0.1)
     assert float((before @ directions).abs().max()) < 1e-5
+
+
+def test_the_gains_are_those_that_the_records_have_where_they_are_as_steep_as_a_draw(random):
+    """Ramps whose texture grows with their slope, and draws that are twice as steep as the ramps."""
+    side, space = 16, Space(torch.full((256,), 0.5), torch.ones(256), torch.eye(256)[:, :0])
+    ramps = torch.arange(side).expand(side, side).reshape(1, -1) - 7.5
+    slopes = 0.001 * 30 ** torch.rand(4000, 1, generator=random)
+    texture, strength = Texture((side, side)), torch.ones(256)
+
+    def binned(steepness, far):
+        out = []
+        for part in (Table.of(ROOT)(steepness), far):
+            bins = torch.bucketize(steepness, EDGES[1:-1])
+            out.append(torch.zeros(N_SLOPES).index_add_(0, bins.flatten(), part.flatten()).double() / part.numel())
+        return out
+
+    steepness = texture.steepness(0.5 + slopes * ramps)
+    expected, true = binned(steepness, 3 * slopes.expand_as(steepness))
+    own, _ = binned(texture.steepness(0.5 + 2 * slopes * ramps), steepness)
+    curve = texture.fit_gains(expected, true, own, 1e-6)
+    inner = texture.steepness(0.5 + 2 * slopes * ramps).view(-1, side, side)[:, 8, 8]
+    found = Table.of(curve)(inner)
+    torch.testing.assert_close(found, 3 * slopes[:, 0], rtol=0.35, atol=0.002)
+    torch.testing.assert_close(texture.fit_gains(expected, true, own, 10.0), ROOT)
+    assert [part.shape for part in texture.by_steepness(torch.rand(3, 256), space, strength)] == [(3, N_SLOPES)] * 2
 
 
 def test_affine_maps_are_small_and_differ_between_images(random):
@@ -135,6 +162,40 @@ def blobs(n=3000, side=16, seed=0):
 def fit(**given):
     X, y = blobs()
     return DPSinkhornGenerator(100, classes=[0, 1], random_state=0, **given).fit(X, y)
+
+
+def half_flat(n=3000, side=16, seed=0):
+    """Plain images, and coarse shapes with grain: no pixel of the plain ones is off by more than 1."""
+    random = np.random.default_rng(seed)
+    y = random.integers(0, 2, n)
+    coarse = random.uniform(0, 1, (n, 4, 4, 1)).repeat(side // 4, 1).repeat(side // 4, 2)
+    rough = 40 + 140 * coarse + random.normal(0, 30, (n, side, side, 3))
+    flat = random.uniform(40, 215, (n, 1, 1, 3)) + random.uniform(-1, 1, (n, side, side, 3))
+    X = np.where((random.random(n) < 0.5)[:, None, None, None], flat, rough)
+    return X.clip(0, 255).astype(np.uint8), y
+
+
+def test_flat_images_stay_flat_where_others_have_grain():
+    X, y = half_flat()
+    drawn, _ = DPSinkhornGenerator(50, classes=[0, 1], random_state=0).fit(X, y).sample(1000, random_state=0)
+    off = [
+        np.abs(images - median_filter(images, (1, 3, 3, 1))).mean((1, 2, 3))
+        for images in (X.astype(int), drawn.astype(int))
+    ]
+    flat, grainy = np.quantile(off[1], [0.2, 0.8])
+    assert flat < 6.5  # 10 with one texture for all
+    assert grainy > 0.6 * np.quantile(off[0], 0.8)
+
+
+def test_a_fit_says_that_details_which_noise_hides_are_left_out():
+    random = np.random.default_rng(0)
+    X = random.uniform(40, 215, (2000, 1, 1)) + random.normal(0, 20, (2000, 16, 16))
+    X = X.clip(0, 255).astype(np.uint8)
+    with pytest.warns(PoorFitWarning, match="fine details of the images do not stand out"):
+        gen = DPSinkhornGenerator(0.5, random_state=0).fit(X)
+    assert not gen.release_.generator.mixture.texture.any()
+    assert "fine details" in str(gen.schema_)
+    assert not DPSinkhornGenerator(50, random_state=0).fit(X).schema_.remarks
 
 
 def test_samples_have_texture_where_records_do():

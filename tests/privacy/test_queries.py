@@ -9,16 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinkgen._groups import class_slices, sort_by_class
+from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import Features
+from sinkgen.images.texture import Texture
 from sinkgen.images.tones import Tones
 from sinkgen.ot import MixedCost, entropic_cost, resolve_cost
 from sinkgen.privacy.queries.moments import (
     CountQuery,
     FeatureQuery,
+    GainQuery,
     MeanQuery,
     MomentQuery,
     NormQuery,
     RadiusQuery,
+    ScaleQuery,
     ToneQuery,
 )
 from sinkgen.privacy.queries.transport import CrossGradientQuery, TransportQuery
@@ -55,6 +59,11 @@ def cross_gradient(cost, balanced=False, label_weight=1.0, microbatches=1, **opt
     )  # fmt: skip
 
 
+def gains():
+    space = Space(torch.full((D,), 0.5), torch.ones(D), torch.eye(D)[:, :1])
+    return GainQuery(Texture((1, D)), space, torch.ones(D), 0.02)
+
+
 def by_class(cost, microbatches=1):
     return cross_gradient(cost, label_weight=None, microbatches=microbatches, tol=None, max_iter=10)
 
@@ -63,6 +72,8 @@ SUMS = {
     "count": lambda: CountQuery(N_CLASSES),
     "norm": lambda: NormQuery(torch.zeros(D), 10.0),
     "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.values - 1),
+    "scale": lambda: ScaleQuery(1.0, 8.0, 3, lambda r: ((10 * r.values[:, 0]).long() % 3, 2 * r.values - 1)),
+    "texture": gains,
     "features": lambda: FeatureQuery(Features(torch.eye(D)), N_CLASSES, lambda r: 2 * r.values - 1),
     "tones": lambda: ToneQuery(Tones((1, D))),
     "tones of colours": lambda: ToneQuery(Tones((1, D // 3, 3))),

@@ -32,6 +32,7 @@ from sinkgen.training.points.semidual import (
     train_semidual,
 )
 from sinkgen.training.points.support import FreePoints, ParametricPoints
+from sinkgen.training.points.variation import Offsets, Seen, find_scales
 
 
 def ring(n, seed=0):
@@ -45,7 +46,7 @@ def ring(n, seed=0):
 
 def semidual(source, counts, noise=0.0, seed=0, **given):
     settings = Semidual(**{"steps": 15, "moments": 0.1, "features": 0.0, **given})
-    rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "radii", "residuals")]
+    rows = [GaussianRelease(name, noise) for name in ("mean", "moments", "scales", "radii", "residuals")]
     rows += [GaussianRelease("norms", noise, 1.0, NORM_STEPS), GaussianRelease("points", noise, 1.0, settings.steps)]
     mechanism = GaussianMechanism(rows, noise_seed=seed)
     form = numeric_format(np.zeros((1, 2)), schema=(0, 1))
@@ -167,7 +168,7 @@ def test_a_network_may_start_at_what_the_other_mechanism_released(monkeypatch):
     settings = Batch(
         steps=1, sampling_rate=0.1, learning_rate=1e-9, start=Semidual(steps=10, moments=0.1, features=0.0)
     )
-    names = {"norms": 2, "mean": 1, "moments": 1, "points": 10, "residuals": 1, "radii": 1}
+    names = {"norms": 2, "mean": 1, "moments": 1, "points": 10, "residuals": 1, "scales": 1, "radii": 1}
     releases = [GaussianRelease(what, 0.0, 1.0, steps) for what, steps in names.items()]
     mechanism = GaussianMechanism([*releases, GaussianRelease("gradients", 0.0, 0.1, 1)], noise_seed=0)
     network = train_batch(make_stage(ArraySource(values, labels), counts, form, mechanism, settings)).generator
@@ -323,3 +324,28 @@ def test_networks_use_latents_and_classes():
     zeros, ones = torch.zeros(4, dtype=torch.long), torch.ones(4, dtype=torch.long)
     assert not torch.allclose(network(latents, zeros), network(latents, ones))
     assert not torch.allclose(network(latents, zeros)[0], network(latents, zeros)[1])
+
+
+def scaled(noise):
+    """Scales of two points that serve 2,000 records each, of which one's lie eight times as far away."""
+    points, labels = torch.tensor([[0.25, 0.5], [0.75, 0.5]]), torch.zeros(4000, dtype=torch.long)
+    spread = torch.tensor([0.01, 0.08]).repeat_interleave(2000)[:, None]
+    around = torch.randn(4000, 2, generator=torch.Generator().manual_seed(0))
+    source = ArraySource(points.repeat_interleave(2000, 0) + spread * around, labels)
+    mechanism = GaussianMechanism([GaussianRelease("scales", noise)], noise_seed=0)
+    form = numeric_format(np.zeros((1, 2)), schema=(0, 1))
+    stage = make_stage(source, torch.tensor([4000.0]).double(), form, mechanism, None)
+    space = Space(torch.zeros(2), torch.ones(2), torch.eye(2))
+    cost = resolve_cost("sqeuclidean")
+    seen = Seen(cost, space.project, points)
+    offsets = Offsets(points, torch.zeros(2, dtype=torch.long), seen, torch.zeros(2), space)
+    return find_scales(stage, offsets, None, torch.full((2,), 0.003))
+
+
+def test_each_point_varies_as_far_as_its_own_records_do():
+    narrow, wide = scaled(1.0)
+    assert wide / narrow == pytest.approx(8, rel=0.1)
+
+
+def test_where_noise_hides_how_far_all_points_vary_alike():
+    torch.testing.assert_close(scaled(1e5), torch.ones(2), atol=0.3, rtol=0)

@@ -122,6 +122,79 @@ class RadiusQuery(SumQuery):
         return value.view(self.n_classes, N_LENGTHS)
 
 
+class ScaleQuery(SumQuery):
+    """Sums, by point, of records that it serves and of their rows' log lengths. Sensitivity sqrt 2.
+
+    A record adds 1, and a log length in [-1, 1], to one point.
+
+    Parameters
+    ----------
+    expected : float
+        Public length whose logarithm counts as 0.
+    fold : float
+        Lengths that are so many times as large, or as small, or more, count as 1 and -1.
+    n_points : int
+    rows : callable
+        Maps records to indices (m,) of points and rows (m, d), each from its own record alone.
+    """
+
+    sensitivity = math.sqrt(2.0)
+
+    def __init__(self, expected, fold, n_points, rows):
+        self.expected, self.fold, self.n_points, self.rows = expected, fold, n_points, rows
+        self.size = 2 * n_points
+
+    def contribution(self, records):
+        """Sums of one chunk; a record of no class counts nowhere."""
+        serving, rows = self.rows(records)
+        own = records.labels >= 0
+        lengths = rows[own].double().norm(dim=1).nan_to_num(0.0).clamp_min(1e-30)
+        logs = (torch.log(lengths / self.expected) / math.log(self.fold)).clamp(-1, 1)
+        sums = torch.zeros(2, self.n_points, dtype=torch.float64, device=rows.device)
+        return sums.index_add_(1, serving[own], torch.stack([torch.ones_like(logs), logs])).flatten()
+
+    def read(self, value):
+        """Numbers of records, and sums of log lengths, (2, n_points)."""
+        return value.view(2, self.n_points)
+
+
+class GainQuery(SumQuery):
+    """Sums, by how steep an image is around a pixel, of expected and of true texture. Sensitivity sqrt 2.
+
+    An image adds a mean over its pixels of each, of norm at most 1: what it has more is clipped.
+
+    Parameters
+    ----------
+    texture : sinkgen.images.texture.Texture
+    space : sinkgen.generators.space.Space
+    strength : Tensor of shape (D,)
+        Texture that is expected at each encoded number, where an image is as steep as usual.
+    largest : float
+        Public; an image's mean texture that counts as 1.
+    """
+
+    BLOCK = 512  # images whose pixels are held at once
+
+    sensitivity = math.sqrt(2.0)
+
+    def __init__(self, texture, space, strength, largest):
+        self.texture, self.space, self.strength, self.largest = texture, space, strength, largest
+        self.size = 2 * texture.n_slopes
+
+    def contribution(self, records):
+        """Clipped sums of one chunk."""
+        sums = torch.zeros(self.size, dtype=torch.float64)
+        for start in range(0, len(records), self.BLOCK):
+            images = records.values[start : start + self.BLOCK].cpu().nan_to_num(0.0).clamp(0, 1)
+            parts = self.texture.by_steepness(images, self.space, self.strength)
+            sums += torch.cat([clip_rows(part / self.largest, 1.0) for part in parts], 1).double().sum(0)
+        return sums.to(records.values.device)
+
+    def read(self, value):
+        """Expected and true sums, (2, N_SLOPES)."""
+        return self.largest * value.view(2, -1)
+
+
 class FeatureQuery(SumQuery):
     """Sums, by class, of features of norm 1. Sensitivity 1.
 

@@ -7,12 +7,34 @@ import torch
 
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.tilt import LARGEST_SHARE, fit_tilt, make_features
-from sinkgen.privacy.queries.moments import FeatureQuery, ToneQuery
+from sinkgen.privacy.queries.moments import FeatureQuery, GainQuery, ToneQuery
 
 # Constants chosen by trials: docs/experiments.md, Images.
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
+MEAN_SIZE = 0.8  # of a normal number of variance 1
+LARGEST_TEXTURE = 3.0  # of an image, in expected ones
 FINISHED_OF_CLASS = 2048  # that are made records
+
+
+def with_gains(mixture, stage, space):
+    """The mixture, its texture as strong as the records' is where they are as steep as a draw; as it is without any."""
+    if not mixture.texture.any():
+        return mixture
+    mechanism, random, count = stage.mechanism, stage.random, float(stage.counts.sum())
+    particles = Particles.of(mixture, space, stage.form).with_even_texture(random)
+    texture = particles.texture
+    white = torch.randn(64, len(space.centre), generator=random)
+    level = float(texture.coloured(white, mixture.spectrum).square().mean().sqrt())
+    strength = MEAN_SIZE * level * particles.mixture.texture
+    smooth = replace(mixture, texture=torch.zeros_like(mixture.texture))
+    draws = Particles.of(smooth, space, stage.form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
+    own = texture.by_steepness(draws, space, strength)[0].double().mean(0)
+    query = GainQuery(texture, space, strength, LARGEST_TEXTURE * float(own.sum()))
+    expected, true = mechanism.release("texture", query, stage.source) / count
+    noise = mechanism.noise_multiplier("texture") * query.sensitivity * query.largest / count
+    curved = replace(mixture, gains=texture.fit_gains(expected, true, own, noise))
+    return Particles.of(curved, space, stage.form).with_even_texture(random).mixture
 
 
 def with_tones(mixture, stage, space):

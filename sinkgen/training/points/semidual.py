@@ -14,17 +14,19 @@ from sinkgen._groups import class_slices, sort_by_class
 from sinkgen.data.facts import Facts
 from sinkgen.denoise.spectra import principal_directions, shrink_points
 from sinkgen.generators.particles import Particles, PointMixture
+from sinkgen.generators.quality import texture_remarks
 from sinkgen.generators.space import Space
-from sinkgen.images.texture import WHITE, TextureModel, find_texture
+from sinkgen.images.texture import ROOT, STANDS_OUT, WHITE, TextureModel, find_texture
 from sinkgen.ot import sinkhorn_symmetric
 from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
 from sinkgen.privacy.queries.transport import TransportQuery
 from sinkgen.settings import Semidual
 from sinkgen.settings.semidual import regs_of
-from sinkgen.training.points.corrections import with_tilts, with_tones
+from sinkgen.training.points.corrections import with_gains, with_tilts, with_tones
 from sinkgen.training.points.variation import (
     Offsets,
     Seen,
+    find_scales,
     find_variation,
     find_warp_factors,
     fit_warps,
@@ -35,11 +37,12 @@ from sinkgen.training.points.views import cost_scale, make_view
 from sinkgen.training.stage import Schedule, Stage, Trained
 
 # Share of the budget (of mu squared) that each release gets, and how often the short ones happen.
-SHARES = {"norms": 0.01, "mean": 0.01, "radii": 0.01, "residuals": 0.14}
+SHARES = {"norms": 0.01, "mean": 0.01, "scales": 0.01, "radii": 0.01, "residuals": 0.14}
 # Constants chosen by trials: docs/experiments.md, Images.
 MOMENTS_AND_POINTS = 0.76
 WARPS_SHARE = 0.05
 TONES_SHARE = 0.02
+TEXTURE_SHARE = 0.01
 FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
@@ -68,7 +71,7 @@ def averaged_steps(settings):
 def shares(form, settings):
     """Share of the budget of each release, for records of this format; they need not sum to 1."""
     warps = {"warps": WARPS_SHARE} if settings.deform and form.warps() is not None else {}
-    tones = {"tones": TONES_SHARE} if form.tones() is not None else {}
+    tones = {"texture": TEXTURE_SHARE, "tones": TONES_SHARE} if form.tones() is not None else {}
     main = {"moments": settings.moments, "points": MOMENTS_AND_POINTS - settings.moments}
     # Where records are no images the mixture has what it needs: tilts gained nothing there.
     features = {"features": settings.features} if settings.features and form.tones() is not None else {}
@@ -102,7 +105,7 @@ def train_semidual(stage: Stage) -> Trained:
     """The private stage: from encoded records in [0, 1]^D to points with variation around them."""
     stage = replace(stage, counts=stage.counts.clamp_min(1.0))
     form, counts, random = stage.form, stage.counts, stage.random
-    space, variances, texture = find_space(stage)
+    space, variances, texture, missed = find_space(stage)
     classes = allot_points(stage, space)
     start = gaussian(len(classes), variances, random)
     view = make_view(stage.cost, space, 0.5 * start)
@@ -114,20 +117,25 @@ def train_semidual(stage: Stage) -> Trained:
     fields = form.warps() if stage.settings.deform else None
     warps = fit_warps(fields, points, space, variances)
     warp_factors = find_warp_factors(stage, offsets, warps)
-    factors, radii = find_variation(stage, offsets, warps, variances)
+    scales = find_scales(stage, offsets, warps, variances)
+    factors, radii = find_variation(stage, offsets, warps, scales, variances)
     if fields is not None:
         points = sharpen_points(points, classes, warp_factors, fields, space, random)
     weights = (counts / counts.sum()).float()
     mixture = PointMixture(
-        points, classes, moved.mass, factors, radii, warp_factors, texture.strength, weights, spectrum=texture.spectrum
-    )
-    mixture = Particles.of(mixture, space, form).with_even_texture(random).mixture
+        points, classes, moved.mass, factors, radii, warp_factors, texture.strength, weights,
+        spectrum=texture.spectrum, scales=scales,
+    )  # fmt: skip
     charged = shares(form, stage.settings)
+    if "texture" in charged:
+        mixture = with_gains(mixture, stage, space)
     if "tones" in charged:
         mixture = with_tones(mixture, stage, space)
     if "features" in charged:
         mixture = with_tilts(mixture, stage, space)
-    return Trained(Particles.of(mixture, space, form), weights)
+    is_looked_for, is_told = len(texture.spectrum) > 0, bool(texture.strength.any())
+    remarks = texture_remarks(is_told, missed, not torch.equal(mixture.gains, ROOT)) if is_looked_for else ()
+    return Trained(Particles.of(mixture, space, form), weights, remarks=remarks)
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------
@@ -137,6 +145,7 @@ class _Found(NamedTuple):
     space: Space
     variances: torch.Tensor
     texture: TextureModel
+    missed: float  # share of the variance that texture has to be to stand out of the noise
 
 
 def find_space(stage):
@@ -158,12 +167,13 @@ def find_space(stage):
     moment = mechanism.release("moments", MomentQuery(basis.shape[1], 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
-    texture = TextureModel(torch.zeros_like(centre), WHITE)
+    texture = TextureModel(torch.zeros_like(centre), WHITE, ROOT)
     held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
     if form.texture() is not None and held > TEXTURE_FROM:
         found = find_texture(moment.float(), directions, form.network_shape, noise_scale)
         texture = found._replace(spectrum=radius * found.spectrum)
-    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture)
+    missed = STANDS_OUT * noise_scale * math.sqrt(basis.shape[1]) / max(float(moment.trace()), 1e-12)
+    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture, missed)
 
 
 def allot_points(stage, space):

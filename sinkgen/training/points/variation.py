@@ -12,12 +12,14 @@ from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
 from sinkgen.ot.costs import Cost
 from sinkgen.ot.rows import whole
-from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery
+from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery, ScaleQuery
 
 # Constants chosen by trials: docs/experiments.md, Images.
 LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
 CLIP_RANK = 0.3  # share of the records whose remainder is not clipped
 RESIDUAL_VARIANCE = 0.4  # share of the records' variance that is around their points
+SCALE_FOLD = 8.0  # a point's offsets are at most so many times as long, or as short, as is usual
+SCALE_VARIANCE = 0.02  # of log lengths at a point, to the base of the fold
 SHARPENING_ROUNDS, SHARPENING_DRAWS = 2, 8
 WARP_CLIP, WARP_SIZE = 3.0, 0.7  # in 1/28 of a side: bound of a record's deformation, its typical size by each field
 
@@ -154,13 +156,34 @@ class Variation(NamedTuple):
     radii: torch.Tensor
 
 
-def find_variation(stage, offsets, warps, variances):
-    """What deformations leave of the records' offsets: first how long that is, then its directions.
+def find_scales(stage, offsets, warps, variances):
+    """How long what is left of the offsets from each point (n,) is, relative to its class.
+
+    A patch of sky varies less than one of leaves. Mean log lengths by point, each drawn towards its class's by the
+    share of noise in it.
+    """
+    mechanism, classes = stage.mechanism, offsets.classes
+    expected = math.sqrt(RESIDUAL_VARIANCE * float(variances.sum()))
+    query = ScaleQuery(expected, SCALE_FOLD, len(classes), partial(_served, warps, offsets))
+    counts, sums = mechanism.release("scales", query, stage.source)
+    noise = mechanism.noise_multiplier("scales") * query.sensitivity
+    n_classes = len(stage.counts)
+    by_class = torch.zeros(2, n_classes, dtype=torch.float64).index_add_(1, classes, torch.stack([counts, sums]))
+    means = (by_class[1] / by_class[0].clamp_min(1.0)).clamp(-1, 1)[classes]
+    served, off = counts.clamp_min(0.0), sums - means * counts
+    chance = noise**2 * (1 + means.square()) + SCALE_VARIANCE * served
+    between = ((off.square() - chance).sum() / served.square().sum().clamp_min(1.0)).clamp_min(0)
+    share = between * served / (between * served.square() + chance).clamp_min(1e-12)
+    return (SCALE_FOLD ** (share * off).clamp(-1, 1)).float()
+
+
+def find_variation(stage, offsets, warps, scales, variances):
+    """What deformations leave of the records' offsets, over their points' scales: how long it is, then its directions.
 
     A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
     """
     source, counts, mechanism = stage.source, stage.counts, stage.mechanism
-    remainders = partial(_remainders, warps, offsets)
+    remainders = partial(_remainders, warps, offsets, scales)
     expected = gaussian(512, RESIDUAL_VARIANCE * variances, stage.random).norm(dim=1)
     lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", lengths, source)
@@ -176,9 +199,14 @@ def _amounts(warps, offsets, records):
     return warps.amounts(*offsets(records))
 
 
-def _remainders(warps, offsets, records):
+def _served(warps, offsets, records):
     serving, rows = offsets(records)
-    return rows if warps is None else warps.remainders(serving, rows)
+    return serving, rows if warps is None else warps.remainders(serving, rows)
+
+
+def _remainders(warps, offsets, scales, records):
+    serving, rows = _served(warps, offsets, records)
+    return rows / scales.to(rows)[serving, None]
 
 
 def _scaled(rows, scales, records):
