@@ -5,7 +5,7 @@ import math
 import torch
 
 # Constants chosen by trials: docs/experiments.md, Tables.
-STEP, LEAST, MOST = 1.5, 1e-3, 150.0  # of the places around which ratios are thought to lie, beside 0 and 1
+STEP, LEAST, MOST = 1.5, 0.05, 150.0  # of the places around which ratios are thought to lie, beside 0 and 1
 WIDTH = 0.6 * math.log(STEP)  # standard deviation around a place, as a share of it
 OWN, COMMON = 6.0, 1.0  # cells of a table, and tables, that what is expected of ratios counts for
 ROUNDS = 40
