@@ -34,6 +34,7 @@ LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
 FEW = 2.0  # standard deviations by which there may be more records than were counted
 FAR = 4.4  # the same, of a cell that was chosen among all, for its first count
+MANY = 0.05  # share of the records beyond the cells, from which these are made wider
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 
 
@@ -266,18 +267,35 @@ class _Column:
         own = self._counts_of(cells, counts)
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
         ends = [(self.first.edges[place], self.first.edges[place + 1], *of) for place, of in far.items()]
+        beyond = [] if self.known.bounds else self._beyond(below, above, noise, ends)
+        if cells is not None:
+            cells, own = with_far(cells, own, beyond)
         whole, own = with_far(cells, own, ends) if cells is not None else (None, own)
+        lost = max(outside - sum(of[2] for of in beyond), 0.0)
         self.counted = Counted(
             whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(missing_noise)),
-            min(outside / present, 1.0), resolved, self.known.bounds is not None,
+            min(lost / present, 1.0), resolved, self.known.bounds is not None,
         )  # fmt: skip
         if self.first is None:
             self.first, self.likely = self.grid, likeliest_beyond(self.grid, counts, cells)
             self.far = {place: Mean(float(values[place]), noise) for place in self.likely.tolist()}
         is_lost = not self.known.bounds and outside > LOST * present
         self.cells = None if is_lost else cells
-        if is_lost or (cells is not None and not (resolved and self.hoped is not None)):
+        if is_lost or beyond or (cells is not None and not (resolved and self.hoped is not None)):
             self.grid = None
+
+    def _beyond(self, below, above, noise, ends):
+        """Cells beside the grid, half as wide as it, where many surely lie beyond it; as :func:`with_far` takes them.
+
+        None where others, of which the ``ends`` are known, lie apart already.
+        """
+        first, last = self.grid.edges[[0, -1]]
+        width, least = (last - first) / 2, max(PRESENT * noise, MANY * self.total)
+        if self.grain:
+            width = math.ceil(width / self.grain) * self.grain
+        sides = ((first - width, first, below), (last, last + width, above))
+        found = [(start, stop, float(count), noise) for start, stop, count in sides if count > least]
+        return [new for new in found if all(new[1] <= old[0] or old[1] <= new[0] for old in ends)]
 
     def _counts_of(self, cells, counts):
         """Counts of some of the cells that are counted, or of several together."""

@@ -64,3 +64,10 @@ def test_noise_alone_shows_no_far_values():
         cells = counted(np.full(2000, 37.5), 80.0, seed).cells
         assert cells.edges[0] >= 0
         assert cells.edges[-1] <= 128
+
+
+def test_many_that_surely_lie_beyond_the_cells_are_drawn():
+    values = np.random.default_rng(0).exponential(size=2000)
+    found = [counted(values, 170.0, seed) for seed in range(40)]
+    assert all((np.diff(of.cells.edges) > 0).all() for of in found)
+    assert max(of.outside for of in found) < 0.2  # as long as they were told of and not drawn, up to .45
