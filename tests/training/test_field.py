@@ -14,7 +14,7 @@ from sinkgen.accounting import GaussianRelease
 from sinkgen.denoise.ratios import likely_cells
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
-from sinkgen.generators.coupling import rank_scores
+from sinkgen.generators.coupling import Coupling, rank_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
@@ -22,7 +22,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery, ParityQuery
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
-from sinkgen.training.tables.coupling import correlations
+from sinkgen.training.tables.coupling import Moments, correlations
 from sinkgen.training.tables.structure import (
     Columns,
     Counted,
@@ -382,3 +382,15 @@ def test_the_relation_of_numbers_does_not_vanish_where_records_are_few():
         drawn = DPSinkhornGenerator(1, schema=schema, random_state=seed).fit(frame).sample(3000, random_state=0)
         slopes.append(np.polyfit(drawn["a"], drawn["b"], 1)[0])
     assert 0.45 < np.mean(slopes) < 0.9
+
+
+def test_a_column_that_hardly_varies_in_the_draws_moves_its_weights_by_little():
+    scores = [torch.tensor([-1.0, 1.0])] * 3
+    wanted = torch.tensor([[1.0, 0.3, 0.0], [0.3, 1.0, 0.2], [0.0, 0.2, 1.0]], dtype=torch.float64)
+    moments = Moments(scores, [0, 1, 2], wanted, None)
+    codes = torch.randint(0, 2, (3, 1000), generator=torch.Generator().manual_seed(0))
+    codes[0] = 1
+    codes[0, 0], codes[1, 0] = 0, 1 - codes[1, 0]
+    coupling = Coupling(scores, torch.zeros(3, 3))
+    moments.move(coupling, codes, 1.0)
+    assert 0 < coupling.weights.abs().max() <= 0.3

@@ -15,6 +15,7 @@ ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if c
 ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
+LARGEST_MOVE = 0.3  # of a weight in a whole step, for scores of variance 1
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
 
@@ -51,6 +52,10 @@ class Moments(NamedTuple):
         own = own - own.mean(0)
         has = own.T @ own / len(own) + LEAST_VARIANCE * torch.diag(self.covariance.diag())
         difference = torch.linalg.inv(has) - torch.linalg.inv(self.covariance)
+        # Where draws hardly vary, the inverse of what they have is anything.
+        units = self.covariance.diag().sqrt()
+        units = torch.outer(units, units)
+        difference = (difference * units).clamp(-LARGEST_MOVE, LARGEST_MOVE) / units
         coupling.weights.add_(step * self._spread(difference, len(coupling.weights)))
 
     def _spread(self, weights, n_columns):
