@@ -95,3 +95,15 @@ def test_a_warning_that_is_made_an_error_loses_no_release():
         with pytest.raises(PoorFitWarning):
             gen.fit(pd.DataFrame({"a": np.random.default_rng(0).normal(size=30)}))
     assert len(gen.sample(5)) == 5
+
+
+def test_the_fitted_schema_is_a_mapping_of_columns_by_name():
+    schema = remarks(table()[["age", "sex"]])
+    assert [*schema] == ["age", "sex"]
+    assert len(schema) == 2
+    assert {name: of.learned for name, of in schema.items()} == {"age": True, "sex": True}
+    frame = schema.to_frame()
+    assert frame.index.tolist() == ["age", "sex"]
+    assert frame.loc["sex", "remarks"] == schema["sex"].remarks
+    assert "height" not in schema
+    assert FittedSchema().to_frame().empty
