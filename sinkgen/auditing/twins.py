@@ -59,10 +59,8 @@ class WatchedMechanism(GaussianMechanism):
 
     def __init__(self, ratios: list, *parameters: Any, **named: Any) -> None:
         super().__init__(*parameters, **named)
-        self._ratios, self._coins = (
-            ratios,
-            np.random.default_rng(list(self._journal.key)),
-        )  # whether the canary is drawn
+        self._ratios = ratios
+        self._coins = np.random.default_rng(list(self._journal.key))  # whether the canary is drawn
 
     def _noisy(self, what, step, query, records, scale):
         rate = self._rows[what].sampling_rate

@@ -247,7 +247,7 @@ class NumberColumn:
         if is_missing.any():
             numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
             numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
-        return pd.Series(numbers, name=self.name).astype(dtype_named(self.dtype))
+        return _within(pd.Series(numbers, name=self.name), self.dtype).astype(dtype_named(self.dtype))
 
     def _objects(self, numbers):
         """Numbers or dates as texts, where it is declared how they stand in it; else one by one, nan for missing."""
@@ -279,9 +279,27 @@ def multiple(times, step):
     return times / parts if parts and np.isclose(parts * step, 1, rtol=1e-12) else times * step
 
 
+def _within(series, dtype):
+    """Numbers that a dtype can hold: where cells were learned, noise may have taken them beyond."""
+    import pandas as pd
+
+    made = pd.api.types.pandas_dtype(dtype_named(dtype))
+    inner = np.dtype(getattr(made, "numpy_dtype", made))
+    if inner.kind not in "iuf":
+        return series
+    ends = np.iinfo(inner) if inner.kind in "iu" else np.finfo(inner)
+    last = float(ends.max)
+    return series.clip(float(ends.min), np.nextafter(last, 0) if last > ends.max else last)  # 2^63 needs a bit more
+
+
+YEARS = (-62_135_596_800.0, 253_402_300_799.0)  # seconds of the years 1 to 9999, as dates of Python are
+OF_NANOSECONDS = (-9_223_372_036.0, 9_223_372_036.0)
+
+
 def _dates(seconds, is_missing, dtype):
     import pandas as pd
 
+    seconds = np.clip(seconds, *(OF_NANOSECONDS if "[ns" in dtype else YEARS))
     dates = np.floor(seconds).astype("int64").astype("datetime64[s]")
     dates[is_missing] = np.datetime64("NaT")
     series = pd.Series(dates)

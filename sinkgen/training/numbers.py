@@ -267,10 +267,11 @@ class _Column:
         own = self._counts_of(cells, counts)
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
         ends = [(self.first.edges[place], self.first.edges[place + 1], *of) for place, of in far.items()]
-        beyond = [] if self.known.bounds else self._beyond(below, above, noise, ends)
+        beyond, whole = [], None
         if cells is not None:
+            beyond = [] if self.known.bounds else self._beyond(below, above, noise, ends)
             cells, own = with_far(cells, own, beyond)
-        whole, own = with_far(cells, own, ends) if cells is not None else (None, own)
+            whole, own = with_far(cells, own, ends)
         lost = max(outside - sum(of[2] for of in beyond), 0.0)
         self.counted = Counted(
             whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(missing_noise)),

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, sources
+from sinkgen.data.table_columns import NumberColumn
 
 SEEDED = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
 
@@ -137,3 +138,25 @@ def test_a_table_that_comes_back_as_other_is_told_column_by_column():
         assert "declare its values" in remark
     statement = str(gen.privacy_spent())
     assert all(f"- {remark}" in statement for remark in gen.schema_.remarks)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "UInt8", "int64", "Int64", "float16", "float32", "int8[pyarrow]"])
+def test_numbers_that_were_learned_beyond_what_a_dtype_holds_come_back_within_it(dtype):
+    far = np.array([-1e40, -1e19, 0.0, 300.0, 1e19, 1e40])
+    column = NumberColumn("a", dtype, "float" if "float" in dtype else "integer", True)
+    for is_missing in (np.zeros(6, dtype=bool), np.arange(6) == 2) if dtype[0] in "UIf" else (np.zeros(6, dtype=bool),):
+        cells = column.restored(far.copy(), is_missing)
+        assert str(cells.dtype) == dtype
+        held = cells[~is_missing].astype(float)
+        assert np.isfinite(held).all()
+        assert held.is_monotonic_increasing
+        assert cells.isna().tolist() == is_missing.tolist()
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[ns]", "datetime64[us]", "datetime64[s]", "datetime64[ns, UTC]"])
+def test_dates_that_were_learned_beyond_what_a_dtype_holds_come_back_within_it(dtype):
+    column = NumberColumn("a", dtype, "datetime", False)
+    cells = column.restored(np.array([-1e19, 0.0, 1e10, 1e19]), np.zeros(4, dtype=bool))
+    assert str(cells.dtype) == dtype
+    assert cells.is_monotonic_increasing
+    assert cells.notna().all()
