@@ -11,6 +11,7 @@ import argparse
 import resource
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,11 +22,11 @@ from sinkgen.exceptions import PoorFitWarning
 CASES = {}
 
 
-def case(name, asked):
-    """Register a function of a seed that returns figures as text."""
+def case(name, asked, *given):
+    """Register a function of what is given and a seed, that returns figures as text."""
 
     def register(of):
-        CASES[name] = (of, asked)
+        CASES[name] = (partial(of, *given), asked)
         return of
 
     return register
@@ -44,23 +45,15 @@ def told(gen):
     return {name for name, facts in gen.schema_.items() if facts.remarks}
 
 
-def normals(n, epsilon, seed):
+@case("the same, n = 500", "30, or named", 500)
+@case("30 columns N(0, 1), n = 2,000, epsilon 1: sd in .7 to 1.3", "30", 2000)
+def normals(n, seed):
     """Of 30 columns N(0, 1): those of sd .7 to 1.3, and those that are neither nor told of."""
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(random.normal(size=(n, 30)), columns=[f"c{i}" for i in range(30)])
-    gen, drawn = fitted(frame, epsilon, seed)
+    gen, drawn = fitted(frame, 1.0, seed)
     good = drawn.std().between(0.7, 1.3)
     return f"{good.sum()} ({sum(name not in told(gen) for name in good.index[~good])} silent)"
-
-
-@case("30 columns N(0, 1), n = 2,000, epsilon 1: sd in .7 to 1.3", "30")
-def normals_2000(seed):
-    return normals(2000, 1.0, seed)
-
-
-@case("the same, n = 500", "30, or named")
-def normals_500(seed):
-    return normals(500, 1.0, seed)
 
 
 @case("lognormal(8, 1.5), bounds (0, 1e7), n = 20,000, epsilon 1: mean and q99 over real", ".9 to 1.15; .7 to 1.5")
@@ -70,6 +63,8 @@ def money(seed):
     return f"{drawn.m.mean() / frame.m.mean():.3f}, {drawn.m.quantile(0.99) / frame.m.quantile(0.99):.2f}"
 
 
+@case("the same, epsilon 10", "90 to 112", 10.0)
+@case("70 % zero, Pareto 2, mean 100: bounds to 1e5, 1e7, none; epsilon 1", "80 to 125", 1.0)
 def claims(epsilon, seed):
     """Means of a column of 20,000 records, 70 % zero, for three bounds."""
     random = np.random.default_rng(seed)
@@ -79,16 +74,8 @@ def claims(epsilon, seed):
     return ", ".join(f"{fitted(frame, epsilon, seed, schema)[1].m.mean():.0f}" for schema in schemas)
 
 
-@case("70 % zero, Pareto 2, mean 100: bounds to 1e5, 1e7, none; epsilon 1", "80 to 125")
-def claims_1(seed):
-    return claims(1.0, seed)
-
-
-@case("the same, epsilon 10", "90 to 112")
-def claims_10(seed):
-    return claims(10.0, seed)
-
-
+@case("the same, among 35 columns", ".08 to .16", 35)
+@case("12 % missing in 14 columns of 600 rows, epsilon 1: least and largest share", ".08 to .16", 14)
 def missing(width, seed):
     """Of a table of 600 rows, 14 columns of which miss 12 %: least and largest share, and how many are near."""
     random = np.random.default_rng(seed)
@@ -98,16 +85,8 @@ def missing(width, seed):
     return f"{shares.min():.3f} to {shares.max():.3f}, {shares.between(0.08, 0.16).sum()} of 14"
 
 
-@case("12 % missing in 14 columns of 600 rows, epsilon 1: least and largest share", ".08 to .16")
-def missing_14(seed):
-    return missing(14, seed)
-
-
-@case("the same, among 35 columns", ".08 to .16")
-def missing_35(seed):
-    return missing(35, seed)
-
-
+@case("years, n = 2,000", ".002", 2000)
+@case("years, n = 500, epsilon 1: share outside by a tenth", ".02", 500)
 def years(n, seed):
     """Share outside of 1950 to 2019 by a tenth of the span, in a table of five columns."""
     random = np.random.default_rng(seed)
@@ -116,16 +95,6 @@ def years(n, seed):
     frame["h"] = random.choice(["a", "b"], n)
     _, drawn = fitted(frame, 1.0, seed)
     return f"{((drawn.year < 1943) | (drawn.year > 2026)).mean():.4f}"
-
-
-@case("years, n = 500, epsilon 1: share outside by a tenth", ".02")
-def years_500(seed):
-    return years(500, seed)
-
-
-@case("years, n = 2,000", ".002")
-def years_2000(seed):
-    return years(2000, seed)
 
 
 @case("dates of three years, n = 2,000, epsilon 1: first, last, share at midnight", "2020 to 2022, 1")

@@ -13,6 +13,7 @@ import torch
 
 from sinkgen._validation import check_integer
 from sinkgen.data.check import as_doubles, check_finite
+from sinkgen.data.dtypes import held_range
 from sinkgen.data.schema import parse_bounds
 from sinkgen.exceptions import BadValueError
 from sinkgen.images.pixels import cosine_basis
@@ -94,8 +95,13 @@ class NumericFormat:
         return self.with_bounds(np.stack([low, np.where(high > low, high, low + 1)], 1))
 
     def with_bounds(self, bounds):
-        """The same format, with bounds (n_groups, 2)."""
-        return dataclasses.replace(self, bounds=tuple((float(low), float(high)) for low, high in bounds))
+        """The same format, with bounds (n_groups, 2), as far as its dtype holds what lies between."""
+        first, last = held_range(np.dtype(self.dtype))
+        low, high = np.clip(np.asarray(bounds, dtype=np.float64).T, first, last)
+        # All that was found may lie beyond: a little of the end that is nearest is left.
+        high = np.where(high > low, high, np.minimum(high + np.maximum(np.abs(high) / 2, 1.0), last))
+        low = np.where(high > low, low, high - np.maximum(np.abs(high) / 2, 1.0))
+        return dataclasses.replace(self, bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)))
 
     def encode(self, values):
         """Encoded records: float32 tensor (m, D) in [0, 1]. Values outside of the bounds are clipped to them."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sinkgen.data.dtypes import held_range
 from sinkgen.data.schema import as_number, numbers_of
 from sinkgen.exceptions import BadTypeError, BadValueError
 
@@ -284,12 +285,7 @@ def _within(series, dtype):
     import pandas as pd
 
     made = pd.api.types.pandas_dtype(dtype_named(dtype))
-    inner = np.dtype(getattr(made, "numpy_dtype", made))
-    if inner.kind not in "iuf":
-        return series
-    ends = np.iinfo(inner) if inner.kind in "iu" else np.finfo(inner)
-    last = float(ends.max)
-    return series.clip(float(ends.min), np.nextafter(last, 0) if last > ends.max else last)  # 2^63 needs a bit more
+    return series.clip(*held_range(np.dtype(getattr(made, "numpy_dtype", made))))
 
 
 YEARS = (-62_135_596_800.0, 253_402_300_799.0)  # seconds of the years 1 to 9999, as dates of Python are

@@ -267,7 +267,8 @@ class _Column:
         own = self._counts_of(cells, counts)
         resolved = cells is not None and is_resolved(cells, self.n, self.grain)
         ends = [(self.first.edges[place], self.first.edges[place + 1], *of) for place, of in far.items()]
-        beyond, whole = [], None
+        beyond: list[tuple] = []
+        whole = None
         if cells is not None:
             beyond = [] if self.known.bounds else self._beyond(below, above, noise, ends)
             cells, own = with_far(cells, own, beyond)

@@ -5,8 +5,10 @@ import datetime
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, sources
+from sinkgen.data.formats import ArrayFormat
 from sinkgen.data.table_columns import NumberColumn
 
 SEEDED = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
@@ -160,3 +162,14 @@ def test_dates_that_were_learned_beyond_what_a_dtype_holds_come_back_within_it(d
     assert str(cells.dtype) == dtype
     assert cells.is_monotonic_increasing
     assert cells.notna().all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int64", "float16"])
+@pytest.mark.parametrize("bounds", [(-1e40, 1e40), (1e39, 1e40), (-1e40, -1e39), (3.0, 3.0)])
+def test_bounds_of_arrays_that_were_learned_beyond_what_a_dtype_holds_lie_within_it(dtype, bounds):
+    form = ArrayFormat(dtype, None, n_columns=1).with_bounds([bounds])
+    ((low, high),) = form.bounds
+    assert low < high
+    drawn = form.decode(torch.tensor([[0.0], [0.5], [1.0]]))[:, 0].astype(float)
+    assert drawn.tolist() == sorted(drawn.tolist())  # nothing wraps round
+    assert np.isfinite(drawn).all()
