@@ -169,13 +169,16 @@ def _queries_in_a_row(widths):
 
 def _codes(grids, grains, records):
     """Places of numbers: as the grids say, of what is missing the last; then the grain of some columns."""
-    numbers, codes = records.values.numpy(), []
-    for (edges, places), column in zip(grids, numbers.T, strict=True):
-        code = places[np.searchsorted(edges, column, side="right")]
-        codes.append(np.where(np.isnan(column), places.max() + 1, code))
-    codes += [grain_of(numbers[:, j], tried) for j, tried in grains]
-    values = torch.from_numpy(np.stack(codes, 1).astype(np.int16))
-    return records.having(values=values, labels=torch.zeros(len(numbers), dtype=torch.long))
+    numbers = records.values.numpy()
+    codes = np.empty((len(numbers), len(grids) + len(grains)), dtype=np.int16)
+    for code, column, (edges, places) in zip(codes.T, numbers.T, grids, strict=False):
+        order = column.argsort()  # a sort and a search for each end take half the time of a search for each number
+        ends = column[order].searchsorted(edges)
+        code[order] = places.repeat(np.diff(ends, prepend=0, append=len(column)))
+        code[np.isnan(column)] = places.max() + 1
+    for code, (j, tried) in zip(codes.T[len(grids) :], grains, strict=True):
+        code[:] = grain_of(numbers[:, j], tried)
+    return records.having(values=torch.from_numpy(codes), labels=torch.zeros(len(numbers), dtype=torch.long))
 
 
 class Mean(NamedTuple):
