@@ -22,7 +22,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery, ParityQuery
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
-from sinkgen.training.tables.coupling import Moments, correlations
+from sinkgen.training.tables.coupling import Moments, covariance
 from sinkgen.training.tables.structure import (
     Columns,
     Counted,
@@ -115,7 +115,7 @@ def test_scores_are_ranks_and_have_mean_zero():
     assert float(two @ rank_scores(two, 0)) == pytest.approx(0, abs=1e-6)
 
 
-def test_correlations_lose_their_noise_and_keep_a_strong_pair():
+def test_covariances_lose_their_noise_and_keep_a_strong_pair():
     random = torch.Generator().manual_seed(0)
     loadings = 0.7 * torch.randn(40, 3, generator=random, dtype=torch.float64)
     loadings[:2] = 0  # the strong pair goes with each other alone
@@ -123,13 +123,23 @@ def test_correlations_lose_their_noise_and_keep_a_strong_pair():
     real[0, 1] = real[1, 0] = 0.9
     real += torch.diag(1 - real.diag())
     noise = 0.05 * torch.randn(40, 40, generator=random, dtype=torch.float64).triu(1)
-    found = correlations(real + noise + noise.T, 0.05 * 2**0.5)
+    found = covariance(real + noise + noise.T, 0.05 * 2**0.5)
     assert (found - real).square().mean() < 0.4 * (noise + noise.T).square().mean()
     assert float(found[0, 1]) > 0.7
     assert torch.linalg.eigvalsh(found).min() > 0
     torch.testing.assert_close(found.diag(), torch.ones(40, dtype=torch.float64))
-    nothing = correlations(noise + noise.T, 0.05 * 2**0.5)
+    nothing = covariance(torch.eye(40) + noise + noise.T, 0.05 * 2**0.5)
     assert (nothing - torch.eye(40)).abs().max() < 0.1
+
+
+def test_noise_is_no_covariance_of_columns_that_hardly_vary():
+    random = torch.Generator().manual_seed(0)
+    noise = 0.05 * torch.randn(40, 40, generator=random, dtype=torch.float64).triu(1)
+    variances = torch.ones(40, dtype=torch.float64)
+    variances[:10] = 0.05
+    found = covariance(torch.diag(variances) + noise + noise.T, 0.05 * 2**0.5)
+    assert (found - torch.diag(variances)).abs().max() < 0.02  # correlations of .4
+    torch.testing.assert_close(found.diag(), variances)
 
 
 @pytest.fixture(scope="module")

@@ -103,12 +103,9 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     query = MomentQuery(len(columns), clip, residual=partial(_scored, scores, columns))
     noisy = mechanism.release("moments", query, source)[0] / total
     noise = mechanism.noise_multiplier("moments") * query.sensitivity / total
-    units = torch.outer(variances.sqrt(), variances.sqrt())
-    # Columns' own variances are known: noise is taken in units of their correlations.
-    shared = correlations(noisy / units, noise / float(variances.mean()))
     products = noisy - torch.diag(noisy.diag() - variances)
     released = NoisyMoments(tuple(scores), spread(products, columns, len(frequencies)), noise / math.sqrt(2))
-    return Moments(scores, columns, shared * units, released)
+    return Moments(scores, columns, covariance(products, noise), released)
 
 
 def _scored(scores, columns, records):
@@ -117,37 +114,40 @@ def _scored(scores, columns, records):
     return torch.stack([torch.cat([scores[j], scores[j].new_zeros(1)])[codes[:, j]] for j in columns], 1)
 
 
-def correlations(noisy, noise):
-    """Correlations from noisy ones: factors that stand out of the noise, and on the diagonal what columns do not share.
+def covariance(noisy, noise):
+    """Covariance from a noisy one: factors that stand out of the noise, and on the diagonal what columns do not share.
+
+    Factors are sought in the units of the noise, which is the same everywhere: in correlations, that of columns which
+    hardly vary would be the largest, and taken for what they share.
 
     Parameters
     ----------
     noisy : Tensor of shape (n, n)
-        Symmetric; its diagonal is not looked at.
+        Symmetric; its diagonal, the columns' variances, is known.
     noise : float
-        Standard deviation of the noise on the diagonal; it is sqrt 2 times less off it.
+        Standard deviation that the noise would have on the diagonal; it is sqrt 2 times less off it.
 
     Returns
     -------
     Tensor of shape (n, n)
-        Positive definite, 1 on the diagonal.
+        Positive definite, with the same diagonal.
 
     Examples
     --------
     >>> alike = torch.full((20, 20), 0.5, dtype=torch.float64)
-    >>> correlations(alike, 0.01)[0, :3]
+    >>> covariance(alike + torch.eye(20) / 2, 0.01)[0, :3]
     tensor([1.0000, 0.5000, 0.5000], dtype=torch.float64)
     """
-    n = len(noisy)
-    off = noisy - torch.diag(noisy.diag())
-    shared = off.abs().amax(1).clamp(0, MOST_SHARED)
+    variances = noisy.diag()
+    off, most = noisy - torch.diag(variances), MOST_SHARED * variances
+    shared = torch.minimum(off.abs().amax(1), most)
     for _ in range(ROUNDS):
         values, vectors = torch.linalg.eigh(off + torch.diag(shared))
-        found = (vectors * spectrum(values, noise * math.sqrt(2 * n))) @ vectors.T
-        shared = found.diag().clamp(0, MOST_SHARED)
+        found = (vectors * spectrum(values, noise * math.sqrt(2 * len(noisy)))) @ vectors.T
+        shared = torch.minimum(found.diag().clamp_min(0), most)
     scale = (shared / found.diag().clamp_min(TINY)).sqrt().clamp_max(1)
     found = found * torch.outer(scale, scale)
-    return found + torch.diag(1 - found.diag())
+    return found + torch.diag(variances - found.diag())
 
 
 def draw_copula(moments, codes, frequencies, rng):
