@@ -22,6 +22,7 @@ from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
+from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
 from sinkgen.generators.field import Field
 from sinkgen.generators.quality import (
@@ -33,7 +34,7 @@ from sinkgen.generators.quality import (
     number_remarks,
 )
 from sinkgen.generators.release import Release
-from sinkgen.inference.counts import covariance_of, pooled
+from sinkgen.inference.counts import estimate_of, pooled
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
 from sinkgen.privacy.journal import Journal, Kept, Unkept, kept_journal
@@ -295,13 +296,15 @@ def fitted_schema(
 ) -> FittedSchema:  # fmt: skip
     """How well columns and classes are known; post-processing."""
     if isinstance(form, TableFormat):
-        parts = enumerate(zip(form.columns, column_frequencies(trained.generator), strict=True))
+        estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
+        unseen = _unseen(form.columns, estimates, known.classes.total)
+        parts = enumerate(zip(form.columns, column_frequencies(trained.generator), estimates, strict=True))
         columns = [
             column_quality(
-                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies,
-                covariance_of(j, _variances(known.states.get(j), column), mechanism.counts),
+                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
+                unseen.get(j, 0.0),
             )
-            for j, (column, frequencies) in parts
+            for j, (column, frequencies, estimate) in parts
         ]  # fmt: skip
         what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
@@ -315,8 +318,19 @@ def fitted_schema(
     return FittedSchema(tuple(columns), classes, trained.remarks)
 
 
-def _variances(states, column):
-    return torch.full((column.n_states,), torch.inf) if states is None else states.variances
+def _estimate(place, column, known, mechanism):
+    nothing = StateCounts(torch.zeros(column.n_states), torch.full((column.n_states,), torch.inf))
+    counts = known.states.get(place, nothing)
+    return estimate_of(place, counts.values, counts.variances, mechanism.counts)
+
+
+def _unseen(columns, estimates, total):
+    """Share of the cells of columns, by their places, that may be missing, though more likely none are."""
+    places = [j for j, column in enumerate(columns) if column.nullable]
+    last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in places)]
+    chances, numbers = some_or_none(*torch.tensor(last).T) if last else (torch.zeros(0),) * 2
+    may = (chances > POSSIBLE) & (chances <= LIKELY)
+    return {j: float(n) / max(total, 1.0) for j, n, told in zip(places, numbers, may, strict=True) if told}
 
 
 class Encoder:

@@ -10,7 +10,7 @@ STEP = 4.5  # standard deviations that a step must exceed: of a thousand of pure
 MANY = 64  # states without an order; of fewer, a projection onto the simplex is as good
 GRID, GRID_FINENESS, ROUNDS = 256, 16, 100  # places of a prior, near 0 so many a standard deviation of the noise
 NONE, SOME = 6.0, 0.5  # prior weights of 0 and of all else, in columns
-LIKELY = 0.5  # chance from which what may be 0 is not
+LIKELY, POSSIBLE, UNLIKELY = 0.5, 0.15, 0.05  # chance from which what may be 0 is not; is told of; up to which it is
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 
 

@@ -173,7 +173,7 @@ def texture_remarks(is_told, missed, are_gains_told):
     return ()
 
 
-def column_quality(column, found, outside, frequencies, covariance=None):
+def column_quality(column, found, outside, frequencies, covariance=None, unseen=0.0):
     """What is known of a table's column.
 
     Parameters
@@ -187,8 +187,13 @@ def column_quality(column, found, outside, frequencies, covariance=None):
         Of its states, as they are drawn.
     covariance : Tensor of shape (n_states, n_states), optional
         Of the noise of its states' counts; of numbers that were counted.
+    unseen : float
+        Share of its cells that may be missing, though more likely none are.
     """
     missing = float(frequencies[-1]) if column.nullable else 0.0
+    hidden: tuple[str, ...] = ()
+    if unseen > LIKE > missing:
+        hidden = (f"about {unseen:.0%} of {column.name!r} may be missing, or none, which noise hides: raise epsilon",)
     if hasattr(column, "values"):
         other = float(frequencies[column.n_states - column.nullable - 1]) if column.other else 0.0
         remarks = []
@@ -200,13 +205,13 @@ def column_quality(column, found, outside, frequencies, covariance=None):
             remarks = [f"no declared value of {column.name!r} occurs: declare those that do"]
         elif outside > LIKE:
             remarks = [f"about {outside:.0%} of {column.name!r} are none of its declared values"]
-        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, tuple(remarks))
+        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, (*remarks, *hidden))
     if found is None:
         remarks = [f"about {outside:.0%} of {column.name!r} lie outside of its bounds"] if outside > LIKE else []
-        return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, tuple(remarks))
+        return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, (*remarks, *hidden))
     known = found.doubt() if found.cells is None else _doubt_of(column, found, frequencies, covariance)
-    remarks = number_remarks(column.name, found, known)
-    return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, remarks)
+    told = (*number_remarks(column.name, found, known), *hidden)
+    return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, told)
 
 
 def _doubt_of(column, found, frequencies, covariance):

@@ -87,31 +87,50 @@ def pooled(counts: Sequence[NoisyCounts]) -> tuple[NoisyCounts, ...]:
     return tuple(together(parts) for parts in kinds.values())
 
 
-def covariance_of(column: int, known: torch.Tensor, counts: Sequence[NoisyCounts]) -> torch.Tensor:
-    """Covariance (n_states, n_states) of the noise of a column's counts, by all that counts them together.
+class StateEstimate(NamedTuple):
+    """What several counts say together of a column's states.
 
-    Weighted least squares; very large where nothing does.
+    Attributes
+    ----------
+    numbers : Tensor of shape (n_states,)
+        Of records.
+    covariance : Tensor of shape (n_states, n_states)
+        Of their noise; very large where nothing was counted.
+    """
+
+    numbers: torch.Tensor
+    covariance: torch.Tensor
+
+
+def estimate_of(
+    column: int, values: torch.Tensor, variances: torch.Tensor, counts: Sequence[NoisyCounts]
+) -> StateEstimate:
+    """How many records are in each state of a column, by all that counts them together: weighted least squares.
 
     Parameters
     ----------
     column : int
-    known : Tensor of shape (n_states,)
-        Variances of other counts of the states; infinite where there are none.
+    values, variances : Tensor of shape (n_states,)
+        Other counts of the states, and the variances of their noise; infinite where there are none.
     counts : sequence of NoisyCounts
 
     Examples
     --------
     >>> own = NoisyCounts("columns", (0,), (torch.arange(2),), torch.tensor([4.0, 6.0]), 2.0)
-    >>> covariance_of(0, torch.tensor([math.inf, 4.0]), [own]).diag()
-    tensor([4., 2.], dtype=torch.float64)
+    >>> found = estimate_of(0, torch.tensor([0.0, 7.0]), torch.tensor([math.inf, 4.0]), [own])
+    >>> found.covariance.diag(), found.numbers
+    (tensor([4., 2.], dtype=torch.float64), tensor([4.0000, 6.5000], dtype=torch.float64))
     """
-    precision = torch.diag(LEAST_PRECISION + known.double().clamp_min(1e-18).reciprocal())
+    weights = variances.double().clamp_min(1e-18).reciprocal()
+    precision, weighed = torch.diag(LEAST_PRECISION + weights), weights * values.double()
     for part in counts:
         if column in part.columns:
             part = part.within((column,))
-            groups = torch.nn.functional.one_hot(part.groups[0]).double()
-            precision += groups @ groups.T / max(part.noise, 1e-9) ** 2
-    return torch.linalg.inv(precision)
+            groups, weight = torch.nn.functional.one_hot(part.groups[0]).double(), max(part.noise, 1e-9) ** -2
+            precision += weight * groups @ groups.T
+            weighed += weight * groups @ part.counts.double()
+    covariance = torch.linalg.inv(precision)
+    return StateEstimate(covariance @ weighed, covariance)
 
 
 def flat_counts(counts: Sequence[NoisyCounts]) -> dict[str, torch.Tensor]:

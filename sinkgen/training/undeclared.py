@@ -14,7 +14,7 @@ from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CATEGORIES, key_of
-from sinkgen.denoise.frequencies import some_or_none
+from sinkgen.denoise.frequencies import UNLIKELY, some_or_none
 from sinkgen.denoise.numbers import Counts, first_cells, merged, with_tails
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
@@ -22,7 +22,6 @@ from sinkgen.training.numbers import Counted, Numbers, count_numbers
 from sinkgen.training.stage import StateCounts
 
 SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
-MISSING = 0.05  # chance that there are missing cells, from which these are looked for
 NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
 
 
@@ -84,7 +83,7 @@ def learn_table(form, source, total, mechanism):
         found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
         counted = {j: _with_tails(columns[j], of) for j, of in zip(waiting["bins"], found, strict=True)}
         chances, _ = some_or_none(*torch.tensor([of.absent for of in found]).T)
-        parts = zip(counted.items(), (chances > MISSING).tolist(), strict=True)
+        parts = zip(counted.items(), (chances > UNLIKELY).tolist(), strict=True)
         columns |= {j: _with_counted(columns[j], of, may_miss=may) for (j, of), may in parts}
         states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
     return LearnedForm(form.with_columns(columns.values()), counted, states)

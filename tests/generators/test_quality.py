@@ -107,3 +107,24 @@ def test_the_fitted_schema_is_a_mapping_of_columns_by_name():
     assert frame.loc["sex", "remarks"] == schema["sex"].remarks
     assert "height" not in schema
     assert FittedSchema().to_frame().empty
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere(labelled):
+    random, lost, silent, needless = np.random.default_rng(0), 0, 0, 0
+    X = pd.DataFrame(random.normal(size=(600, 24))).add_prefix("x")
+    X.iloc[:, :12] = X.iloc[:, :12].mask(random.random((600, 12)) < 0.12)
+    y = random.choice(["p", "q"], 600) if labelled else None
+    for seed in range(3):
+        gen = DPSinkhornGenerator(0.6, classes=["p", "q"] if labelled else None, noise_seed=seed, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gen.fit(X, y)
+        told = [any("may be missing" in remark for remark in gen.schema_[name].remarks) for name in X]
+        is_lost = [gen.schema_[name].missing < 0.04 for name in X.columns[:12]]
+        lost += sum(is_lost)
+        silent += sum(gone and not known for gone, known in zip(is_lost, told[:12], strict=True))
+        needless += sum(told[12:])
+    assert lost > 5
+    assert silent <= lost / 2
+    assert needless <= 12
