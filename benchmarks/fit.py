@@ -3,13 +3,15 @@
     python benchmarks/fit.py                      # the step, and fits against records, columns, budget; of tables too
     python benchmarks/fit.py --parts step --threads 2
     python benchmarks/fit.py --parts records --records 1000 1000000
+    python benchmarks/fit.py --parts persons      # what a fit with groups= takes, over what it takes without
 
 The step is ``TransportQuery`` over all records, the private work of one release; beside it stand its two matrix
 products alone, in the same run. A fit is ``DPSinkhornGenerator().fit(X, y)`` in a process of its own, on mixtures of
 Gaussians with 10 classes; its products' share is their number of operations at the speed of a large product, over its
 seconds. Memory is the process's peak, before the fit (data included) and after it. How many points a fit places follows
 from records and budget. Tables are data frames, every second column text, nothing declared; their "points" are the
-components of the mixture.
+components of the mixture. Persons have 1 to 11 rows, as likely each, in any order, of 20 columns; fits with and without
+``groups=`` take turns, in one process.
 """
 
 import argparse
@@ -102,6 +104,34 @@ def show_steps(repeats):
     return rows
 
 
+# --- Persons ---------------------------------------------------------------------------------------------------------
+
+
+def show_persons(records, repeats):
+    """Print by how much persons as the unit take longer than rows, medians of fits in turn; return the rows."""
+    print(f"\npersons\n{'kind':>9}{'records':>9}{'rows s':>9}{'shares':>8}{'two rows':>10}")
+    rows = []
+    for kind in ("numbers", "table"):
+        for n_records in records:
+            X, y = (mixed_table if kind == "table" else mixture)(n_records, 20)
+            random = np.random.default_rng(0)
+            ids = np.repeat(np.arange(n_records), random.integers(1, 12, n_records))[:n_records]
+            ids = random.permutation(ids)
+            given = {} if kind == "table" else {"classes": range(N_CLASSES), "schema": (0, 1)}
+            ways = {"rows": (None, None), "shares": (ids, None), "two rows": (ids, 2)}
+
+            def fit(groups, k, X=X, y=y, given=given):
+                DPSinkhornGenerator(1.0, random_state=0, max_rows_per_group=k, **given).fit(X, y, groups=groups)
+
+            fit(None, None)
+            turns = [{way: timed(lambda part=part: fit(*part)) for way, part in ways.items()} for _ in range(repeats)]
+            seconds = statistics.median(turn["rows"] for turn in turns)
+            ratios = {way: statistics.median(turn[way] / turn["rows"] for turn in turns) for way in ways}
+            print(f"{kind:>9}{n_records:9}{seconds:9.2f}{ratios['shares']:8.2f}{ratios['two rows']:10.2f}", flush=True)
+            rows.append({"part": "persons", "kind": kind, "records": n_records, "seconds": seconds, **ratios})
+    return rows
+
+
 # --- Whole fits ------------------------------------------------------------------------------------------------------
 
 
@@ -190,12 +220,13 @@ def show_fits(part, cases, kind="numbers"):
 def main():
     """Measure what is asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ["step", "records", "columns", "budget", "tables"]
+    parts = ["step", "records", "columns", "budget", "tables", "persons"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--records", nargs="+", type=int, default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--columns", nargs="+", type=int, default=[16, 64, 256, 784])
     parser.add_argument("--budget", nargs="+", type=float, default=[0.3, 1.0, 3.0, 10.0])
     parser.add_argument("--tables", nargs="+", type=int, default=[5, 10, 20, 40], help="columns of tables")
+    parser.add_argument("--persons", nargs="+", type=int, default=[20_000, 60_000, 200_000], help="records of persons")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", help="where to write the rows")
@@ -216,6 +247,8 @@ def main():
         rows += show_fits("budget", [(100_000, 64, epsilon) for epsilon in arguments.budget])
     if "tables" in arguments.parts:
         rows += show_fits("tables", [(100_000, d, 1.0) for d in arguments.tables], kind="table")
+    if "persons" in arguments.parts:
+        rows += show_persons(arguments.persons, arguments.repeats)
     if "step" in arguments.parts:  # last: processes that start later count this one's peak memory as their own
         rows += show_steps(arguments.repeats)
     if arguments.json:

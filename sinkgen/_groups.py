@@ -35,7 +35,7 @@ def sort_by_class(records):
 
 
 def split_by_class(records, classes):
-    """Pairs of a class and its records' values, of those classes that occur; all are of class 0 without labels.
+    """Pairs of a class and its records, of those classes that occur; all are of class 0 without labels.
 
     Parameters
     ----------
@@ -47,16 +47,16 @@ def split_by_class(records, classes):
     --------
     >>> from sinkgen.records import Records
     >>> records = Records(torch.tensor([[5.0], [6.0], [7.0]]), torch.tensor([1, 0, 1]))
-    >>> [(c, values.flatten().tolist()) for c, values in split_by_class(records, torch.tensor([1, 2]))]
+    >>> [(c, own.values.flatten().tolist()) for c, own in split_by_class(records, torch.tensor([1, 2]))]
     [(1, [5.0, 7.0])]
     """
     if records.labels is None:
-        return [(c, records.values) for c in classes.tolist() if c == 0 and len(records)]
+        return [(c, records) for c in classes.tolist() if c == 0 and len(records)]
     is_sorted, bounds = _bounds(records.labels, classes)
     if not is_sorted:
         records = sort_by_class(records)
         _, bounds = _bounds(records.labels, classes)
-    return [(c, records.values[start:end]) for c, start, end in bounds if start < end]
+    return [(c, records.take(slice(start, end))) for c, start, end in bounds if start < end]
 
 
 def _bounds(labels, classes):

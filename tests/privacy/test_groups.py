@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from test_queries import N_CLASSES, NUMBER, QUERIES, D
+from test_queries import N_CLASSES, NUMBER, QUERIES, SUMS, D
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger
 from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_epsilon
@@ -18,10 +18,10 @@ from sinkgen.data.check import check_groups
 from sinkgen.privacy.groups import Secret, bound
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.moments import CountQuery, MeanQuery
-from sinkgen.privacy.query import ROUNDING_MARGIN
+from sinkgen.privacy.query import ROUNDING_MARGIN, by_weight, several
 from sinkgen.privacy.sealed import seal
 from sinkgen.privacy.streams import Streams, new_key
-from sinkgen.records import ArraySource, ChunkedSource, Draw, Records
+from sinkgen.records import CHUNK, ArraySource, ChunkedSource, Draw, Records, concatenated
 
 UNITS = {"one row": Unit.of_groups(1), "three rows": Unit.of_groups(3), "shares": Unit.of_groups(None)}
 ROWS = st.lists(st.tuples(st.lists(NUMBER, min_size=D, max_size=D), st.integers(-1, N_CLASSES - 1)), max_size=7)
@@ -42,11 +42,12 @@ def value(query, records, unit):
 
 
 def groups(ids, unit, seed=0, **given):
-    """Numbers of persons, weights, whether rows count in sets, and how many rows the person has."""
+    """Numbers of persons, weights, whether rows count in sets, and how many rows the person has; by row."""
     ids = check_groups(ids, len(ids))
-    records = Records(torch.zeros(len(ids), 1), None, ids).numbered(0)
+    records = Records(torch.arange(len(ids)), None, ids).numbered(0)
     mapped = bound(ArraySource(*records, **given), unit, secret(seed))[0].map(lambda records: records)
-    return torch.cat([chunk.groups for chunk in mapped.chunks()]).numpy().T
+    rows, _, owners, _ = concatenated(list(mapped.chunks()))
+    return owners[rows.argsort()].numpy().T
 
 
 # --- The bound -------------------------------------------------------------------------------------------------------
@@ -64,6 +65,17 @@ def test_one_person_moves_the_value_by_at_most_its_reach(name, unit, others, ids
     rows = [*others, *own]
     with_it = value(query, owned(rows, [*ids, *[9] * len(own)]), unit) if rows else without
     assert torch.linalg.vector_norm(with_it - without) <= query.reach(unit.max_rows) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_weighs_each_contribution(name):
+    """Wherever the weights are applied: a record of weight 1/4 adds a quarter of what it adds alone."""
+    random = np.random.default_rng(0)
+    query, weights = SUMS[name](), torch.from_numpy(random.choice([0.0, 0.25, 0.5, 1.0], 40))
+    records = owned([(random.normal(size=D).tolist(), int(random.integers(-1, N_CLASSES))) for _ in weights], [0] * 40)
+    own = torch.stack([torch.zeros(40), weights, torch.ones(40), torch.ones(40)], 1)
+    alone = torch.stack([query.evaluate([records.having(groups=None).take([i])]) for i in range(40)])
+    torch.testing.assert_close(query.evaluate([records.having(groups=own)]), weights @ alone)
 
 
 @pytest.mark.parametrize("name", QUERIES)
@@ -106,8 +118,9 @@ def test_who_takes_part_is_even_and_independent_of_the_others():
 
 
 def test_how_rows_come_does_not_matter():
-    random = np.random.default_rng(0)
-    ids, values = random.integers(0, 900, 30_000), torch.arange(30_000.0)[:, None]
+    """What is cut by weight is the same rows in the same order, and so a sum the same to the last bit."""
+    random, n = np.random.default_rng(0), 5 * CHUNK
+    ids, values = random.integers(0, 900, n), torch.arange(float(n))[:, None]
     whole = ArraySource(*Records(values, None, ids).numbered(0))
 
     def read():
@@ -120,9 +133,15 @@ def test_how_rows_come_does_not_matter():
             for source in (whole, ChunkedSource(read))
         )
         for batch in (None, draw):
-            for first, second in zip(one.chunks(batch), other.chunks(batch), strict=True):
+            parts = [
+                [part for records in several(source.chunks(batch)) for _, part in by_weight(records)]
+                for source in (one, other)
+            ]
+            for first, second in zip(*parts, strict=True):
                 assert torch.equal(first.values, second.values)
                 assert torch.equal(first.groups, second.groups)
+        query = MeanQuery(torch.zeros(1), 1.0)
+        assert torch.equal(query.over(one, None), query.over(other, None))
 
 
 def test_a_sample_has_all_rows_of_a_person_or_none():

@@ -24,7 +24,7 @@ from sinkgen.privacy import groups
 from sinkgen.privacy import query as sums
 from sinkgen.privacy.journal import Journal
 from sinkgen.privacy.mechanism import GaussianMechanism, _add_counts, _count_members, _threshold
-from sinkgen.privacy.queries.moments import CountQuery, MeanQuery, MomentQuery
+from sinkgen.privacy.queries.moments import CountQuery, MeanQuery, MomentQuery, RadiusQuery
 from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery
 from sinkgen.privacy.queries.transport import CrossGradientQuery, TransportQuery
@@ -128,11 +128,21 @@ def persons(mechanism, values, ids):
     return mechanism.bound(seal(ArraySource(*records))).map(lambda r: r)
 
 
+class PlainTransport(TransportQuery):
+    read = sums.SumQuery.read
+
+
 def audit_persons():
-    """How far a person with eight rows moves a mean and a count, over the noise that is added to each."""
-    worst = 1.0
+    """How far a person with eight rows moves several sums, over the noise that is added to each."""
+    worst, cost, point = 1.0, resolve_cost("sqeuclidean"), torch.zeros(1, D)
+    queries = (
+        MeanQuery(torch.zeros(D), 1.0),
+        CountQuery(D),
+        RadiusQuery(10.0, 1, lambda records: records.values),
+        PlainTransport(point, torch.zeros(1).long(), torch.zeros(1), 1.0, cost, clip=1.0, mass_clip=0.5),
+    )
     for unit in (Unit.of_groups(3), Unit.of_groups(None)):
-        for query in (MeanQuery(torch.zeros(D), 1.0), CountQuery(D)):
+        for query in queries:
             moved = []
             for ids in ([0, 0], [0, 0, *[1] * 8]):
                 exact = GaussianMechanism([GaussianRelease("mean", 0.0)], noise_seed=0, unit=unit)
@@ -140,7 +150,7 @@ def audit_persons():
             noisy = GaussianMechanism([GaussianRelease("mean", 1.0)], unit=unit)
             noise = noisy.release("mean", query, persons(noisy, torch.full((2, D), 9.0), [0, 0])) - moved[0]
             ratio = float((noise.numpy() ** 2).sum() / (moved[1] - moved[0]).norm() ** 2)
-            worst = min(worst, 2 * stats.chi2.cdf(ratio, D), 2 * stats.chi2.sf(ratio, D))
+            worst = min(worst, 2 * stats.chi2.cdf(ratio, query.size), 2 * stats.chi2.sf(ratio, query.size))
     return worst
 
 
@@ -573,6 +583,12 @@ MUTANTS = {
     "the cap ignored in one query": [("sinkgen.privacy.queries.moments.MeanQuery.evaluate", means_unweighted)],
     "the cap ignored": [("sinkgen.privacy.groups._ends", first_rows_of_all)],
     "weights not applied": [("sinkgen.privacy.query.by_weight", weights_of_one)],
+    "weights not applied to the transport": [
+        ("sinkgen.privacy.queries.transport.times_weights", lambda contributions, records: contributions)
+    ],
+    "weights not applied to lengths": [
+        ("sinkgen.privacy.queries.moments.times_weights", lambda contributions, records: contributions)
+    ],
     "weights of one where they are shares": [("sinkgen.privacy.query.by_weight", weights_rounded)],
     "a coin for each row of a person": [("sinkgen.records._drawn_by_person", coins_of_rows)],
     "noise for one row of a person": [("sinkgen.privacy.query.SumQuery.reach", reach_of_a_row)],

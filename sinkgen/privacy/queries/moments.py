@@ -10,7 +10,7 @@ import torch
 
 from sinkgen.denoise.radii import N_LENGTHS, radius_bins
 from sinkgen.inference.counts import NoisyCounts
-from sinkgen.privacy.query import SumQuery, clip_rows
+from sinkgen.privacy.query import SumQuery, clip_rows, times_weights
 
 
 class CountQuery(SumQuery):
@@ -105,6 +105,7 @@ class RadiusQuery(SumQuery):
         Maps records to rows (m, d), each from its own record alone.
     """
 
+    weighs = True
     sensitivity = 1.0
 
     def __init__(self, largest, n_classes, rows):
@@ -115,7 +116,9 @@ class RadiusQuery(SumQuery):
         """Counts of one chunk; a record of no class counts nowhere."""
         bins = radius_bins(self.rows(records).norm(dim=1).nan_to_num(0.0), self.largest)
         own = records.labels >= 0
-        return torch.bincount(bins[own] + N_LENGTHS * records.labels[own], minlength=self.size)
+        ones = torch.ones(len(bins), dtype=torch.float64, device=bins.device)
+        weights = times_weights(ones, records)[own]
+        return torch.bincount(bins[own] + N_LENGTHS * records.labels[own], weights, self.size)
 
     def read(self, value):
         """Counts, (n_classes, N_LENGTHS)."""
@@ -138,6 +141,7 @@ class ScaleQuery(SumQuery):
         Maps records to indices (m,) of points and rows (m, d), each from its own record alone.
     """
 
+    weighs = True
     sensitivity = math.sqrt(2.0)
 
     def __init__(self, expected, fold, n_points, rows):
@@ -148,10 +152,11 @@ class ScaleQuery(SumQuery):
         """Sums of one chunk; a record of no class counts nowhere."""
         serving, rows = self.rows(records)
         own = records.labels >= 0
-        lengths = rows[own].double().norm(dim=1).nan_to_num(0.0).clamp_min(1e-30)
+        lengths = rows.double().norm(dim=1).nan_to_num(0.0).clamp_min(1e-30)
         logs = (torch.log(lengths / self.expected) / math.log(self.fold)).clamp(-1, 1)
         sums = torch.zeros(2, self.n_points, dtype=torch.float64, device=rows.device)
-        return sums.index_add_(1, serving[own], torch.stack([torch.ones_like(logs), logs])).flatten()
+        added = times_weights(torch.stack([torch.ones_like(logs), logs], 1), records)
+        return sums.index_add_(1, serving[own], added[own].T).flatten()
 
     def read(self, value):
         """Numbers of records, and sums of log lengths, (2, n_points)."""
@@ -208,6 +213,7 @@ class FeatureQuery(SumQuery):
 
     BLOCK = 4096  # records whose features are held at once
 
+    weighs = True
     sensitivity = 1.0
 
     def __init__(self, features, n_classes, rows):
@@ -219,7 +225,7 @@ class FeatureQuery(SumQuery):
         sums = torch.zeros(self.n_classes, self.features.size, dtype=torch.float64, device=records.values.device)
         for start in range(0, len(records), self.BLOCK):
             block = records.take(slice(start, start + self.BLOCK))
-            features = clip_rows(self.features(self.rows(block)), 1.0).double()
+            features = times_weights(clip_rows(self.features(self.rows(block)), 1.0).double(), block)
             own = block.labels >= 0
             sums.index_add_(0, block.labels[own], features[own])
         return sums.flatten()

@@ -12,7 +12,7 @@ from sinkgen._groups import class_slices, split_by_class
 from sinkgen.ot import entropic_cost, with_labels
 from sinkgen.ot.apart import plans, stacked_costs, stacked_gradients
 from sinkgen.ot.rows import softmax, whole
-from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, clip_factors
+from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, clip_factors, times_weights
 from sinkgen.records import concatenated
 
 # A record cannot stop a fit: what a feature map makes of it is held within this, and not finite becomes zero.
@@ -64,6 +64,7 @@ class TransportQuery(SumQuery):
        arXiv 1605.08527, equation (S_eps).
     """
 
+    weighs = True
     # A block of records and its plan stay in the processor's cache from one product to the next.
     LEAST_RECORDS, MOST_RECORDS, BLOCK_ENTRIES = 128, 4096, 2**18
 
@@ -81,8 +82,9 @@ class TransportQuery(SumQuery):
         gradient = torch.zeros_like(self.points, dtype=torch.float64)
         for c, own in split_by_class(records, self._classes):
             rows = self._slices[c]
-            for block in own.split(self._block_size(rows)):
-                block_mass, block_gradient = self._transport(block, rows)
+            size = self._block_size(rows)
+            for start in range(0, len(own), size):
+                block_mass, block_gradient = self._transport(own.take(slice(start, start + size)), rows)
                 mass[rows] += block_mass
                 gradient[rows] += block_gradient
         return torch.cat([ROUNDING_MARGIN * self.mass_clip * mass, -0.5 * gradient.flatten()])
@@ -91,14 +93,15 @@ class TransportQuery(SumQuery):
         n_points = rows.stop - rows.start
         return min(self.MOST_RECORDS, max(self.LEAST_RECORDS, self.BLOCK_ENTRIES // n_points))
 
-    def _transport(self, y, rows):
+    def _transport(self, records, rows):
         """What a block of records sends to the points of their class: mass, and -2 times the displacement."""
-        x, n, padded = self.points[rows], len(y), whole(y)
+        x, y = self.points[rows], records.values
+        n, padded = len(y), whole(y)
         cost = self.cost.matrix(padded, x)
         plan = softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg))
         squared_norms = self.cost.squared_gradient_norms(padded, x, cost).mul_(plan).mul_(plan)
         norms, plan = squared_norms.sum(1).sqrt_()[:n], plan[:n]  # of twice the displacement
-        plan = plan.double()
+        plan = times_weights(plan.double(), records)
         mass = plan.sum(0)
         plan *= clip_factors(norms, 2 * self.clip)[:, None]
         return mass, self.cost.weighted_gradient(plan.t(), x.double(), y.double())
