@@ -98,9 +98,8 @@ class TransportQuery(SumQuery):
         x, y = self.points[rows], records.values
         n, padded = len(y), whole(y)
         cost = self.cost.matrix(padded, x)
-        plan = softmax(torch.add(self.potentials[rows] / self.reg, cost, alpha=-1 / self.reg))
-        squared_norms = self.cost.squared_gradient_norms(padded, x, cost)
-        squared_norms = squared_norms.mul_(plan).mul_(plan)
+        plan = softmax(torch.sub(self.potentials[rows] / self.reg, cost, alpha=1 / self.reg))
+        squared_norms = self.cost.squared_gradient_norms(padded, x, cost).mul_(plan).mul_(plan)
         norms, plan = squared_norms.sum(1).sqrt_()[:n], plan[:n]  # of twice the displacement
         plan = times_weights(plan.double(), records)
         mass = plan.sum(0)
