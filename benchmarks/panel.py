@@ -121,7 +121,7 @@ def correlations(frame):
 def scores(real, made):
     """How far made persons are from real ones."""
     out = {
-        "constant": float((made.groupby("who")[CONSTANT].nunique() == 1).all(axis=1).mean()),
+        "constant": float((made.groupby("who")[CONSTANT].nunique(dropna=False) == 1).all(axis=1).mean()),
         "ordered": float(made.groupby("who")["seen"].apply(lambda dates: dates.is_monotonic_increasing).mean()),
     }
     n_rows = [part.groupby("who").size() for part in (real, made)]

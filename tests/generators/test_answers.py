@@ -12,7 +12,7 @@ from sinkgen.accounting import GaussianRelease
 from sinkgen.generators.cliques import Clique
 from sinkgen.inference.counts import counts_from, flat_counts, pooled
 from sinkgen.privacy.mechanism import GaussianMechanism
-from sinkgen.privacy.queries.tables import CliqueQuery, JointQuery, MarginalQuery, PairQuery
+from sinkgen.privacy.queries.tables import CliqueQuery, GroupedPairQuery, JointQuery, MarginalQuery, PairQuery
 from sinkgen.records import ArraySource
 
 WIDTHS = (5, 4, 3)
@@ -31,6 +31,9 @@ def queries():
     return {
         "cliques": CliqueQuery([Clique((0, 1), groups), Clique((3,), (torch.arange(2),))], [1.0, 3.0]),
         "joint": JointQuery([MarginalQuery(WIDTHS, 2), PairQuery(WIDTHS, 2)], [0.3, 0.7]),
+        "groups": JointQuery(
+            [MarginalQuery(WIDTHS, 2), GroupedPairQuery([torch.arange(width) // 2 for width in WIDTHS], 2)], [0.3, 0.7]
+        ),
         "all classes": JointQuery([MarginalQuery(WIDTHS, 2), PairQuery(WIDTHS, 1)], [0.5, 0.5]),
     }
 

@@ -36,6 +36,8 @@ UNCAPPED = {
         rows.persons, rows.counts, np.full(len(rows.persons), groups._LAST)
     ),
     "sinkgen.privacy.query.by_weight": lambda records: [(1.0, records)] if len(records) else [],
+    "sinkgen.privacy.queries.transport.times_weights": lambda contributions, records: contributions,
+    "sinkgen.privacy.queries.moments.times_weights": lambda contributions, records: contributions,
     "sinkgen.privacy.queries.tables.by_weight": lambda records: [(1.0, records)] if len(records) else [],
 }
 

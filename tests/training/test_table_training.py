@@ -22,6 +22,7 @@ from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labe
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import (
+    GroupedPairQuery,
     JointQuery,
     LabelGainQuery,
     MarginalQuery,
@@ -35,6 +36,7 @@ from sinkgen.training.tables.cells import shares_within
 from sinkgen.training.tables.labelling import learn_labelling
 from sinkgen.training.tables.marginals import (
     LEAST_SHARE,
+    Grouping,
     OneWay,
     States,
     below_noise,
@@ -73,6 +75,7 @@ QUERIES = {
     "marginals": MarginalQuery(WIDTHS, N_CLASSES),
     "pairs": PairQuery(WIDTHS, N_CLASSES),
     "pairs of all": PairQuery(WIDTHS),
+    "pairs of groups": GroupedPairQuery([torch.arange(width) // 2 for width in WIDTHS], N_CLASSES),
     "both": JointQuery([MarginalQuery(WIDTHS, N_CLASSES), PairQuery(WIDTHS)], [0.3, 0.7]),
     "some columns": SomeColumnsQuery(MarginalQuery(WIDTHS[1:], N_CLASSES), slice(1, 3)),
     "service": service_query(),
@@ -97,6 +100,17 @@ def test_pairs_are_counted():
     (table,) = query.read(query.evaluate([rows]))
     assert table[:2, 2:].tolist() == [[0, 0, 2], [1, 0, 0]]
     assert torch.equal(table, table.T)
+
+
+def test_pairs_of_groups_are_sums_of_pairs():
+    groups = [torch.tensor([0, 1, 0, 0]), torch.tensor([1, 0, 0])]
+    random = torch.Generator().manual_seed(0)
+    rows = torch.stack([torch.randint(-1, width, (50,), generator=random) for width in (4, 3)], 1)
+    rows = Records(rows, torch.zeros(50, dtype=torch.long))
+    pairs, grouped = PairQuery((4, 3)), GroupedPairQuery(groups)
+    matrix = Grouping(tuple(groups)).matrix.double()
+    (fine,), (coarse,) = (query.read(query.evaluate([rows])) for query in (pairs, grouped))
+    assert torch.equal(matrix.T @ fine @ matrix, coarse)
 
 
 def test_each_of_two_joint_queries_reads_its_own():

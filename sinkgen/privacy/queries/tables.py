@@ -121,7 +121,7 @@ class PairQuery(SumQuery):
 
     def counts_of_states(self, what, value, scale):
         """Counts of each pair of columns, within classes unless these are counted together."""
-        counts, states = self.read(value), [torch.arange(width) for width in (*self.widths, self.n_classes)]
+        counts, states = self.read(value), [*self._groups(), torch.arange(self.n_classes)]
         ends = list(itertools.accumulate(self.widths))
         blocks = [slice(end - width, end) for end, width in zip(ends, self.widths, strict=True)]
         found = []
@@ -131,6 +131,35 @@ class PairQuery(SumQuery):
             part = part.clone() if self.n_classes > 1 else part[..., 0].clone()
             found.append(NoisyCounts(what, columns, tuple(states[j] for j in columns), part, scale))
         return found
+
+    def _groups(self):
+        """Of each column, which of what is counted each state belongs to."""
+        return [torch.arange(width) for width in self.widths]
+
+
+class GroupedPairQuery(PairQuery):
+    """Counts of the pairs of groups of states: a cell's noise is that of a cell of states, and there are fewer.
+
+    Parameters
+    ----------
+    groups : sequence of LongTensor
+        Of each column, the group of each state.
+    n_classes : int
+    """
+
+    def __init__(self, groups, n_classes=1):
+        super().__init__([int(of.max()) + 1 for of in groups], n_classes)
+        self.groups = list(groups)
+
+    def contribution(self, records):
+        """Counts of one chunk; a code of -1 stays none."""
+        _check_columns(records, self.widths)
+        tables = [torch.cat([of, of.new_full((1,), -1)]).to(records.values.device) for of in self.groups]
+        codes = [of[column] for of, column in zip(tables, records.values.long().T, strict=True)]
+        return super().contribution(records.having(values=torch.stack(codes, 1)))
+
+    def _groups(self):
+        return self.groups
 
 
 class JointQuery(SumQuery):

@@ -5,10 +5,11 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch.nn import functional as F
 
 from sinkgen.denoise.densities import of_columns
 from sinkgen.denoise.frequencies import LIKELY, project_simplex, some_or_none
-from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, PairQuery, pair_mask
+from sinkgen.privacy.queries.tables import GroupedPairQuery, JointQuery, MarginalQuery, PairQuery, pair_mask
 from sinkgen.privacy.query import SumQuery
 
 # Constants chosen by trials: docs/experiments.md, Tables.
@@ -67,19 +68,43 @@ class OneWay(NamedTuple):
         return torch.cat([part & ~part.all() for part in absent.split(states.widths)])
 
 
+class Grouping(NamedTuple):
+    """Groups of states, of which pairs are counted.
+
+    Attributes
+    ----------
+    groups : tuple of LongTensor
+        Of each column, the group of each state; E groups in all.
+    """
+
+    groups: tuple
+
+    @property
+    def widths(self):
+        """Number of groups of each column."""
+        return tuple(int(of.max()) + 1 for of in self.groups)
+
+    @property
+    def matrix(self):
+        """Which of all groups (D, E) each of all states belongs to: 0 or 1."""
+        return torch.block_diag(*(F.one_hot(of).float() for of in self.groups))
+
+
 class Pairs(NamedTuple):
     """Noisy two-way marginals, of each class or of all together.
 
     Attributes
     ----------
     shares : Tensor of shape (n_split, D, D)
-        Of all records.
+        Of all records; or (n_split, E, E), of groups of states.
     noise : float
         Standard deviation of a share's noise.
+    grouping : Grouping, optional
     """
 
     shares: torch.Tensor
     noise: float
+    grouping: Grouping | None = None
 
     def excess(self, weights, frequencies, widths, n_records):
         """How far they are from naive Bayes', squared, beyond noise and the chance of records, in units of these.
@@ -95,6 +120,8 @@ class Pairs(NamedTuple):
         widths : sequence of int
         n_records : float
         """
+        if self.grouping is not None:
+            frequencies, widths = frequencies @ self.grouping.matrix, self.grouping.widths
         pairs, width = pair_mask(widths), torch.repeat_interleave(torch.tensor(widths), torch.tensor(widths))
         centred = torch.eye(len(width)) - (~pairs) / width[:, None]
         own = weights.T if len(self.shares) > 1 else weights.sum(1)[None]
@@ -112,10 +139,13 @@ class Marginals(NamedTuple):
     ----------
     one_way : Tensor of shape (n_classes, D)
     two_way : Tensor of shape (n_classes, D, D), or (1, D, D)
+        Of states, or groups of these.
     one_way_weight, two_way_weight : Tensor of the same shapes
         Inverse variance of each, in units of ``1 / unit``; 0 where nothing was released.
     unit : float
         Smallest variance.
+    grouping : Grouping, optional
+        Of the states of the two-way marginals.
     """
 
     one_way: torch.Tensor
@@ -123,6 +153,7 @@ class Marginals(NamedTuple):
     one_way_weight: torch.Tensor
     two_way_weight: torch.Tensor
     unit: float
+    grouping: Grouping | None = None
 
 
 def below_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, n_pools, n_components):
@@ -170,7 +201,7 @@ def _mean_share(states):
     return sum(1 / width for width in states.widths) / len(states.widths)
 
 
-def share_of_one_way(n_records, states, n_classes, n_split, noise):
+def share_of_one_way(n_records, states, n_classes, n_split, noise, grouping=None):
     """Share of the marginals' release that the one-way ones get; post-processing of the noisy number of records.
 
     Their average count within a class, over the noise that it would have on the whole release, says what they need:
@@ -186,6 +217,8 @@ def share_of_one_way(n_records, states, n_classes, n_split, noise):
         Classes that get two-way marginals of their own; 1 for pairs over all classes.
     noise : float
         Noise multiplier of the release, or of all in which marginals are asked.
+    grouping : Grouping, optional
+        Of what pairs are counted; by default of states.
 
     Returns
     -------
@@ -197,7 +230,8 @@ def share_of_one_way(n_records, states, n_classes, n_split, noise):
         return 1.0
     one_way = n_records * _mean_share(states) / n_classes / (noise * n_columns**0.5)
     share = max(LEAST_SHARE, 1 / (1 + (one_way / ENOUGH) ** 2))
-    pairs = [1 / (a * b) for a, b in itertools.combinations(states.widths, 2)]
+    widths = states.widths if grouping is None else grouping.widths
+    pairs = [1 / (a * b) for a, b in itertools.combinations(widths, 2)]
     count = n_records * sum(pairs) / len(pairs) / n_split
     return share if count * (1 - share) ** 0.5 >= LEAST_PAIR * noise * len(pairs) ** 0.5 else 1.0
 
@@ -208,7 +242,7 @@ def noise_together(names, mechanism):
 
 
 def measure_marginals(
-    source, total, states, mechanism, names, *, n_classes, n_split, share, known=None, joint=JointQuery
+    source, total, states, mechanism, names, *, n_classes, n_split, share, known=None, joint=JointQuery, grouping=None
 ):
     """Release one-way marginals of each class and, on what is left of the share, two-way marginals.
 
@@ -229,6 +263,8 @@ def measure_marginals(
         Other counts of some columns, of all classes together.
     joint : type, default=JointQuery
         What asks them together.
+    grouping : Grouping, optional
+        Of what pairs are counted; by default of states.
     mechanism : GaussianMechanism
 
     Returns
@@ -237,7 +273,8 @@ def measure_marginals(
     """
     queries: list[SumQuery] = [MarginalQuery(states.widths, n_classes)]
     if share < 1:
-        queries.append(PairQuery(states.widths, n_split))
+        by_states = grouping is None
+        queries.append(PairQuery(states.widths, n_split) if by_states else GroupedPairQuery(grouping.groups, n_split))
     query = joint(queries, [share, 1 - share][: len(queries)])
     precision = torch.tensor([max(mechanism.noise_multiplier(what), TINY) ** -2 for what in names]).double()
     released = zip(*(mechanism.release(what, query, source) for what in names), strict=True)
@@ -245,7 +282,7 @@ def measure_marginals(
     shares = [torch.tensordot(precision, torch.stack(part), 1) / precision.sum() / total for part in released]
     joined, together = _joined(shares[0], states, noises[0], known or {}, total)
     one_way = OneWay(smoothed(joined, states, noises[0], together).float(), noises[0], together)
-    return one_way, Pairs(shares[1].float(), noises[1]) if share < 1 else None
+    return one_way, Pairs(shares[1].float(), noises[1], grouping) if share < 1 else None
 
 
 def weigh_marginals(one_way, pairs, total, states, relative):
@@ -269,11 +306,14 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
     own = (shares if len(pairs.shares) > 1 else shares.sum(0, keepdim=True)).clamp_min(0)
     of_class = (own.sum(1) / len(states.widths)).clamp_min(TINY)
+    widths = states.widths
+    if pairs.grouping is not None:
+        own, widths = own @ pairs.grouping.matrix, pairs.grouping.widths
     expected = own[:, :, None] * own[:, None, :] / of_class[:, None, None]
     # Half: each pair of columns stands twice in the symmetric matrix.
-    weight = 0.5 * pair_mask(states.widths) / (pairs.noise**2 + relative * expected / total + TINY / total)
+    weight = 0.5 * pair_mask(widths) / (pairs.noise**2 + relative * expected / total + TINY / total)
     unit = one_way_variance.min()
-    return Marginals(shares, pairs.shares, unit / one_way_variance, unit * weight, float(unit))
+    return Marginals(shares, pairs.shares, unit / one_way_variance, unit * weight, float(unit), pairs.grouping)
 
 
 def _joined(shares, states, noise, known, total):

@@ -5,6 +5,7 @@ type of person has a few types of rows, a distribution of the number of rows, an
 all rows of a person. It is fitted to pairs of columns within a row, and to pairs across rows of one person.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -22,6 +23,7 @@ from sinkgen.training.stage import Schedule, StateCounts, Trained
 from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
+    Grouping,
     States,
     below_noise,
     measure_marginals,
@@ -34,6 +36,7 @@ from sinkgen.training.tables.tabular import OWN_CLASS, Fit, TabularSettings, aut
 TINY = 1e-9
 # Constants chosen by trials on a made-up panel: docs/experiments.md, Persons.
 FEWEST, MOST = 3, 12  # groups of a column's states, of which pairs across rows are counted
+FEWEST_PAIRED, MOST_PAIRED = 5, 12  # the same, within rows
 BLUR = 0.02  # of a correlation: the noise from which fewer groups are taken
 SURE = 2.0  # standard deviations, and
 FEW = 0.02  # share of the persons with several rows, up to which changes of a column are taken for none
@@ -154,7 +157,6 @@ def train_people(stage):
     unasked = below_noise(
         total, states, mechanism, charged, n_split=1, cell_counts=n_fine, n_pools=len(POOLS), n_components=1
     )
-    share = share_of_one_way(total, states, n_classes, 1, mechanism.noise_multiplier("marginals"))
     cell_shares = form.cell_shares
     if "cells" in charged - unasked:
         cell_shares = learn_cells(source, form, 1, mechanism)
@@ -163,10 +165,14 @@ def train_people(stage):
     sized = source.map(_with_sizes)
     octaves = torch.zeros(n_bins, dtype=torch.float64).index_add_(0, SIZES.bins, sizes)
     noise = mechanism.noise_multiplier("sizes")
-    known = {len(form.columns): StateCounts(total * octaves, noise**2 * torch.bincount(SIZES.bins).double())}
+    known_octaves = StateCounts(total * octaves, noise**2 * torch.bincount(SIZES.bins).double())
+    known = stage.known | {len(form.columns): known_octaves}
+    whole = mechanism.noise_multiplier("marginals")
+    grouping = pair_groups(states, known, total, whole)
     one_way, pairs = measure_marginals(
-        sized, total, states, mechanism, settings.rows(unasked),
-        n_classes=n_classes, n_split=1, share=share, known={**stage.known, **known}, joint=SizedQuery,
+        sized, total, states, mechanism, settings.rows(unasked), n_classes=n_classes, n_split=1,
+        share=share_of_one_way(total, states, n_classes, 1, whole, grouping), known=known, joint=SizedQuery,
+        grouping=grouping,
     )  # fmt: skip
     across = learn_across(source, form, one_way, people, mechanism)
     spread = learn_spread(source, form, one_way, people, mechanism)
@@ -180,6 +186,33 @@ def train_people(stage):
         constant=torch.cat([people.constant.columns, torch.tensor([people.constant.label])]), **spread._asdict(),
     )  # fmt: skip
     return Trained(made, made.class_weights)
+
+
+def pair_groups(states, known, total, noise):
+    """Groups of the states of each column, of which pairs are counted: the fewer, the more noise there is.
+
+    A correlation over tables of g by g even groups has about g times the noise of a cell.
+
+    Parameters
+    ----------
+    states : States
+    known : dict of int to StateCounts
+        By which groups are even; without them they are of equally many states.
+    total : float
+        Noisy number of persons.
+    noise : float
+        Noise multiplier of the release.
+    """
+    n_pairs = math.comb(len(states.widths), 2)
+    most = int(min(MOST_PAIRED, max(FEWEST_PAIRED, BLUR * total / max(TINY, noise * n_pairs**0.5))))
+    groups = []
+    for j, (width, n_ordered) in enumerate(zip(states.widths, states.ordered, strict=True)):
+        if n_ordered:
+            shares = known[j].values.clamp_min(0) if j in known else torch.ones(width)
+            groups.append(even_groups(shares, n_ordered, most))
+        else:
+            groups.append(torch.arange(width))
+    return Grouping(tuple(groups))
 
 
 # --- What is released ------------------------------------------------------------------------------------------------

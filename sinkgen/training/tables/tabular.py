@@ -287,6 +287,7 @@ class Fit:
         self._spread = [(states, block.T) for states, block in self._smooth]
         column = torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
         self._blocks = F.one_hot(column).float()
+        self._grouping = None if marginals.grouping is None else marginals.grouping.matrix
 
     def run(self, base, offsets, class_logits, steps, learning_rate, served=None):
         """The mixture to which the parameters lead.
@@ -340,15 +341,17 @@ class Fit:
 
     def _slopes(self, frequencies, weights):
         """Gradient of the weighted squares in frequencies and weights."""
-        one_way, two_way, one_way_weight, two_way_weight, _ = self.marginals
+        one_way, two_way, one_way_weight, two_way_weight, *_ = self.marginals
         one = one_way_weight * (weights.T @ frequencies - one_way)
         in_frequencies, in_weights = 2 * weights @ one, 2 * frequencies @ one.T
+        counted = frequencies if self._grouping is None else frequencies @ self._grouping
         for c, (pairs, weight) in enumerate(zip(two_way, two_way_weight, strict=True)):
             classes = slice(c, c + 1) if len(two_way) > 1 else slice(None)
             own = weights[:, classes].sum(1, keepdim=True)
-            moved = frequencies @ torch.addmm(pairs, (own * frequencies).T, frequencies, beta=-1).mul_(weight)
-            in_frequencies += 4 * own * moved
-            in_weights[:, classes] += 2 * (moved * frequencies).sum(1, keepdim=True)
+            moved = counted @ torch.addmm(pairs, (own * counted).T, counted, beta=-1).mul_(weight)
+            in_weights[:, classes] += 2 * (moved * counted).sum(1, keepdim=True)
+            in_counted = 4 * own * moved
+            in_frequencies += in_counted if self._grouping is None else in_counted @ self._grouping.T
         return in_frequencies, in_weights
 
 
