@@ -164,6 +164,33 @@ def test_dtypes_and_bounds_are_kept(dtype):
     assert X_new.max() <= 1
 
 
+def read_only(X):
+    X = X.copy()
+    X.flags.writeable = False
+    return X
+
+
+ORDERS = {
+    "backwards": lambda X: X[::-1].copy()[::-1],
+    "mirrored": lambda X: np.flip(X, -1).copy()[..., ::-1],
+    "every other": lambda X: np.repeat(X, 2, 0)[::2],
+    "of columns": np.asfortranarray,
+    "of other bytes": lambda X: X.astype(X.dtype.newbyteorder()),
+    "read-only": read_only,
+}
+
+
+@pytest.mark.filterwarnings("ignore:noise_seed")
+@pytest.mark.parametrize("name", ORDERS)
+@pytest.mark.parametrize("shape", [(300, 3), (60, 4, 5)])
+@pytest.mark.parametrize("schema", [None, (-4, 4)])
+def test_how_an_array_lies_in_memory_changes_nothing(schema, shape, name):
+    X = np.random.default_rng(0).normal(size=shape)
+    gen = DPSinkhornGenerator(10, schema=schema, steps=2, noise_seed=0, random_state=0)
+    drawn, as_laid = (gen.fit(laid).sample(5, random_state=0) for laid in (X, ORDERS[name](X)))
+    np.testing.assert_array_equal(as_laid, drawn)
+
+
 @pytest.mark.parametrize("classes", [["no", "yes"], None])
 @pytest.mark.parametrize("dtype", ["U3", object])
 def test_string_labels(classes, dtype, blobs):

@@ -276,15 +276,16 @@ def test_malformed_input_is_refused_at_once_for_free_and_in_silence(name):
 @pytest.mark.parametrize(
     ("records", "message"),
     [
+        (table(amount=pd.arrays.SparseArray([31415, 0, 2])), r"convert it by .sparse.to_dense\(\)"),
         ("people.csv", r"pass pandas.read_csv\(path\)"),
         ("people.csv.gz", r"pass pandas.read_csv\(path\)"),
         ("arrays.npz", "reads those of Parquet alone"),
         (np.zeros((5, 3, 32, 32)), r"transpose\(0, 2, 3, 1\), or say image_shape=\(3, 32, 32\)"),
     ],
-    ids=["csv", "zipped csv", "npz", "channels first"],
+    ids=["sparse column", "csv", "zipped csv", "npz", "channels first"],
 )
 def test_a_slip_is_told_with_what_to_do(records, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         DPSinkhornGenerator().fit(records)
 
 

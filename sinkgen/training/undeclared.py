@@ -242,7 +242,8 @@ def _worse(pair):
 
 def _extremes(n_groups, ends, records):
     with np.errstate(over="ignore"):  # of a wider dtype: infinite is as large as any
-        rows = np.asarray(records.values, dtype=np.float64).reshape(len(records), n_groups, -1)
+        # A copy: torch takes no array that runs backwards, and warns of one that must not be written to.
+        rows = np.array(records.values, dtype=np.float64, order="C").reshape(len(records), n_groups, -1)
     extremes = rows if ends == 1 else np.stack([rows.min(2), rows.max(2)], 2)
     return records.having(values=torch.from_numpy(extremes.reshape(len(rows), -1)), labels=None)
 
