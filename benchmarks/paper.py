@@ -97,9 +97,8 @@ class Passed:
         """Nothing."""
 
 
-def open_run(args, data):
+def open_run(args, data, preset):
     """The loop, where it stands, and what its releases cost."""
-    preset = PRESETS[args.preset]
     X, y = data["X_train"], data["y_train"]
     given = preset.settings | {"steps": args.steps, "sampling_rate": preset.batch / len(X)}
     given |= {name: json.loads(value) for name, value in (pair.split("=") for pair in args.set)}
@@ -111,7 +110,7 @@ def open_run(args, data):
     records = open_records(X, y, as_array=False, watch=progress.parts)
     facts = fitting.collect_facts(gen, records, given)
     plan = fitting.plan_budget(fitting.TRAINERS["batch"], facts, given, gen.epsilon, gen.delta, gen.accountant)
-    saved = torch.load(args.state, weights_only=False) if args.state.exists() else None
+    saved = torch.load(args.state, weights_only=False) if args.state and args.state.exists() else None
     journal = Kept(saved["key"], args.seed, saved["releases"], saved["step"]) if saved else Kept(new_key(), args.seed)
     mechanism = GaussianMechanism(plan.releases, gen.delta, journal=journal)
     random = torch.Generator().manual_seed(args.seed)
@@ -159,7 +158,7 @@ def accuracies(protocol, data, X, y, kinds):
 
 def train(args, data):
     """The run: steps until they, or the minutes, are used up."""
-    loop, form, labels, mechanism, spent, journal = open_run(args, data)
+    loop, form, labels, mechanism, spent, journal = open_run(args, data, PRESETS[args.preset])
     protocol = protocol_module(args.protocol)
     taken = {"wall": 0.0, "processor": 0.0}
 

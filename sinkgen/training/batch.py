@@ -145,10 +145,7 @@ class BatchLoop:
         generated = self.network(self.network.latents(len(classes), self._stage.random), classes)
         points = generated.detach()
         measured = points if self._space is None else self._space.project(points)
-        query = CrossGradientQuery(
-            measured[:n], classes[:n], len(self.class_weights), self._label_weight, self._transport, self._clip,
-            balanced=settings.balanced, microbatches=self._microbatches,
-        )  # fmt: skip
+        query = self._query(measured[:n], classes[:n])
         cross = self._stage.mechanism.release("gradients", query, self._source) / self._microbatches
         gradient = cross if settings.debias is None else cross + self_gradient(query, measured, classes)
         if self._space is not None:
@@ -156,6 +153,12 @@ class BatchLoop:
         self._optimiser.zero_grad()
         generated[:n].backward(gradient)
         self._optimiser.step()
+
+    def _query(self, points, classes):
+        return CrossGradientQuery(
+            points, classes, len(self.class_weights), self._label_weight, self._transport, self._clip,
+            balanced=self._stage.settings.balanced, microbatches=self._microbatches,
+        )  # fmt: skip
 
     def _draw_classes(self):
         """Classes of X and of what is drawn afresh; where they are balanced, as often as they should come."""
