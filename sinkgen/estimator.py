@@ -317,7 +317,7 @@ class DPSinkhornGenerator(BaseEstimator):
             say, in random order.
         conditions : dict, default=None
             For tables: what the records drawn have in common. Column to a category or a list of them, a number or date,
-            ``(low, high)``, or None for a missing cell.
+            ``(low, high)``, of which either may be None for no end, or None for a missing cell.
         n_groups : int, default=None
             Number of groups to draw, each with all its rows, instead of ``n_samples`` records; for tables that were
             fitted with ``groups`` and ``mechanism=Marginals(whole_groups=True)``. Each has a made-up id.

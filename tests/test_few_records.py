@@ -132,6 +132,23 @@ def grained(n=3000):
     })  # fmt: skip
 
 
+@SEEDED
+def test_grain_of_many_columns_of_few_records():
+    random, n = np.random.default_rng(0), 700
+    X = pd.DataFrame({f"whole{i}": random.integers(17, 90, n).astype(float) for i in range(4)})
+    X = X.assign(**{f"cents{i}": random.lognormal(3, 0.8, n).round(2) for i in range(4)})
+    X = X.assign(**{f"part{i}": random.normal(size=n) for i in range(4)})
+    days = {
+        f"day{i}": pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 900, n), unit="D") for i in range(4)
+    }
+    drawn = DPSinkhornGenerator(1.0, noise_seed=0, random_state=0).fit(X.assign(**days)).sample(300)
+    kept = {name: np.isclose(drawn[name], drawn[name].round(2 * ("cents" in name))).mean() for name in X}
+    assert np.mean([kept[f"whole{i}"] for i in range(4)]) > 0.9
+    assert np.mean([kept[f"cents{i}"] for i in range(4)]) > 0.5
+    assert max(kept[f"part{i}"] for i in range(4)) < 0.5
+    assert np.mean([(drawn[name] == drawn[name].dt.normalize()).mean() for name in days]) > 0.7
+
+
 DIGITS = {"age": 0, "gaps": 0, "price": 2, "cents": 2, "single": 2, "tenth": 1, "large": 0}
 WIDE = {"tenth": (25, 45), "large": (0, 1e9), "day": ("2020-01-01", "2023-01-01"), "lima": ("2020-01-01", "2023-01-01")}
 

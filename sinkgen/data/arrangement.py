@@ -12,9 +12,9 @@ import numpy as np
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.rules import Inequality, Rule, Sum, rule_of
-from sinkgen.data.schema import as_number, numbers_of
+from sinkgen.data.schema import numbers_of, range_of
 from sinkgen.data.table_columns import NumberColumn, multiple
-from sinkgen.exceptions import BadTypeError, BadValueError
+from sinkgen.exceptions import BadValueError
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,8 @@ class Arrangement:
         own, rise = self[name], numbers_of(drawn[self.above(name)])
         lows = np.stack([np.nan_to_num(self[low].numbers(drawn[low]), nan=-np.inf) for low in self.lows[name]])
         base = _filled(np.where(np.isneginf(lows.max(0)), np.nan, lows.max(0)))
+        if not own.nullable:
+            base = np.nan_to_num(base)  # though no record is known to have what it lies above
         numbers, bounds = base + rise, self.bounds.get(name)
         grain = own.step or (0.0 if own.kind == "float" else 1.0)
         if grain:
@@ -251,7 +253,7 @@ class Arrangement:
             raise BadValueError(
                 f"conditions contradict {rule!r}: where one of its columns is missing, nothing is known of {name!r}"
             )
-        low, high = _ends(self[name], condition)
+        low, high = range_of(name, condition)
         is_known = len(bases) == (len(self.lows.get(name, ())) + 1 if name in self.lows else len(self.totals[name]))
         for base in bases:
             others = [span for other, span in spans.items() if other != base]
@@ -278,7 +280,7 @@ class Arrangement:
             if conditions[name] is None:
                 meets &= np.isnan(numbers)
                 continue
-            low, high = _ends(self[name], conditions[name])
+            low, high = range_of(name, conditions[name])
             meets &= (numbers >= low) & (numbers <= high)
             if name in self.lows:  # else it follows those of whatever record comes before
                 meets &= frame[self.lows[name]].notna().any(axis=1).to_numpy()
@@ -289,14 +291,6 @@ class Arrangement:
         columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
         rules = [rule.to_dict() for rule in self.rules]
         return {"columns": columns, "rules": rules, "label": self.label, "classes": list(self.classes)}
-
-
-def _ends(column, condition):
-    if isinstance(condition, (list, set)):
-        raise BadTypeError(
-            f"column {column.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
-        )
-    return tuple(map(as_number, condition if isinstance(condition, tuple) else (condition, condition)))
 
 
 def _span(column, part):

@@ -39,7 +39,7 @@ def arranged(columns, declared, rules, label):
     made = Arrangement(tuple(columns), tuple(rules), label)
     parents = {c.name: declared[c.name].parent for c in columns if c.name in declared}
     parents = {name: parent for name, parent in parents.items() if parent is not None}
-    if not (rules or parents or any(isinstance(column, KeyColumn) for column in columns)):
+    if columns and not (rules or parents or any(isinstance(column, KeyColumn) for column in columns)):
         return None, list(columns)
     for rule in rules:
         _check_rule(made, rule)
@@ -221,7 +221,8 @@ def _rise_column(made, column):
     known: Any = (0.0, bounds[column.name][1] - max(ends)) if column.name in bounds and len(ends) == len(lows) else None
     steps = {c.step or (1.0 if c.kind == "integer" else None) for c in of}
     step: Any = steps.pop() if len(steps) == 1 else None
-    kind = "integer" if all(c.kind == "integer" for c in of) else "float"
+    kinds = {c.kind for c in of}
+    kind = {("integer",): "integer", ("datetime",): "duration"}.get(tuple(kinds), "float")
     step = None if kind == "integer" and step == 1 else step
     return NumberColumn(made.above(column.name), "float64", kind, column.nullable, known, (0.0,), step)
 

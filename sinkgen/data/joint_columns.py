@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sinkgen.data.schema import as_number
+from sinkgen.data.schema import range_of
 from sinkgen.data.table_columns import OTHER, CategoryColumn, key_of, keyed, member_counts, members
-from sinkgen.exceptions import BadTypeError, BadValueError
+from sinkgen.exceptions import BadValueError
 
 TINY = 1e-6  # weight of a combination that seems to be of no record, so that it can be drawn where it is asked for
 
@@ -236,9 +236,7 @@ class JointColumn(CategoryColumn):
         if condition is None:
             return np.array([cell is None for cell in cells])
         if is_number:
-            if isinstance(condition, (list, set)):
-                raise BadTypeError(f"column {name!r} holds numbers: a condition is one, a pair (low, high) or None")
-            low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
+            low, high = range_of(name, condition)
             return np.array([cell is not None and low <= cell <= high for cell in cells])
         wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
         keys, known = set(map(key_of, wanted)), self.members_of(name)

@@ -276,6 +276,28 @@ def as_number(value):
     return float(date.astype(np.int64)) / 1e6
 
 
+def range_of(name, condition):
+    """From where to where numbers lie that meet a condition on a column: one of them, or a pair, of which None is open.
+
+    Examples
+    --------
+    >>> range_of("age", (30, None)), range_of("age", 5)
+    ((30.0, inf), (5.0, 5.0))
+    """
+    low, high = condition if isinstance(condition, tuple) and len(condition) == 2 else (condition, condition)
+    is_open = isinstance(condition, tuple)
+    try:
+        return (
+            -math.inf if low is None and is_open else as_number(low),
+            math.inf if high is None and is_open else as_number(high),
+        )
+    except (TypeError, ValueError):
+        raise BadTypeError(
+            f"column {name!r} holds numbers or dates: a condition is one, a pair (low, high), None for no end, or None "
+            "for a missing cell"
+        ) from None
+
+
 class Schema(Mapping):
     """Public facts of a table's columns: a mapping of names to :class:`Column`, which JSON can hold.
 

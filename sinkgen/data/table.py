@@ -317,7 +317,8 @@ class TableFormat:
         Parameters
         ----------
         conditions : dict
-            Column to a category or a list of them, a number or date, ``(low, high)``, or None, nan or NaT for missing.
+            Column to a category or a list of them, a number or date, ``(low, high)`` with None for no end, or None, nan
+            or NaT for missing.
 
         Raises
         ------
@@ -495,6 +496,13 @@ def _key_column(name, dtype, column):
     return KeyColumn(name, text, column.pattern, column.unique)
 
 
+CONVERSIONS = {
+    "timedelta": ": convert it by .dt.total_seconds()",
+    "period": ": convert it by .dt.to_timestamp()",
+    "Sparse": ": convert it by .sparse.to_dense()",
+}
+
+
 def _check_kind(name, declared, kind, dtype):
     """Raise TypeError where a column of this dtype cannot be what it is declared as."""
     if str(dtype).startswith("Sparse"):
@@ -506,8 +514,11 @@ def _check_kind(name, declared, kind, dtype):
         "float": text or _are_numbers(dtype),
         "integer": text or _are_numbers(dtype),
     }
-    if kind is None:
-        raise BadTypeError(f"{told}; columns hold numbers, booleans, text, categories or datetimes")
+    if kind is None or str(dtype).startswith("Sparse"):
+        remedy = CONVERSIONS.get(str(dtype).partition("[")[0].partition("64")[0], "")
+        raise BadTypeError(
+            f"column {name!r} has dtype {dtype}; columns hold numbers, booleans, text, categories or datetimes{remedy}"
+        )
     if not can_be.get(kind, not are_dates):
         raise BadTypeError(f"{told}, which it cannot hold: convert it, or declare what it holds")
     if are_dates and declared.kind is None and declared.bounds is not None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.dtypes import held_range
-from sinkgen.data.schema import as_number, numbers_of
-from sinkgen.exceptions import BadTypeError, BadValueError
+from sinkgen.data.schema import numbers_of, range_of
+from sinkgen.exceptions import BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
@@ -31,8 +31,8 @@ class NumberColumn:
     name : str or int
     dtype : str
         Name of the pandas dtype.
-    kind : {"float", "integer", "datetime"}
-        Dates are counted in seconds since 1970.
+    kind : {"float", "integer", "datetime", "duration"}
+        Dates are counted in seconds since 1970; what lies between two of them is a duration, in seconds.
     nullable : bool
         Whether a state for missing cells stands after the bins.
     bounds : (low, high) or None
@@ -216,17 +216,13 @@ class NumberColumn:
         Parameters
         ----------
         condition : number, (low, high) or None
-            None asks for a missing cell.
+            None asks for a missing cell; of a pair, for no end.
         """
         out = np.zeros((len(self.cell_states), 2))
         if condition is None:
             out[len(self.bins) :, 1] = 1
             return out
-        if isinstance(condition, (list, set)):
-            raise BadTypeError(
-                f"column {self.name!r} holds numbers or dates: a condition is one, a pair (low, high) or None"
-            )
-        low, high = map(as_number, condition if isinstance(condition, tuple) else (condition, condition))
+        low, high = range_of(self.name, condition)
         grain = self.step or float(self.kind == "integer")
         high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
         cells = np.arange(len(self.bins))

@@ -233,12 +233,12 @@ class Field(nn.Module):
         weights = self.class_weights[:, None]
         places, of_classes = self.places.condition(parts, weights.expand(-1, int(self.places.widths.sum())))
         chances = [None if of is None else (weights * of).sum(0) if len(of) > 1 else of[0] for of in of_classes]
-        heights = [
-            height if chance is None else height + torch.where(chance > 0, chance.clamp_min(1e-30).log(), NEVER).float()
-            for height, chance in zip(self.heights, [*chances, None], strict=True)
-        ]
         if any(chance is not None and not chance.any() for chance in chances):
             raise BadValueError("no record can meet the conditions")
+        heights = [
+            height if chance is None else _narrowed(height, chance)
+            for height, chance in zip(self.heights, [*chances, None], strict=True)
+        ]
         states = [None if chance is None else chance > 0 for chance in chances]
         for limits in self.limits:
             for j, possible in zip(limits.columns, limits.possible([*states, None]), strict=True):
@@ -259,6 +259,18 @@ class Field(nn.Module):
         counts = torch.bincount(codes[-1], minlength=len(heights[-1]))
         made.frequencies = [*self.frequencies[:-1], counts.float() / counts.sum()]
         return made
+
+
+def _narrowed(height, chances):
+    """Heights of a column's states by the chance of each to meet a condition; also where it is asked for what is rare.
+
+    Examples
+    --------
+    >>> _narrowed(torch.tensor([0.0, NEVER]), torch.tensor([0.0, 1.0]))
+    tensor([-60.,   0.])
+    """
+    height = height + chances.clamp_min(1e-30).log().float()
+    return torch.where(chances > 0, height - height[chances > 0].max(), NEVER)
 
 
 class _Pull(NamedTuple):

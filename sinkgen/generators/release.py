@@ -158,7 +158,7 @@ class Release:
         ----------
         conditions : dict of one column
             As :meth:`sinkgen.DPSinkhornGenerator.sample` takes them: a category or a list of them, a number or date,
-            ``(low, high)``, or None for a missing cell.
+            ``(low, high)``, of which either may be None for no end, or None for a missing cell.
 
         Returns
         -------

@@ -56,10 +56,10 @@ class Numbers(NamedTuple):
 
     @classmethod
     def of(cls, bounds, kind, step=None):
-        """By the kind of a column: "float", "integer" or "datetime"."""
+        """By the kind of a column: "float", "integer", "datetime" or "duration"."""
         if step is not None or kind == "integer":
             return cls(bounds, step or 1.0)
-        return cls(bounds, None, CALENDAR if kind == "datetime" else DECIMALS)
+        return cls(bounds, None, CALENDAR if kind in ("datetime", "duration") else DECIMALS)
 
 
 class Counted(NamedTuple):
@@ -149,7 +149,7 @@ def count_numbers(columns, source, total, mechanism, what, steps):
         for state in states:
             state.cut(noises[0])
         grids, grains = [state.places() for state in states], [(j, columns[j].grains) for j in asked]
-        widths = [[int(codes.max()) + 2 for _, codes in grids], [len(tried) + 1 for _, tried in grains]][: len(shares)]
+        widths = [[int(codes.max()) + 2 for _, codes in grids], [len(tried) + 2 for _, tried in grains]][: len(shares)]
         query = JointQuery(_queries_in_a_row(widths), shares)
         released = mechanism.release(what, query, source.map(partial(_codes, grids, grains)))
         parts = [counts[0].split(of) for counts, of in zip(released, widths, strict=True)]
@@ -203,6 +203,7 @@ class _Column:
 
     def __init__(self, known, total):
         self.known, self.grain, self.total = known, known.grain, total
+        self.grain_of: Any = None  # by the spread of the numbers, what they may be multiples of
         self.grid: Any = None  # cells that are counted, as long as they are fine enough
         self.hoped: Any = None  # shares for which they were cut; None of the first
         self.cells: Any = None  # what the counts so far have shown
@@ -224,6 +225,8 @@ class _Column:
             self.n = n_cells(self.total, noise, MOST_EVEN)
             self.grid, self.hoped = first_cells(self.known.bounds, self.grain, self.n), None
         else:
+            if self.grain_of is not None:
+                self.grain, self.grain_of = self.grain_of(self.cells), None
             self.n = max(2, n_cells(self.total, noise))
             self.grid, self.hoped = finer_cells(self.cells, self.n, self.grain)
         self.sums, self.times = 0.0, 0
@@ -244,7 +247,8 @@ class _Column:
 
     def learn_grain(self, counts, noise):
         """Take the distance that the numbers show."""
-        self.grain = likely_grain(counts, self.known.grains, noise, self.total)
+        self.grain_of = partial(likely_grain, counts, self.known.grains, noise, self.total)
+        self.grain = self.grain_of()
 
     def learn(self, counts, noise):
         """Take noisy counts of the codes, in their order: below, the cells, above, suspects, missing."""

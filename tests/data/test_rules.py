@@ -385,6 +385,28 @@ def test_chains_and_several_that_one_is_above():
     assert drawn.max().max() <= 3
 
 
+@pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
+@pytest.mark.parametrize("above", [False, True])
+def test_a_rule_keeps_midnights_and_whole_numbers(above):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"age": random.integers(17, 90, 2000), "price": random.gamma(2, 20, 2000).round(2)})
+    frame["start"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(random.integers(0, 700, 2000), unit="D")
+    frame["end"] = frame["start"] + pd.to_timedelta(random.integers(0, 30, 2000), unit="D")
+    schema = Schema({}, [Inequality("start", "end")] if above else [])
+    drawn = DPSinkhornGenerator(3, schema=schema).fit(frame).sample(500)
+    for name in ("start", "end"):
+        assert (drawn[name] == drawn[name].dt.normalize()).all()
+    assert np.allclose(drawn["price"], drawn["price"].round(2))
+
+
+@pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
+def test_whole_numbers_above_what_is_mostly_missing():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"low": np.where(random.random(400) < 0.95, np.nan, 3.0), "high": random.integers(5, 9, 400)})
+    gen = DPSinkhornGenerator(3, schema=Schema({}, [Inequality("low", "high")])).fit(frame)
+    assert gen.sample(1)["high"].dtype == "int64"
+
+
 # --- Parents ---------------------------------------------------------------------------------------------------------
 
 
@@ -525,6 +547,13 @@ def test_keys_and_dropped_columns_cost_nothing_and_are_not_looked_at():
     alone = DPSinkhornGenerator(schema={"x": (0, 1)}).fit(frame[["x"]]).privacy_spent()
     assert [row.what for row in alone.releases] == [row.what for row in gen.privacy_spent().releases]
     assert gen.sample(200, random_state=0).equals(drawn)
+
+
+def test_nothing_is_left_to_be_modelled():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "id": ["C1", "C2"]})
+    for key in (Column(drop=True), Column(pattern="C[0-9]")):
+        with pytest.raises(ValueError, match="no column to be modelled"):
+            DPSinkhornGenerator(schema={"a": Column(drop=True), "id": key}).fit(frame)
 
 
 def test_text_that_is_nearly_all_different_is_told_to_be_a_key():

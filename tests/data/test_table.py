@@ -13,6 +13,7 @@ from sinkgen.accounting import GaussianRelease
 from sinkgen.data.facts import STEPS
 from sinkgen.data.table import Rows, TableFormat, table_format
 from sinkgen.data.table_columns import CATEGORIES
+from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.records import ArraySource
 from sinkgen.training.tables import tabular
@@ -173,8 +174,42 @@ def test_conditions_that_cannot_be_met(frame, conditions, message):
 def test_conditions_on_missing_cells_and_bad_ones(frame):
     gen = fitted(frame[["float", "integer"]], schema={name: SCHEMA[name] for name in ("float", "integer")})
     assert gen.sample(5, conditions={"float": np.nan})["float"].isna().all()
-    with pytest.raises(TypeError, match="'integer'"):
-        gen.sample(5, conditions={"integer": [1, 2]})
+    for bad in ([1, 2], "many", (1, 2, 3), (np.nan, 3)):
+        with pytest.raises(TypeError, match="'integer' holds numbers or dates"):
+            gen.sample(5, conditions={"integer": bad})
+
+
+def test_conditions_may_have_one_end(frame):
+    gen = fitted(frame)
+    assert gen.sample(50, conditions={"integer": (None, 20)})["integer"].max() <= 20
+    assert gen.sample(50, conditions={"date": ("2020-06-01", None)})["date"].min() >= pd.Timestamp("2020-06-01")
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_what_is_asked_for_is_drawn_or_refused_however_rare_it_is(labelled):
+    random = np.random.default_rng(0)
+    X = pd.DataFrame({"text": random.choice(["u", "v"], 500), "number": random.normal(size=500)})
+    gen = fitted(X, X["number"].to_numpy() > 0 if labelled else None, schema=None, classes=None)
+    for conditions in ({"text": None}, {"text": "other"}, {"number": None}):
+        ((name, wanted),) = conditions.items()
+        try:
+            drawn = gen.sample(50, conditions=conditions)
+        except BadValueError:
+            continue
+        cells = (drawn[0] if labelled else drawn)[name]
+        assert cells.isna().all() if wanted is None else (cells == wanted).all()
+
+
+@pytest.mark.parametrize(("cells", "remedy"), [
+    (pd.to_timedelta([1, 2, 3], unit="D"), "total_seconds"),
+    (pd.period_range("2020", periods=3, freq="M"), "to_timestamp"),
+    (pd.arrays.SparseArray([0.0, 1.0, 0.0]), "to_dense"),
+    ([1j, 2j, 3j], "columns hold numbers"),
+])  # fmt: skip
+def test_columns_of_other_dtypes_are_told_how_to_be_converted(cells, remedy):
+    gen = DPSinkhornGenerator()
+    with pytest.raises(TypeError, match=f"column 'a' has dtype.*{remedy}"):
+        gen.fit(pd.DataFrame({"a": cells}))
 
 
 def test_columns_without_names_and_a_schema_from_a_file():

@@ -160,7 +160,7 @@ def test_bins_hold_about_equal_counts_and_atoms_stay_alone():
 ])  # fmt: skip
 def test_grain_is_found(numbers, grain):
     places = grain_of(np.array(numbers * 300), DECIMALS)
-    noisy = np.bincount(places, minlength=5) + np.random.default_rng(0).normal(size=5)
+    noisy = np.bincount(places, minlength=6) + np.random.default_rng(0).normal(size=6)
     assert likely_grain(noisy, DECIMALS, 1.0, len(places)) == grain
 
 
@@ -169,7 +169,22 @@ def test_the_largest_numbers_have_a_grain_too():
 
 
 def test_no_grain_is_believed_in_much_noise():
-    assert likely_grain(np.array([100.0, 0, 0, 0, 0]), DECIMALS, 100.0, 100.0) is None
+    assert likely_grain(np.array([100.0, 0, 0, 0, 0, 0]), DECIMALS, 100.0, 100.0) is None
+
+
+@pytest.mark.parametrize(("shares", "grain"), [
+    ([1.0, 0, 0, 0, 0, 0], 1.0),
+    ([0.01, 0.09, 0.9, 0, 0, 0], 0.01),
+    ([0, 0, 0, 0, 1.0, 0], None),
+    ([0, 0, 0, 0, 0.3, 0.7], None),
+    ([0.8, 0, 0, 0, 0, 0.2], 1.0),
+])  # fmt: skip
+def test_a_grain_that_noise_half_hides_is_the_likeliest_if_it_is_small(shares, grain):
+    random, wide, narrow = np.random.default_rng(0), *(Cells(np.array([0.0, end]), np.ones(1)) for end in (90.0, 9.0))
+    noisy = [1000 * np.array(shares) + random.normal(0, 150, 6) for _ in range(200)]
+    found = [likely_grain(counts, DECIMALS, 150.0, 1000.0, wide) for counts in noisy]
+    assert found.count(grain) > 120
+    assert 1.0 not in {likely_grain(counts, DECIMALS, 150.0, 1000.0, narrow) for counts in noisy}
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
