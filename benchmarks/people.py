@@ -5,10 +5,10 @@
 
 Ways: by row (no groups: a person with ten rows is not protected as a row is), by shares (``groups`` alone), "weighted"
 (by shares, with a person's number of rows, in octaves, as one more column, by which rows that are drawn are weighted),
-at most so many rows (``--most``), and what there is without ``groups``: the first row of each person alone. "auc" is
-that of a boosted tree trained on synthetic rows and tested on real ones, of the label's most frequent class against the
-others, and "auc_persons" the same where rows of a person share a weight of one;
-"tvd" the mean distance of the columns' distributions from those of all rows, and "tvd_persons" from those of a row, at
+at most so many rows (``--most``), "auto" (as a release says), and what there is without ``groups``: the first row of
+each person alone. "auc" is that of a boosted tree trained on synthetic rows and tested on real ones, of the label's
+most frequent class against the others, and "auc_persons" the same where rows of a person share a weight of one; "tvd"
+the mean distance of the columns' distributions from those of all rows, and "tvd_persons" from those of a row, at
 random, of a person at random.
 """
 
@@ -87,6 +87,7 @@ def main():
     # As in the train rows: how many a person has in the test is chance.
     of_test = [None, 1 / test[args.group].map(rows.groupby(train[args.group]).first()).fillna(1)]
     ways = {"row": (train, None, None), "shares": (train, args.group, None), "first": (first, None, None)}
+    ways["auto"] = (train, args.group, "auto")
     ways |= {f"most {k}": (train, args.group, k) for k in args.most}
     octaves = np.log2(rows + 0.5).astype(int)  # of one's own rows: others have no part in it
     ways["weighted"] = (train.assign(**{OCTAVE: octaves.astype(str)}), args.group, None)

@@ -96,10 +96,12 @@ class DPSinkhornGenerator(BaseEstimator):
         public with a :class:`~sinkgen.PrivacyLeakWarning`, or refused.
     accountant : {"auto", "prv", "rdp"}, default="auto"
         See :func:`sinkgen.accounting.compose`.
-    max_rows_per_group : int, default=None
+    max_rows_per_group : int, "auto" or None, default=None
         Where ``fit`` is given groups: of how many rows of a group the sums are made, drawn at random where there are
         more; noise is as many times larger. None: of all rows, each with a weight of one over their number; noise is
-        that of a fit without groups, and what is drawn is as a row, at random, of a group at random.
+        that of a fit without groups, and what is drawn is as a row, at random, of a group at random. "auto" releases
+        how many rows groups have, on 2 % of the budget, and takes what is nearest to rows as they come: weights, or 2
+        to 8 rows; the statement says which.
     ledger : PrivacyLedger, default=None
         Is charged by every fit, before its first release.
     device : str, default="auto"
@@ -177,7 +179,7 @@ class DPSinkhornGenerator(BaseEstimator):
         classes: Iterable[Any] | None = None,
         metadata: str = "learn",
         accountant: str = "auto",
-        max_rows_per_group: int | None = None,
+        max_rows_per_group: int | str | None = None,
         ledger: PrivacyLedger | None = None,
         device: str = "auto",
         random_state: RandomState = None,

@@ -16,7 +16,7 @@ import torch
 
 from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_mu
 from sinkgen.accounting.budget import split_budget
-from sinkgen.accounting.unit import RECORD, Unit
+from sinkgen.accounting.unit import AUTO, RECORD, Unit
 from sinkgen.data import facts as metadata
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
@@ -47,6 +47,7 @@ from sinkgen.settings import Settings, mechanism_of
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
 from sinkgen.training.numbers import Counted
+from sinkgen.training.persons import learn_sizes
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
 from sinkgen.training.stage import Schedule, Stage, StateCounts, Trained
@@ -132,9 +133,11 @@ def fit(
     rehearse(facts, resolve_cost(estimator.cost), estimator.generator, device, estimator.augment)
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
+    chooses = estimator.max_rows_per_group == AUTO
     plan = plan_budget(
-        trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant, max_rows=unit.max_rows
-    )
+        trainer, facts, given, estimator.epsilon, estimator.delta, estimator.accountant,
+        max_rows=None if chooses else unit.max_rows,
+    )  # fmt: skip
     if estimator.noise_seed is not None:
         message = "noise_seed makes the noise reproducible, and so removable: for tests only"
         warnings.warn(message, ReproducibleNoiseWarning, stacklevel=3)  # the caller of the estimator's fit
@@ -156,7 +159,8 @@ def fit(
             former.discard()
         progress.follow(lambda: mechanism.releasing, lambda: spent.epsilon_after(mechanism.steps_done))
         random = torch.Generator().manual_seed(journal.seed)
-        form, labels, counts, source, known = prepare(seal(data.source), facts, mechanism, device)
+        raw = bound_by_release(seal(data.source), mechanism) if chooses else mechanism.bound(seal(data.source))
+        form, labels, counts, source, known = prepare(raw, facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
             estimator.generator, device, random, progress.steps, known.states,
@@ -164,6 +168,8 @@ def fit(
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained, mechanism)
     spent = replace(spent, remarks=schema.remarks)
+    if chooses:
+        spent = spent.having_chosen(mechanism.unit)
     release = Release(
         trained.generator, trained.class_weights, form, labels, spent, schema, pooled(mechanism.counts),
         trained.moments,
@@ -219,19 +225,20 @@ def mechanism_name(mechanism: str | Settings, form: NumericFormat | TableFormat)
 
 
 def plan_budget(
-    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str, *, max_rows: int = 1
-) -> BudgetPlan:
+    trainer: Trainer, facts: Facts, given: dict, epsilon: float, delta: float, accountant: str, *,
+    max_rows: int | None = 1,
+) -> BudgetPlan:  # fmt: skip
     """Settings and noise, from the budget and public facts alone.
 
     All noise is fixed here, before any release, so that the accountant's composition theorem applies as it stands; what
     is chosen later from released numbers (bounds, directions, the number of points) changes what is asked, not how
-    noisily.
+    noisily. Where ``max_rows`` is None a release chooses it, and settings are those for 1.
     """
     # A plan's numbers may depend on delta only through the part that thresholds do not take.
     own_delta = {what: share * delta for what, share in metadata.OWN_DELTA.items() if what in facts.missing}
-    known = {what: metadata.SHARES[what] for what in facts.missing}
+    known = {what: metadata.SHARES[what] for what in (*facts.missing, *["rows"] * (max_rows is None))}
     # Noise is planned in units of what a record adds: of a person's, it has to be as many times as large.
-    mu = gaussian_mu(epsilon, delta - sum(own_delta.values())) / max_rows
+    mu = gaussian_mu(epsilon, delta - sum(own_delta.values())) / (max_rows or 1)
     settings, shares, steps, sampled = trainer.plan(mu, facts, given)
     releases = split_budget(
         epsilon,
@@ -279,9 +286,14 @@ class Prepared(NamedTuple):
     known: Known
 
 
+def bound_by_release(raw: SealedSource, mechanism: GaussianMechanism) -> SealedSource:
+    """The records, bounded as a release of how many rows persons have says; it is made of shares."""
+    sizes = learn_sizes("rows", mechanism.bound(raw, Unit.of_groups(None)), mechanism)
+    return mechanism.bound(raw, sizes.best_unit())
+
+
 def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, device: torch.device) -> Prepared:
     """Release what was not declared and how many records there are of each class, and encode the records."""
-    raw = mechanism.bound(raw)
     classes = learn_labels(facts, raw, mechanism)
     outside = learn_outside(facts.form, raw, classes.total, mechanism)
     form, counted, states = learn_form(facts, raw, classes.total, mechanism)

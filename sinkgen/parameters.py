@@ -41,7 +41,7 @@ class Parameters(Protocol):
     classes: Any
     metadata: str
     accountant: str
-    max_rows_per_group: int | None
+    max_rows_per_group: int | str | None
     ledger: Any
     device: str
     random_state: Any
@@ -100,7 +100,7 @@ def check_parameters(estimator):
         require_secure()
     _check_optional("ledger", estimator.ledger, "a PrivacyLedger", lambda ledger: hasattr(ledger, "charge"))
     _check_optional("checkpoint_dir", estimator.checkpoint_dir, "a path", lambda it: isinstance(it, (str, os.PathLike)))
-    if estimator.max_rows_per_group is not None:
+    if not (estimator.max_rows_per_group is None or is_auto(estimator.max_rows_per_group)):
         check_integer("max_rows_per_group", estimator.max_rows_per_group, low=1)
     torch_device(estimator.device)
     _check_random_state(estimator.random_state)

@@ -142,6 +142,19 @@ class PrivacySpent:
             settings=_check_line(settings),
         )
 
+    def having_chosen(self, unit: Unit) -> "PrivacySpent":
+        """The statement, where a release chose what counts of a person: it says so with the mechanism's settings.
+
+        Examples
+        --------
+        >>> spent = PrivacySpent.of([GaussianRelease("rows", 1.0)], delta=1e-5, unit=Unit.of_groups("auto"))
+        >>> print(spent.having_chosen(Unit.of_groups(3)).settings)
+        of a person count, as a release chose, at most 3 rows
+        """
+        way = "all rows, in shares of one" if unit.shared else f"at most {unit.max_rows} rows"
+        said = f"of a person count, as a release chose, {way}"
+        return replace(self, max_rows=unit.max_rows, settings=f"{self.settings}; {said}".removeprefix("; "))
+
     @cached_property
     def shares(self) -> tuple[float, ...]:
         """Share of the budget that each release has, by its part of ``mu**2``; they sum to 1 if anything was spent.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 RECORDS = "add or remove one record"
 PERSONS = "add or remove one person with all rows"
 RELATIONS = (RECORDS, PERSONS)
+AUTO = "auto"
+MOST_ROWS = 8  # of a person that a release may choose
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class Unit:
 
     @classmethod
     def of_groups(cls, max_rows):
-        """The unit of data whose rows belong to persons: at most so many rows of each, or for None shares of one."""
+        """The unit of data whose rows belong to persons: at most so many rows of each, or for None shares of one.
+
+        With "auto", which leaves that to a release, the most that this may choose.
+        """
+        if max_rows == AUTO:
+            return cls(PERSONS, MOST_ROWS)
         return cls(PERSONS, 1 if max_rows is None else max_rows, max_rows is None)
 
     @property

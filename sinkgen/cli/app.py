@@ -193,8 +193,12 @@ def fit(
         typer.Option("--group", metavar="COLUMN", help="Whose each row is: persons are protected then, not rows."),
     ] = None,
     max_rows: Annotated[
-        int | None,
-        typer.Option("--max-rows", min=1, help="With --group: rows of a person that count; else all, in shares of 1."),
+        str | None,
+        typer.Option(
+            "--max-rows",
+            metavar="N|auto",
+            help="With --group: rows of a person that count; else all, in shares of 1. auto: as a release says.",
+        ),
     ] = None,
     image_shape: Annotated[
         str | None, typer.Option("--image-shape", metavar="HxW", help="Of images that are rows of an array: 28x28.")
@@ -249,6 +253,9 @@ def fit(
     shape = _shape(image_shape)
     if max_rows is not None and group is None:
         raise Refused("--max-rows needs --group")
+    most = int(max_rows) if max_rows is not None and max_rows.isdecimal() else max_rows
+    if not (most in (None, "auto") or (isinstance(most, int) and most > 0)):
+        raise Refused("--max-rows takes a number from 1 on, or auto")
     script = tables.script_of(encoding, separator, decimal, drop)
     private = models.read_private(data, schema, target, classes, shape=shape, group=group, script=script)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
@@ -256,7 +263,7 @@ def fit(
         estimator = DPSinkhornGenerator(
             epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
             image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
-            max_rows_per_group=max_rows, secure_noise=secure_noise, random_state=seed, checkpoint_dir=checkpoint,
+            max_rows_per_group=most, secure_noise=secure_noise, random_state=seed, checkpoint_dir=checkpoint,
             callback=callback,
         ).fit(ReadOff(private.X, private.observed), private.y, private.groups)  # fmt: skip
     models.save_or_rescue(estimator, private.layout, output, checkpoint)

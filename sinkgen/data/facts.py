@@ -17,7 +17,7 @@ LABELS = "classes (the set of labels)"
 # Share of the budget (of mu squared) of each release that may be needed.
 SHARES = {
     "bounds": 0.06, "categories": 0.1, "rare categories": 0.08, "bins": 0.3, "labels": 0.02, "count": 0.02,
-    "outside": 0.005,
+    "outside": 0.005, "rows": 0.02,
 }  # fmt: skip
 # Steps of each: numbers are counted again in cells that get finer.
 STEPS = {"bounds": 3, "bins": 4}

@@ -78,7 +78,7 @@ class GaussianMechanism:
             raise BadValueError("two releases bear the same name")
         self._left = {row.what: row.steps for row in releases}
         self._releasing = None
-        self._unit, self._n_persons = unit, None
+        self._unit, self._n_persons, self._most = unit, None, unit.max_rows
         self._journal = Unkept(new_key(noise_seed)) if journal is None else journal
         self._streams = Streams(self._journal.key, secure=secure_noise)
         if ledger is not None:
@@ -89,13 +89,16 @@ class GaussianMechanism:
         self._journal.charged = True
         self._counts: list[NoisyCounts] = []
 
-    def bound(self, source):
+    def bound(self, source, unit=None):
         """The sealed source of the same records, in which the part of each person is bounded; itself for records.
 
         Parameters
         ----------
         source : SealedSource
             Where the unit is a person, of records that have the ids of their groups.
+        unit : Unit, optional
+            In place of that of the charge, where releases choose it: of no more rows than that, and of no fewer than
+            of any source that was bounded before, which this mechanism may still be asked of.
 
         Returns
         -------
@@ -103,6 +106,12 @@ class GaussianMechanism:
         """
         if not self._unit.is_person:
             return source
+        if unit is not None:
+            if not unit.is_person or unit.max_rows > self._most:
+                raise FitError("more rows of a person than were charged for")
+            if self._n_persons is not None and unit.max_rows < self._unit.max_rows:
+                raise FitError("fewer rows of a person than count in a source before")
+            self._unit = unit
         bounded, self._n_persons = bound(unseal(source), self._unit, Secret(*self._streams.persons()))
         return seal(bounded)
 
@@ -140,6 +149,11 @@ class GaussianMechanism:
             factor = records.noise_factor if isinstance(records, AskedRecords) else 1.0
             self._counts += query.counted(what, value, factor * scale)
         return query.read(value)
+
+    @property
+    def unit(self):
+        """Public: what counts of a person."""
+        return self._unit
 
     @property
     def counts(self) -> tuple[NoisyCounts, ...]:

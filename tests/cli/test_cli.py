@@ -571,6 +571,11 @@ def test_persons_are_protected_where_a_column_says_whose_rows_are(people, tmp_pa
     run("sample", tmp_path / "model", "-n", 20, "-o", tmp_path / "synth.csv")
     assert pd.read_csv(tmp_path / "synth.csv").columns.tolist() == ["age", "earns"]
     other = ["-o", tmp_path / "other"]
+    run("fit", *given, "--group", "patient", "--max-rows", "auto", "-o", tmp_path / "chosen")
+    assert "as a release chose" in run("privacy", tmp_path / "chosen").stdout
+    for wrong in ("most", "0", "2.5"):
+        refused = run("fit", *given, "--group", "patient", "--max-rows", wrong, *other, code=1)
+        assert "from 1 on, or auto" in refused.stderr
     assert "--max-rows needs --group" in run("fit", *given, "--max-rows", 3, *other, code=1).stderr
     assert "--group 'nobody' is no column" in run("fit", *given, "--group", "nobody", *other, code=1).stderr
     assert "name the same column" in run("fit", *given, "--group", "earns", *other, code=1).stderr

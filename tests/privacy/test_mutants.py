@@ -19,6 +19,7 @@ from scipy import stats
 from sinkgen import DPSinkhornGenerator, PrivacyLedger, records
 from sinkgen.accounting import GaussianRelease
 from sinkgen.accounting.unit import Unit
+from sinkgen.exceptions import FitError
 from sinkgen.ot import resolve_cost
 from sinkgen.privacy import groups
 from sinkgen.privacy import query as sums
@@ -32,6 +33,7 @@ from sinkgen.privacy.query import by_weight
 from sinkgen.privacy.sealed import seal, unseal
 from sinkgen.privacy.streams import Coins, Streams, new_key
 from sinkgen.records import ArraySource, Draw, Records
+from sinkgen.training import persons as persons_of
 from sinkgen.training.numbers import Numbers, count_numbers
 
 D, N = 2000, 1000
@@ -152,6 +154,29 @@ def audit_persons():
             ratio = float((noise.numpy() ** 2).sum() / (moved[1] - moved[0]).norm() ** 2)
             worst = min(worst, 2 * stats.chi2.cdf(ratio, query.size), 2 * stats.chi2.sf(ratio, query.size))
     return worst
+
+
+def audit_chosen_rows():
+    """How far a person with twelve rows moves the release of how many rows persons have, over its noise."""
+    noisy = []
+    for ids in ([0, 0], [0, 0, *[1] * 12]):
+        records = Records(torch.zeros(len(ids), 1), torch.zeros(len(ids)).long(), np.array(ids)).numbered(0)
+        mechanism = GaussianMechanism([GaussianRelease("rows", 1.0)], noise_seed=0, unit=Unit.of_groups("auto"))
+        release = mechanism.release
+        mechanism.release = lambda *asked, release=release: noisy.append(release(*asked)) or noisy[-1]
+        persons_of.learn_sizes("rows", mechanism.bound(seal(ArraySource(*records)), Unit.of_groups(None)), mechanism)
+    return float((noisy[1] - noisy[0]).norm() <= 1)
+
+
+def audit_charged_rows():
+    """Whether a source can be bounded for more rows of a person than the ledger was told of."""
+    mechanism = GaussianMechanism([GaussianRelease("rows", 1.0)], unit=Unit.of_groups(2))
+    records = Records(torch.zeros(3, 1), torch.zeros(3).long(), np.zeros(3, dtype=int)).numbered(0)
+    try:
+        mechanism.bound(seal(ArraySource(*records)), Unit.of_groups(3))
+    except FitError:
+        return 1.0
+    return 0.0
 
 
 def audit_sampling_of_persons():
@@ -369,7 +394,8 @@ AUDITS = [
     audit_noise, audit_canaries, audit_sampling, audit_sensitivity, audit_microbatches, audit_pairs, audit_sets,
     audit_learned_bounds, audit_grid, audit_precision, audit_charge, audit_coins, audit_rehearsal,
     audit_records_of_a_journal,
-    audit_persons, audit_whole_persons, audit_sampling_of_persons, audit_sets_of_persons,
+    audit_persons, audit_chosen_rows, audit_charged_rows, audit_whole_persons, audit_sampling_of_persons,
+    audit_sets_of_persons,
 ]  # fmt: skip
 
 
@@ -488,6 +514,8 @@ _made = {
     "coins": Coins.rows,
     "parts": CrossGradientQuery._drawn_parts,
     "classes": CrossGradientQuery._of_classes,
+    "sizes": persons_of.sizes_alone,
+    "bound": GaussianMechanism.bound,
 }
 
 
@@ -532,7 +560,21 @@ def persons_as_rows(self, y, labels, parts, n_parts, weights):
     return _made["classes"](self, y, labels, parts, n_parts, None)
 
 
+def rows_as_persons(records):
+    """Each row counts in full."""
+    sized = _made["sizes"](records)
+    ones = torch.ones_like(sized.groups[:, 1])
+    return sized.having(groups=torch.stack([sized.groups[:, 0], ones, ones, sized.groups[:, 3]], 1))
+
+
+def bound_as_asked(self, source, unit=None):
+    self._most = 10**6
+    return _made["bound"](self, source, unit)
+
+
 MUTANTS = {
+    "a person counted in each row where rows are chosen": [("sinkgen.training.persons.sizes_alone", rows_as_persons)],
+    "more rows than were charged": [("sinkgen.privacy.mechanism.GaussianMechanism.bound", bound_as_asked)],
     "microbatches of equal size": [("sinkgen.privacy.streams.Coins.parts", parts_of_equal_size)],
     "a person's rows in several microbatches": [
         ("sinkgen.privacy.queries.transport.CrossGradientQuery._drawn_parts", parts_of_rows)

@@ -28,6 +28,7 @@ SCHEMA = {name: [0.0, 1.0, 2.0] for name in "abc"}
 WAYS = {
     "numbers, shares": ({"schema": (-4, 4), "steps": 4}, None),
     "numbers, two rows": ({"schema": (-4, 4), "steps": 4}, 2),
+    "numbers, a release chooses": ({"schema": (-4, 4), "steps": 4}, "auto"),
     "table, shares": ({"schema": SCHEMA}, None),
     "whole groups": ({"schema": SCHEMA, "mechanism": Marginals(whole_groups=True, components=4, steps=1)}, None),
 }
@@ -99,7 +100,8 @@ def adversary_of(name, monkeypatch):
         gen = DPSinkhornGenerator(EPSILON, DELTA, max_rows_per_group=most, random_state=0, **given)
         gen.fit(X[:rows], groups=ids[:rows])
 
-    return Adversary(X, ids, Unit.of_groups(most), monkeypatch), fit, len(ids)
+    # Of so few persons a release chooses shares.
+    return Adversary(X, ids, Unit.of_groups(None if most == "auto" else most), monkeypatch), fit, len(ids)
 
 
 def audit(name, monkeypatch):

@@ -48,6 +48,12 @@ def persons(seed):
     return frame, y, np.arange(len(frame)) // 3
 
 
+def uneven(seed):
+    """So that releases of the first choose rows, and those of the second would choose shares."""
+    X, y = arrays(seed)
+    return X, y, np.maximum(np.arange(len(y)) - (0 if seed else N // 2), 0) // (9 if seed else 1)
+
+
 CASES = {
     "arrays": ({"schema": (-1, 2), "classes": [0, 1], "steps": 3}, arrays),
     "nothing declared": ({"steps": 3}, arrays),
@@ -59,6 +65,7 @@ CASES = {
         arrays,
     ),
     "tables": ({}, table),
+    "persons, bounded by a release": ({"schema": (-1, 2), "steps": 3, "max_rows_per_group": "auto"}, uneven),
     "persons": ({"mechanism": Marginals(whole_groups=True)}, persons),
 }
 
@@ -74,7 +81,8 @@ def digest(gen):
     for part in (gen.release_.generator, getattr(gen.release_.generator, "mixture", None)):
         tensors += [value for value in vars(part).values() if isinstance(value, torch.Tensor)] if part else []
     tensors += [*gen.release_.generator.state_dict().values(), gen.release_.class_weights]
-    hashed = hashlib.sha256(repr((gen.release_.form, gen.release_.labels)).encode())
+    spent = gen.privacy_spent()
+    hashed = hashlib.sha256(repr((gen.release_.form, gen.release_.labels, spent.max_rows, spent.settings)).encode())
     for tensor in tensors:
         hashed.update(tensor.numpy().tobytes())
     return hashed.hexdigest()

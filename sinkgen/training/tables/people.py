@@ -13,12 +13,11 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
-from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.people import SIZES, PeopleMixture
 from sinkgen.generators.product import ProductMixture, stratified
 from sinkgen.privacy.queries.people import AcrossQuery, ChangesQuery, ResidualsQuery, ScoresQuery, SizedQuery
-from sinkgen.privacy.queries.tables import MarginalQuery
+from sinkgen.training.persons import learn_sizes
 from sinkgen.training.stage import Schedule, StateCounts, Trained
 from sinkgen.training.tables.cells import learn_cells
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
@@ -146,7 +145,7 @@ def train_people(stage):
     """From encoded records, cells (m, n_columns) with classes, to a mixture that draws persons with their rows."""
     counts, form, mechanism, settings, source = stage.counts, stage.form, stage.mechanism, stage.settings, stage.source
     total, n_classes = float(counts.clamp_min(1.0).sum()), len(counts)
-    sizes = learn_sizes(source, total, mechanism)
+    sizes = learn_sizes("sizes", source, mechanism, total).shares
     people = People(total, sizes, learn_constant(source, form, sizes, total, mechanism))
     n_bins = int(SIZES.bins[-1]) + 1
     states = States(
@@ -222,53 +221,9 @@ def _as_states(form, records):
     return records.having(values=form.states(records.values))
 
 
-def _size_cells(records):
-    return SIZES.cell(records.groups[:, 3]).to(records.values)
-
-
-def _sizes_alone(records):
-    return records.having(values=_size_cells(records)[:, None])
-
-
 def _with_sizes(records):
-    bins = SIZES.bins.to(records.values)[_size_cells(records).long()]
+    bins = SIZES.bins.to(records.values)[SIZES.cell(records.groups[:, 3])]
     return records.having(values=torch.cat([records.values, bins[:, None]], 1))
-
-
-def learn_sizes(source, total, mechanism):
-    """Share of the persons that have each number of rows, in the cells of ``SIZES``."""
-    query = MarginalQuery([len(SIZES)])
-    noisy = mechanism.release("sizes", query, source.map(_sizes_alone))[0] / total
-    noise = mechanism.noise_multiplier("sizes") / total
-    # Smooth where each cell is one number; beyond, cells are wider and wider.
-    single = SIZES.n_single
-    smooth = torch.cat([smooth_but_for_chance(noisy[:single], noise, total), noisy[single:]])
-    # What is not there would get a share of the noise of each of many cells: they end where to leave the rest out is
-    # the lesser error, by the unbiased estimate of it.
-    lost = (noisy.square() - 2 * noise**2).flip(0).cumsum(0).flip(0)
-    end = max(1, int(torch.cat([lost, lost.new_zeros(1)]).argmin()))
-    found = torch.zeros_like(noisy)
-    found[:end] = project_simplex(smooth[:end])
-    return found / found.sum()
-
-
-def smooth_but_for_chance(noisy, noise, total):
-    """Frequencies (D,) of ``total`` persons from noisy ones: smooth ones, and about these what chance explains of them.
-
-    Of persons who are drawn from smooth frequencies p, cells have shares of variance p / total around these. So of what
-    noisy shares differ by from smooth ones, the part of that variance in both is kept (Wiener).
-
-    Examples
-    --------
-    >>> noisy = torch.tensor([0.3, 0.25, 0.17, 0.15, 0.13], dtype=torch.float64)
-    >>> smooth_but_for_chance(noisy, 1e-6, 1000.0).allclose(noisy, atol=1e-4)
-    True
-    """
-    expected = smooth_frequencies(noisy, noise).clamp_min(0)
-    expected = smooth_frequencies(noisy, float((noise**2 + expected.mean() / total).sqrt())).clamp_min(0)
-    chance = expected / total
-    # Without noise, and where nobody is expected, both are 0.
-    return expected + chance / (chance + noise**2).clamp_min(torch.finfo(chance.dtype).tiny) * (noisy - expected)
 
 
 def learn_constant(source, form, sizes, total, mechanism):
