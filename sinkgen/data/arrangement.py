@@ -12,8 +12,9 @@ import numpy as np
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.rules import Inequality, Rule, Sum, rule_of
-from sinkgen.data.schema import numbers_of, range_of
-from sinkgen.data.table_columns import NumberColumn, multiple
+from sinkgen.data.schema import numbers_of
+from sinkgen.data.table_columns import NumberColumn
+from sinkgen.denoise.numbers import multiple
 from sinkgen.exceptions import BadValueError
 
 
@@ -253,7 +254,7 @@ class Arrangement:
             raise BadValueError(
                 f"conditions contradict {rule!r}: where one of its columns is missing, nothing is known of {name!r}"
             )
-        low, high = range_of(name, condition)
+        low, high = self[name].ends_of(condition)
         is_known = len(bases) == (len(self.lows.get(name, ())) + 1 if name in self.lows else len(self.totals[name]))
         for base in bases:
             others = [span for other, span in spans.items() if other != base]
@@ -280,7 +281,7 @@ class Arrangement:
             if conditions[name] is None:
                 meets &= np.isnan(numbers)
                 continue
-            low, high = range_of(name, conditions[name])
+            low, high = self[name].ends_of(conditions[name])
             meets &= (numbers >= low) & (numbers <= high)
             if name in self.lows:  # else it follows those of whatever record comes before
                 meets &= frame[self.lows[name]].notna().any(axis=1).to_numpy()

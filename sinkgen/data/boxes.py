@@ -8,6 +8,7 @@ from sinkgen.data.limits import Box
 from sinkgen.data.rules import FixedCombinations, Never, Within
 from sinkgen.data.schema import as_number
 from sinkgen.data.table_columns import NumberColumn, key_of
+from sinkgen.denoise.numbers import multiple
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 
@@ -174,7 +175,7 @@ def _range(column, wanted):
         raise BadValueError(f"column {column.name!r}: a rule names a range that ends before it begins")
     grain = column.step or float(column.kind == "integer")
     if grain:
-        low = -np.inf if low is None else np.ceil(low / grain - 1e-9) * grain
-        high = np.inf if high is None else (np.floor(high / grain + 1e-9) + 1) * grain
+        low = -np.inf if low is None else multiple(np.ceil(low / grain - 1e-9), grain)
+        high = np.inf if high is None else multiple(np.floor(high / grain + 1e-9) + 1, grain)
         return low, high
     return -np.inf if low is None else low, np.inf if high is None else np.nextafter(high, np.inf)

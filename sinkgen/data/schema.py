@@ -264,13 +264,26 @@ def _column_bounds(bounds, edges):
 
 
 def as_number(value):
-    """A finite number; of a date, its seconds since 1970 (UTC)."""
+    """A finite number; of a date, what a clock shows, in seconds since 1970.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or a date with a time zone: nothing says what a clock of the column's zone shows then.
+    """
     if isinstance(value, Real):
         return check_real("a bound, edge or atom", value, low=-1e300, high=1e300)
     try:
-        date = np.datetime64(value, "us")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy would warn of a time zone, and take the clock of UTC
+            date = np.datetime64(value, "us")
     except (TypeError, ValueError):
         date = np.datetime64("NaT")
+    except Warning:
+        raise BadTypeError(
+            "a date has a time zone: give it as a clock of the column's zone shows it, without one, as by "
+            ".tz_localize(None)"
+        ) from None
     if np.isnat(date):
         raise BadTypeError("bounds, edges and atoms must be numbers or dates")
     return float(date.astype(np.int64)) / 1e6
@@ -571,7 +584,8 @@ def numbers_of(series, declared=None):
         series = _read_text(series, declared)
     if series.dtype.kind != "M":
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
-        return _shortest(numbers, np.float32) if str(series.dtype).lower().startswith("float32") else numbers
+        is_short = str(series.dtype).lower().startswith("float32")
+        return _shortest(numbers, np.float32) if is_short else _decimal(numbers)
     if isinstance(series.dtype, pd.ArrowDtype):
         values = _arrow_dates(series)
     else:
@@ -588,6 +602,14 @@ def _shortest(numbers, dtype):
             rounded = np.round(numbers, digits)
             found = np.where(rounded.astype(dtype) == numbers.astype(dtype), rounded, found)
     return found
+
+
+def _decimal(numbers):
+    """The same numbers; those that are thousandths but for rounding, as 0.7 - 0.13 is, as their decimals are read."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        decimals = np.round(numbers, 3)
+        is_near = (np.abs(numbers - decimals) <= 4 * np.spacing(np.abs(numbers))) & (np.abs(numbers) < 1e12)
+    return np.where(is_near, decimals, numbers)
 
 
 def _arrow_dates(series):

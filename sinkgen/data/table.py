@@ -505,8 +505,6 @@ CONVERSIONS = {
 
 def _check_kind(name, declared, kind, dtype):
     """Raise TypeError where a column of this dtype cannot be what it is declared as."""
-    if str(dtype).startswith("Sparse"):
-        raise BadTypeError(f"column {name!r} has dtype {dtype}, which is sparse: convert it by .sparse.to_dense()")
     text, are_dates = is_text(dtype), getattr(dtype, "kind", "O") == "M"
     told = f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
     can_be = {

@@ -8,12 +8,14 @@ import dataclasses
 import json
 import re
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from sinkgen.data.dtypes import held_range
 from sinkgen.data.schema import numbers_of, range_of
-from sinkgen.exceptions import BadValueError
+from sinkgen.denoise.numbers import multiple
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
@@ -32,7 +34,7 @@ class NumberColumn:
     dtype : str
         Name of the pandas dtype.
     kind : {"float", "integer", "datetime", "duration"}
-        Dates are counted in seconds since 1970; what lies between two of them is a duration, in seconds.
+        Dates are counted in seconds since 1970, and what lies between two in seconds.
     nullable : bool
         Whether a state for missing cells stands after the bins.
     bounds : (low, high) or None
@@ -222,13 +224,52 @@ class NumberColumn:
         if condition is None:
             out[len(self.bins) :, 1] = 1
             return out
-        low, high = range_of(self.name, condition)
-        grain = self.step or float(self.kind == "integer")
-        high = (np.floor(high / grain) + 1) * grain if grain else np.nextafter(high, np.inf)
+        low, high = self.span(*self.ends_of(condition))
         cells = np.arange(len(self.bins))
-        start, stop = np.interp([low, high], self.edges, np.arange(len(self.edges)))
+        start, stop = np.interp([low, max(low, high)], self.edges, np.arange(len(self.edges)))
         out[: len(cells)] = np.clip(np.stack([start - cells, stop - cells], 1), 0, 1)
         return out
+
+    def ends_of(self, condition):
+        """Least and greatest number of a condition; of a date with a time zone, as a clock of the column's shows it.
+
+        Raises
+        ------
+        TypeError
+            If the condition is neither a number, nor a date, nor a pair of these.
+        """
+        ends = condition if isinstance(condition, tuple) else (condition,)
+        ends = tuple(map(self._on_the_clock, ends))
+        return range_of(self.name, ends if isinstance(condition, tuple) else ends[0])
+
+    def span(self, low, high):
+        """From where on, and up to below what, numbers lie that are drawn as ``low`` to ``high``.
+
+        Numbers are drawn as multiples of the grain, if there is one: what lies between the multiples holds none.
+        """
+        grain = self.step or float(self.kind == "integer")
+        if not grain:
+            return low, np.nextafter(high, np.inf)
+        ends = multiple(np.array([np.ceil(low / grain - 1e-9), np.floor(high / grain + 1e-9) + 1]), grain)
+        edges = np.asarray(self.edges)  # an edge that is an end but for rounding is that end
+        places = np.searchsorted(edges, ends - 1e-9 * grain).clip(0, len(edges) - 1)
+        return tuple(np.where(np.abs(edges[places] - ends) <= 1e-9 * grain, edges[places], ends).tolist())
+
+    def _on_the_clock(self, date):
+        """A date with a time zone as a clock of the column's time zone shows it; anything else as it is."""
+        import pandas as pd
+
+        try:
+            moment = None if self.kind != "datetime" or isinstance(date, Real) else pd.Timestamp(date)
+        except (TypeError, ValueError):
+            return date
+        if moment is None or moment.tz is None:
+            return date
+        own = pd.api.types.pandas_dtype(dtype_named(self.dtype))
+        zone = getattr(own, "tz", None) or getattr(getattr(own, "pyarrow_dtype", None), "tz", None)
+        if zone is None:
+            raise BadTypeError(f"column {self.name!r} has no time zone: give dates without one")
+        return moment.tz_convert(zone).tz_localize(None)
 
     def restored(self, numbers, is_missing):
         """A pandas column of numbers (m,), of its own dtype."""
@@ -268,12 +309,6 @@ DAY = 86_400.0
 def _digits(step):
     """Decimals of the multiples of a step, if it is a power of ten; else None."""
     return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
-
-
-def multiple(times, step):
-    """Times a step; of steps such as .01 the number that is nearest to the decimal."""
-    parts = np.rint(1 / step) if step < 1 else 0
-    return times / parts if parts and np.isclose(parts * step, 1, rtol=1e-12) else times * step
 
 
 def _within(series, dtype):
@@ -530,7 +565,7 @@ def fine_edges(column):
     whole = column.kind == "integer"
     grain = _whole_grain(column)
     if grain and (high - low) / grain < UNIT_CELLS:
-        return np.arange(np.ceil(low / grain), np.floor(high / grain) + 2) * grain
+        return multiple(np.arange(np.ceil(low / grain), np.floor(high / grain) + 2), grain)
     edges = [np.linspace(low, high, FINE_CELLS + 1)]
     if column.kind != "datetime":
         sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)

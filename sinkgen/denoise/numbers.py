@@ -73,7 +73,7 @@ class Cells(NamedTuple):
         if grain is None:
             return below
         is_octave = below in OCTAVES or below == 0  # cut before the grain was known, it holds its upper end
-        return math.floor(below / grain) * grain if is_octave else float(self.edges[-1] - grain)
+        return multiple(math.floor(below / grain), grain) if is_octave else float(self.edges[-1] - grain)
 
 
 class Counts(NamedTuple):
@@ -157,7 +157,7 @@ def first_cells(bounds, grain, n_even):
         edges = _on_grain(edges, grain)
         return Cells(edges, np.full(len(edges) - 1, 1 / (len(edges) - 1)))
     low, high = bounds
-    end = (math.floor(high / grain + 1e-9) + 1) * grain if grain else _after(high)
+    end = multiple(math.floor(high / grain + 1e-9) + 1, grain) if grain else _after(high)
     edges = edges[(edges == 0) | (edges == _after(0.0)) | (np.abs(edges) > FINEST * (high - low))]
     edges = np.concatenate([edges, np.linspace(low, high, n_even + 1)])
     edges = _on_grain(edges[(edges > low) & (edges <= high)], grain)
@@ -205,7 +205,7 @@ def _after(values):
 
 def _on_grain(edges, grain):
     if grain:
-        edges = np.concatenate([np.ceil(edges / grain - 1e-9), np.floor(edges / grain + 1e-9)]) * grain
+        edges = multiple(np.concatenate([np.ceil(edges / grain - 1e-9), np.floor(edges / grain + 1e-9)]), grain)
     return np.unique(edges)
 
 
@@ -496,7 +496,7 @@ def with_tails(cells, counts, bounds, grain):
     for sign in (1, -1):
         edges, end = sign * cells.edges[::sign], sign * bounds[sign > 0]
         if grain and sign > 0:
-            end = (math.floor(end / grain + 1e-9) + 1) * grain
+            end = multiple(math.floor(end / grain + 1e-9) + 1, grain)
         own = _tail(edges, cells.shares[::sign], counts.noise / counts.total, end, grain)
         if own is None:
             continue
@@ -524,7 +524,7 @@ def _tail(edges, shares, noise, end, grain):
     if scale <= LEAST * (edges[-1] - edges[-2]):
         return None  # most is a single number, which lies beside the last cell and says nothing of a slope
     ends = edges[-1] + scale * TAIL_CELLS
-    ends = np.unique(np.append(np.ceil(ends / grain) * grain if grain else ends, end))
+    ends = np.unique(np.append(multiple(np.ceil(ends / grain), grain) if grain else ends, end))
     ends = ends[ends <= end]
     below = np.exp(-(np.concatenate([edges[-2:], ends]) - edges[-2]) / scale)
     return ends, -np.diff(below) / (1 - below[-1])
@@ -570,6 +570,18 @@ DECIMALS = (1.0, 0.1, 0.01, 0.001)
 CALENDAR = (86400.0, 3600.0, 60.0, 1.0)  # seconds
 OFF_GRAIN = 0.005  # share of the records that may be off it
 FINE_GRAIN = 0.05  # of the spread of numbers: by as much of it none is far off
+
+
+def multiple(times, grain):
+    """Times a grain; of grains such as .01 the number that is nearest to the decimal.
+
+    Examples
+    --------
+    >>> 57 * 0.01, float(multiple(57, 0.01))
+    (0.5700000000000001, 0.57)
+    """
+    parts = np.rint(1 / grain) if grain < 1 else 0
+    return times / parts if parts and np.isclose(parts * grain, 1, rtol=1e-12) else times * grain
 
 
 def grain_of(numbers, grains):

@@ -20,7 +20,7 @@ BLOCKS = 16  # of records whose states are drawn at once
 MOST_BALANCED = 100_000  # records; of more, independent draws are as good
 LARGEST_BLOCK = 2**16
 MOST_COLUMNS = 4  # of a clique
-NEVER = -60.0  # the logit of what cannot be
+NEVER = -1e3  # the logit of what conditions rule out: far below all that a model adds up, far above what rules forbid
 
 
 class Field(nn.Module):
@@ -267,7 +267,7 @@ def _narrowed(height, chances):
     Examples
     --------
     >>> _narrowed(torch.tensor([0.0, NEVER]), torch.tensor([0.0, 1.0]))
-    tensor([-60.,   0.])
+    tensor([-1000.,     0.])
     """
     height = height + chances.clamp_min(1e-30).log().float()
     return torch.where(chances > 0, height - height[chances > 0].max(), NEVER)

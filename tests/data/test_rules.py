@@ -23,6 +23,7 @@ from sinkgen import (
 from sinkgen.data.limits import Box, linked
 from sinkgen.data.patterns import Pattern
 from sinkgen.data.table import Rows, table_format
+from sinkgen.training.numbers import Numbers
 from sinkgen.training.tables import ascent, field, tabular
 
 N = 400
@@ -372,6 +373,12 @@ def test_bounds_that_a_rule_narrows():
         table_format(frame, Schema({"a": (6, 10), "b": (0, 5)}, [Inequality("a", "b")]))
     with pytest.raises(ValueError, match="can add up to less or more"):
         table_format(frame.assign(c=1.0), Schema({"a": (0, 10), "b": (0, 5), "c": (0, 9)}, [Sum("c", ["a", "b"])]))
+
+
+def test_what_lies_between_two_dates_is_counted_in_days_if_it_may_be():
+    days = pd.date_range("2024-01-01", periods=3)
+    form = table_format(pd.DataFrame({"a": days, "b": days}), Schema({}, [Inequality("a", "b")]))
+    assert {Numbers.of(None, column.kind).grains[0] for column in form.columns} == {86400.0}
 
 
 @pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sinkgen import Column, DPSinkhornGenerator, PrivacyLeakWarning, PrivacyLedger, Schema
+from sinkgen import Column, DPSinkhornGenerator, Inequality, PrivacyLeakWarning, PrivacyLedger, Schema
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.facts import STEPS
 from sinkgen.data.table import Rows, TableFormat, table_format
@@ -210,6 +210,79 @@ def test_columns_of_other_dtypes_are_told_how_to_be_converted(cells, remedy):
     gen = DPSinkhornGenerator()
     with pytest.raises(TypeError, match=f"column 'a' has dtype.*{remedy}"):
         gen.fit(pd.DataFrame({"a": cells}))
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """Of a fit that has no labels, and so a field: of days, prices, and what never occurs."""
+    random, n = np.random.default_rng(0), 1500
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(random.integers(0, 300, n), unit="D")
+    frame = pd.DataFrame({
+        "text": random.choice(["u", "v"], n),
+        "integer": random.integers(0, 9, n),
+        "price": random.choice([0.1, 0.57, 2.03], n),
+        "computed": random.choice([0.7, 1.2], n) - 0.13,
+        "zoned": pd.Timestamp("2024-01-01", tz="Europe/Paris") + pd.to_timedelta(random.integers(0, 9999, n), unit="h"),
+        "day": day,
+        "end": day + pd.to_timedelta(random.integers(0, 20, n), unit="D"),
+    })  # fmt: skip
+    schema = Schema({}, rules=[Inequality("day", "end")])
+    return DPSinkhornGenerator(10, schema=schema, random_state=0).fit(frame)
+
+
+@pytest.mark.parametrize("wanted", [{"text": None}, {"text": "other"}])
+def test_what_never_occurred_comes_where_it_is_wanted_and_nothing_else_does(visits, wanted):
+    drawn = visits.sample(50, conditions=wanted, random_state=0)["text"]
+    assert drawn.isna().all() if wanted["text"] is None else set(drawn) == {"other"}
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"integer": 3.5}, {"integer": (3.2, 3.9)}, {"price": 0.575}, {"day": "2024-02-01T12:00"}]
+)
+def test_what_lies_between_the_numbers_that_are_drawn_is_refused(visits, wanted):
+    with pytest.raises(ValueError, match="no record can meet the conditions"):
+        visits.sample(3, conditions=wanted)
+    assert visits.sample(50, conditions={"integer": (2.5, 4.5)}, random_state=0)["integer"].between(2.5, 4.5).all()
+
+
+@pytest.mark.parametrize("price", [0.1, 0.57, 2.03])
+def test_decimals_are_wanted_as_they_are_read(visits, price):
+    assert set(visits.sample(9, conditions={"price": price}, random_state=0)["price"]) == {price}
+
+
+def test_decimals_are_drawn_as_they_are_read_whatever_they_are_multiples_of(visits):
+    drawn = visits.sample(900, random_state=0)
+    assert drawn["price"].isin([0.1, 0.57, 2.03]).mean() > 0.97
+    assert drawn["computed"].isin([0.57, 1.07]).mean() > 0.97
+
+
+def test_days_after_days_are_days(visits):
+    drawn = visits.sample(300, random_state=0)
+    assert (drawn["end"] == drawn["end"].dt.normalize()).all()
+    assert (drawn["end"] >= drawn["day"]).all()
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "UTC", "Asia/Tokyo"])
+def test_dates_of_conditions_are_of_their_own_time_zone(visits, zone):
+    low, high = (pd.Timestamp(f"2024-05-0{day}", tz=zone) for day in (5, 7))
+    for wanted in [(low, high), (low.isoformat(), high.isoformat()), (low.to_pydatetime(), high)]:
+        drawn = visits.sample(60, conditions={"zoned": wanted}, random_state=0)["zoned"]
+        assert drawn.between(low, high).all()
+        assert drawn.min() < low + pd.Timedelta("8h")
+
+
+def test_dates_whose_time_zone_says_nothing_are_refused(visits):
+    noon = pd.Timestamp("2024-05-05", tz="UTC")
+    with pytest.raises(TypeError, match="'day' has no time zone: give dates without one"):
+        visits.sample(3, conditions={"day": noon})
+    for date in (noon, "2024-05-05T00:00Z"):
+        with pytest.raises(TypeError, match="as a clock of the column's zone shows it"):
+            Column(bounds=(date, "2025-01-01"))
+
+
+def test_three_numbers_are_no_condition(visits):
+    with pytest.raises(TypeError, match="'integer' holds numbers or dates"):
+        visits.sample(3, conditions={"integer": (1, 2, 3)})
 
 
 def test_columns_without_names_and_a_schema_from_a_file():

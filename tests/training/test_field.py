@@ -313,6 +313,16 @@ def test_conditions_hold_and_move_what_depends_on_them():
         field.condition([np.zeros((2, 2)), None, None])
 
 
+def test_conditions_hold_on_states_that_never_occur():
+    pair = Clique((0, 1), (torch.arange(3), torch.arange(2)))
+    target = torch.tensor([[0.4, 0.1], [0.1, 0.4], [0.0, 0.0]])
+    parts = [target.sum(1), target.sum(0), torch.ones(1)]
+    random = torch.Generator().manual_seed(0)
+    field = fit_field([pair], [target], [1e-4], parts, Places((3, 2)), sweeps=30, random=random)
+    held = field.condition([np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), None])
+    assert (held.draw(torch.zeros(200, dtype=torch.long), random)[:, 0] >= 2).all()
+
+
 def test_states_that_nothing_tells_apart_are_drawn_by_their_own_frequencies():
     """Eight codes in three groups: within a group by height, between groups by the other column."""
     groups = torch.tensor([2, 0, 1, 1, 2, 0, 2, 1])

@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 
 from sinkgen._groups import count_cells
 from sinkgen.generators.coupling import Coupling
-from sinkgen.generators.field import NEVER, Field
+from sinkgen.generators.field import Field
 from sinkgen.generators.kinds import Kinds
 from sinkgen.training.tables.coupling import draw_copula
 
@@ -17,6 +17,7 @@ STEP = 1.4  # of all cliques of a column together
 SETTLED = 0.6  # share of the sweeps after which steps shrink
 LARGEST = 8.0  # of a potential
 TINY = 1e-9
+LEAST = -60.0  # height of a state that does not occur
 
 
 def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, moments=None, limits=(), progress=iter):
@@ -56,7 +57,7 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     .. [2] Chow, Liu, "Approximating Discrete Probability Distributions with Dependence Trees", 1968.
     """
     potentials, population = _tree(cliques, targets, frequencies, random)
-    heights = [part.log().clamp_min(NEVER) for part in frequencies]
+    heights = [part.log().clamp_min(LEAST) for part in frequencies]
     coupling = None
     if moments is not None:
         population = draw_copula(moments, population, frequencies, random)
