@@ -60,6 +60,7 @@ PRESETS = {
     "published-m3": Preset(50, "dcgan", MixedCost(1.5), PUBLISHED),
     "faces": Preset(200, "biggan", "sqeuclidean", PUBLISHED | {"clip": 0.05, "reg": 25 / 4 / 512, "debias": 0.0}),
     "plain": Preset(2000, "mlp", "sqeuclidean", FAST),
+    "published-cost": Preset(1000, "mlp", MixedCost(0.5), FAST | {"points": 50, "microbatches": 20, "debias": 0.2}),
     "projected": Preset(2000, "mlp", "sqeuclidean", FAST | {"directions": True}),
     "started": Preset(
         2000, "mlp", "sqeuclidean", FAST | {"directions": True, "start": Semidual(), "learning_rate": 1e-4}

@@ -59,8 +59,9 @@ class DPSinkhornGenerator(BaseEstimator):
         What draws the records: released points with variation, or a network; "dcgan" and "biggan" are the paper's. A
         callable
         ``(latent_dim, output_shape, n_classes) -> torch.nn.Module`` maps latents (m, latent_dim) and integer classes
-        (m,) to records ``(m, *output_shape)`` in [0, 1]. "auto": particles for "semidual"; for "batch" a convolutional
-        network where the data are images, else a perceptron.
+        (m,) to records ``(m, *output_shape)`` in [0, 1]; it is given its attribute ``latent_dim``, where it has one,
+        else 32. "auto": particles for "semidual"; for "batch" a convolutional network where the data are images, else
+        a perceptron.
     backend : {"torch", "pot"}, default="torch"
         Who solves the transport problems.
     cost : {"sqeuclidean", "l1", "l1+l2"}, sinkgen.ot.MixedCost, or torch.nn.Module, default="sqeuclidean"

@@ -13,6 +13,7 @@ from test_estimator import tiny_network
 
 from sinkgen import DPSinkhornGenerator, lite
 from sinkgen.generators import distill
+from sinkgen.generators.networks import MLP
 from sinkgen.storage import _digest
 
 
@@ -48,6 +49,20 @@ def test_networks_are_saved(mechanism, generator, tmp_path, monkeypatch):
     assert np.array_equal(gen.sample(5, random_state=0), loaded.sample(5, random_state=0))
     again = DPSinkhornGenerator.from_release(loaded.release_, generator="mlp")
     assert again.sample(2).shape == (2, 6, 6)
+
+
+class FewLatents(MLP):
+    latent_dim = 3
+
+
+def test_a_class_with_latents_of_its_own_is_given_as_many(tmp_path, blobs):
+    gen = DPSinkhornGenerator(mechanism="batch", generator=FewLatents, steps=2, schema=(-4, 4)).fit(*blobs)
+    gen.save(tmp_path)
+    loaded = DPSinkhornGenerator.load(tmp_path, FewLatents)
+    for of in (gen, loaded):
+        assert of.generator_.latents(5, torch.Generator()).shape == (5, 3)
+    for one, other in zip(gen.sample(5, random_state=0), loaded.sample(5, random_state=0), strict=True):
+        assert np.array_equal(one, other)
 
 
 def test_the_file_holds_no_record_and_no_seed(saved, blobs):
