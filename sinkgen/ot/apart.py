@@ -1,10 +1,12 @@
 """Plans of many small problems at once, each as if no other were there."""
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
-from sinkgen.ot.costs import SquaredEuclideanCost
+from sinkgen.ot.costs import L1Cost, MixedCost, SquaredEuclideanCost
 
 # The largest span of exponents of a kernel whose scalings stay far inside double precision.
 SPAN = 600.0
@@ -20,10 +22,11 @@ def stacked_costs(cost, x, y):
     >>> bool(stacked_costs(L1Cost(), x, y).equal(stacked_costs(SquaredEuclideanCost(), x, y)))
     True
     """
-    if type(cost) is not SquaredEuclideanCost:
-        return torch.stack([cost.matrix(*pair) for pair in zip(x, y, strict=True)])
-    norms = x.square().sum(2).unsqueeze(2) + y.square().sum(2).unsqueeze(1)
-    return norms.baddbmm_(x, y.mT, alpha=-2.0).clamp_(min=0.0)
+    if type(cost) is MixedCost:
+        return _squared_costs(x, y).add_(_l1_costs(x, y), alpha=cost.l1_weight)
+    if type(cost) in _STACKED:
+        return _STACKED[type(cost)].costs(x, y)
+    return torch.stack([cost.matrix(*pair) for pair in zip(x, y, strict=True)])
 
 
 def stacked_gradients(cost, plan, x, y):
@@ -36,9 +39,40 @@ def stacked_gradients(cost, plan, x, y):
     tensor([[[1.],
              [1.]]])
     """
-    if type(cost) is not SquaredEuclideanCost:
-        return torch.stack([cost.weighted_gradient(*each) for each in zip(plan, x, y, strict=True)])
+    if type(cost) is MixedCost:
+        return _squared_gradients(plan, x, y).add_(_l1_gradients(plan, x, y), alpha=cost.l1_weight)
+    if type(cost) in _STACKED:
+        return _STACKED[type(cost)].gradients(plan, x, y)
+    return torch.stack([cost.weighted_gradient(*each) for each in zip(plan, x, y, strict=True)])
+
+
+def _squared_costs(x, y):
+    norms = x.square().sum(2).unsqueeze(2) + y.square().sum(2).unsqueeze(1)
+    return norms.baddbmm_(x, y.mT, alpha=-2.0).clamp_(min=0.0)
+
+
+def _squared_gradients(plan, x, y):
     return (x * plan.sum(2, keepdim=True)).sub_(plan @ y).mul_(2.0)
+
+
+def _l1_costs(x, y):
+    """A point of every problem at a time: there are far fewer of them than problems."""
+    return torch.stack([torch.sub(y, point).abs_().sum(2) for point in x.split(1, 1)], 1)
+
+
+def _l1_gradients(plan, x, y):
+    points = zip(plan.split(1, 1), x.split(1, 1), strict=True)
+    return torch.cat([weights @ torch.sub(point, y).sign_() for weights, point in points], 1)
+
+
+class _Stacked(NamedTuple):
+    costs: Callable
+    gradients: Callable
+
+
+_STACKED = {
+    SquaredEuclideanCost: _Stacked(_squared_costs, _squared_gradients), L1Cost: _Stacked(_l1_costs, _l1_gradients)
+}  # fmt: skip
 
 
 def plans(C, reg, a, b, n_iter):
@@ -83,13 +117,13 @@ def plans(C, reg, a, b, n_iter):
     f = C.masked_fill(no_b, math.inf).amin(2, keepdim=True).nan_to_num_(0.0, 0.0, 0.0)
     g = (C - f).masked_fill_(no_a, math.inf).amin(1, keepdim=True).nan_to_num_(0.0, 0.0, 0.0)
     kernel = (f + g - C).div_(reg).clamp_(-SPAN, 0.0).exp_().masked_fill_(no_a | no_b, 0.0)
-    right = b.unsqueeze(2)
-    a, b, transposed = a.unsqueeze(2), right, kernel.mT
+    a, b, transposed = a.unsqueeze(2), b.unsqueeze(2), kernel.mT
+    left, right = torch.empty_like(a), b.clone()
     for _ in range(n_iter):
-        left = a / _positive(kernel @ right)
-        right = b / _positive(transposed @ left)
-    left = a / _positive(kernel @ right)
-    return left * kernel * right.mT
+        torch.div(a, _positive(torch.bmm(kernel, right, out=left)), out=left)
+        torch.div(b, _positive(torch.bmm(transposed, left, out=right)), out=right)
+    torch.div(a, _positive(torch.bmm(kernel, right, out=left)), out=left)
+    return kernel.mul_(left).mul_(right.mT)
 
 
 def _positive(sums):

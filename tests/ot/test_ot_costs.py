@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sinkgen.ot import COSTS, Cost, FeatureCost, MixedCost, resolve_cost, with_labels
+from sinkgen.ot.apart import stacked_costs, stacked_gradients
 
 NAMED = [*COSTS, MixedCost(3.0)]
 REFERENCES = {
@@ -160,3 +161,13 @@ def test_labels_move_classes_apart_by_twice_the_squared_weight():
 def test_labels_that_do_not_fit_are_refused(labels, n_classes, weight, match):
     with pytest.raises(ValueError, match=match):
         with_labels(torch.zeros(3, 2), labels, n_classes, weight)
+
+
+@pytest.mark.parametrize("cost", NAMED, ids=str)
+def test_costs_of_many_problems_are_those_of_each(cost):
+    x, y, plan = points(0, 3, 4, 5), points(1, 3, 6, 5), points(2, 3, 4, 6).abs()
+    cost = resolve_cost(cost)
+    matrices = torch.stack([cost.matrix(*pair) for pair in zip(x, y, strict=True)])
+    gradients = torch.stack([cost.weighted_gradient(*each) for each in zip(plan, x, y, strict=True)])
+    torch.testing.assert_close(stacked_costs(cost, x, y), matrices, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(stacked_gradients(cost, plan, x, y), gradients, rtol=1e-12, atol=1e-12)

@@ -4,6 +4,7 @@ As in :mod:`sinkgen.privacy.queries.moments`, every class says why its ``sensiti
 """
 
 import math
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -229,7 +230,7 @@ class CrossGradientQuery:
         n_parts : int
             How many there are.
         """
-        y = batch.values.to(self.points).nan_to_num(0.0).clamp(-LARGEST, LARGEST)
+        y = batch.values.to(self.points).nan_to_num(0.0).clamp_(-LARGEST, LARGEST)
         labels, parts = batch.labels.to(y.device), parts.to(y.device)
         weights = None if batch.groups is None else batch.groups[:, 1].to(y.device)
         if self.label_weight is None:
@@ -280,30 +281,51 @@ class CrossGradientQuery:
         precision, between points and records that are not too far out for it.
         """
         reg, cost = self.transport["reg"], self.transport["cost"]
-        x, y = (_held(rows.double(), FARTHEST * math.sqrt(reg)) for rows in (self.points, y))
-        of_points = _Cells(self.classes, self.n_classes)
+        own = self._own
+        y = _held(y.double(), FARTHEST * math.sqrt(reg))
         of_records = _Cells(labels * n_parts + parts, self.n_classes * n_parts)
-        ones = torch.ones(len(y), 1, dtype=torch.float64, device=y.device)
-        b = of_records.padded(ones if weights is None else weights[:, None].to(ones))[:, :, 0]
-        a = of_points.padded(torch.ones_like(x[:, :1]))[:, :, 0].repeat_interleave(n_parts, 0)
-        share = a.sum(1, keepdim=True) / len(x)
-        x, y = of_points.padded(x).repeat_interleave(n_parts, 0), of_records.padded(y)
-        a, b = (mass / mass.sum(1, keepdim=True).clamp_min(torch.finfo(mass.dtype).tiny) for mass in (a, b))
-        plan = plans(stacked_costs(cost, x, y), reg, a, b, self.transport["max_iter"]) * share[:, :, None]
-        gradients = stacked_gradients(cost, plan, x, y).nan_to_num_(0.0, 0.0, 0.0).unflatten(0, (-1, n_parts))
-        norms = gradients.flatten(2).norm(dim=2)
+        b = of_records.even()
+        if weights is not None:
+            b = of_records.padded(weights[:, None].to(y))[:, :, 0]
+            b = b / b.sum(1, keepdim=True).clamp_min(torch.finfo(b.dtype).tiny)
+        x, y = _repeated(own.x, n_parts), of_records.padded(y)
+        plan = plans(stacked_costs(cost, x, y), reg, _repeated(own.a, n_parts), b, self.transport["max_iter"])
+        plan *= _repeated(own.shares, n_parts)
+        gradients = stacked_gradients(cost, plan, x, y).nan_to_num_(0.0, 0.0, 0.0).view(len(own.x), n_parts, -1)
+        norms = torch.linalg.vector_norm(gradients, dim=2)
         if weights is not None:  # a person's rows are of any classes
-            norms = norms.norm(dim=0).expand_as(norms)
+            norms = torch.linalg.vector_norm(norms, dim=0).expand_as(norms)
         factors = clip_factors(norms, self.clip)
-        return of_points.taken((gradients * factors[:, :, None, None]).sum(1))
+        return own.cells.taken(torch.matmul(factors.unsqueeze(1), gradients).view_as(own.x))
+
+    @cached_property
+    def _own(self):
+        """The points by class: what every batch is transported to."""
+        cells = _Cells(self.classes, self.n_classes)
+        x = _held(self.points.double(), FARTHEST * math.sqrt(self.transport["reg"]))
+        shares = cells.counts.double() / len(x)
+        return _Own(cells, cells.padded(x), cells.even(), shares[:, None, None])
 
     def read(self, value):
         """The gradient, (n, d)."""
         return value.view(self.shape).to(self.points)
 
 
+class _Own(NamedTuple):
+    """Points by class: in blocks, with their weights in their class, and the classes' shares of all points."""
+
+    cells: "_Cells"
+    x: torch.Tensor
+    a: torch.Tensor
+    shares: torch.Tensor
+
+
 def _held(rows, bound):
-    return rows * clip_factors(rows.norm(dim=1), bound)[:, None]
+    return rows * clip_factors(torch.linalg.vector_norm(rows, dim=1), bound)[:, None]
+
+
+def _repeated(blocks, times):
+    return blocks if times == 1 else blocks.repeat_interleave(times, 0)
 
 
 class _Cells:
@@ -316,20 +338,30 @@ class _Cells:
     tensor([[2., 0.],
             [0., 0.],
             [1., 3.]])
+    >>> cells.even().float()
+    tensor([[1.0000, 0.0000],
+            [0.0000, 0.0000],
+            [0.5000, 0.5000]])
     """
 
     def __init__(self, cells, n_cells):
-        order = cells.argsort(stable=True)
-        counts = torch.bincount(cells, minlength=n_cells)
-        self._cells, self._places, self._shape = cells, torch.empty_like(order), (n_cells, int(counts.max()))
-        self._places[order] = torch.arange(len(cells), device=cells.device) - (counts.cumsum(0) - counts)[cells[order]]
+        own, order = cells.sort(stable=True)
+        self.counts = torch.bincount(cells, minlength=n_cells)
+        self._shape = (n_cells, int(self.counts.max()))
+        starts = torch.arange(n_cells, device=cells.device) * self._shape[1] - self.counts.cumsum(0) + self.counts
+        self._places = torch.empty_like(order)
+        self._places[order] = torch.arange(len(cells), device=cells.device) + starts[own]
+
+    def even(self):
+        """Equal weights (n_cells, most) of the rows of each cell, of sum one."""
+        held = torch.arange(self._shape[1], device=self.counts.device) < self.counts[:, None]
+        return held.double() / self.counts.clamp_min(1)[:, None]
 
     def padded(self, rows):
         """Blocks (n_cells, most, d) of the rows (m, d)."""
-        blocks = rows.new_zeros(*self._shape, rows.shape[1])
-        blocks[self._cells, self._places] = rows
-        return blocks
+        blocks = rows.new_zeros(math.prod(self._shape), rows.shape[1]).index_copy_(0, self._places, rows)
+        return blocks.view(*self._shape, -1)
 
     def taken(self, blocks):
         """The rows of such blocks."""
-        return blocks[self._cells, self._places]
+        return blocks.flatten(0, 1)[self._places]
