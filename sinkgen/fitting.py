@@ -31,6 +31,7 @@ from sinkgen.generators.quality import (
     class_quality,
     column_frequencies,
     column_quality,
+    drifts,
     number_remarks,
 )
 from sinkgen.generators.release import Release
@@ -310,13 +311,14 @@ def fitted_schema(
     if isinstance(form, TableFormat):
         estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
         unseen = _unseen(form.columns, estimates, known.classes.total)
-        parts = enumerate(zip(form.columns, column_frequencies(trained.generator), estimates, strict=True))
+        drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
+        parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
         columns = [
             column_quality(
                 column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
-                unseen.get(j, 0.0),
+                unseen=unseen.get(j, 0.0), drift=drift,
             )
-            for j, (column, frequencies, estimate) in parts
+            for j, (column, estimate, (frequencies, drift)) in parts
         ]  # fmt: skip
         what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0

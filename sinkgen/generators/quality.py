@@ -18,6 +18,7 @@ ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
+MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
 FEW = 2.0  # times the noise of a state's count, that a class should have records
 
 
@@ -173,7 +174,7 @@ def texture_remarks(is_told, missed, are_gains_told):
     return ()
 
 
-def column_quality(column, found, outside, frequencies, covariance=None, unseen=0.0):
+def column_quality(column, found, outside, frequencies, covariance=None, *, unseen=0.0, drift=0.0):
     """What is known of a table's column.
 
     Parameters
@@ -189,11 +190,16 @@ def column_quality(column, found, outside, frequencies, covariance=None, unseen=
         Of the noise of its states' counts; of numbers that were counted.
     unseen : float
         Share of its cells that may be missing, though more likely none are.
+    drift : float
+        Total variation distance of what is drawn of it, to what was released.
     """
     missing = float(frequencies[-1]) if column.nullable else 0.0
     hidden: tuple[str, ...] = ()
     if unseen > LIKE > missing:
         hidden = (f"about {unseen:.0%} of {column.name!r} may be missing, or none, which noise hides: raise epsilon",)
+    if drift > MUCH_DRIFT:
+        off = f"{column.name!r} is drawn with other frequencies than were released, by {drift:.0%} of the records"
+        hidden += (f"{off}: leave out columns that say nearly the same",)
     if hasattr(column, "values"):
         other = float(frequencies[column.n_states - column.nullable - 1]) if column.other else 0.0
         remarks = []
@@ -275,6 +281,16 @@ def _class(label, records, noise):
     is_poor = records < FEW * noise
     remark = f"class {label}: about {max(records, 0):.0f} records, noise about {noise:.0f}: merge it, or raise epsilon"
     return ClassQuality(label, records, noise, (remark,) if is_poor else ())
+
+
+def drifts(generator):
+    """Total variation distance of each column's frequencies among the records of a field to its own; of others 0."""
+    if not hasattr(generator, "population"):
+        return [0.0] * len(column_frequencies(generator))
+    codes = generator.population.long()
+    parts = zip(codes, generator.frequencies, strict=True)
+    found = [0.5 * float((torch.bincount(of, minlength=len(own)) / len(of) - own).abs().sum()) for of, own in parts]
+    return found[:-1]
 
 
 def column_frequencies(generator):

@@ -2,13 +2,16 @@
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning
-from sinkgen.generators.quality import FittedSchema
+from sinkgen.data.table_columns import CategoryColumn
+from sinkgen.generators.quality import FittedSchema, column_quality, drifts
 
 N = 2000
 
@@ -128,3 +131,15 @@ def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere
     assert lost > 5
     assert silent <= lost / 2
     assert needless <= 12
+
+
+def test_draws_that_leave_what_was_released_are_told_of():
+    field = SimpleNamespace(
+        population=torch.tensor([[0] * 80 + [1] * 20, [0, 1] * 50, [0] * 100]),
+        frequencies=[torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]), torch.ones(1)],
+    )
+    assert drifts(field) == pytest.approx([0.3, 0.0])
+    column = CategoryColumn("sex", "object", "category", False, ("f", "m"))
+    told = [column_quality(column, None, 0.0, field.frequencies[0], drift=off).remarks for off in drifts(field)]
+    assert "drawn with other frequencies than were released, by 30%" in told[0][0]
+    assert told[1] == ()

@@ -1,5 +1,6 @@
 """Tables without labels: queries by search, what is asked, the public fit, and draws."""
 
+import itertools
 import math
 
 import numpy as np
@@ -153,6 +154,30 @@ def wide_gen():
     with pytest.warns(ReproducibleNoiseWarning):
         gen.fit(frame)
     return frame, gen
+
+
+def test_columns_that_are_nearly_the_same_keep_their_frequencies():
+    """Eight columns of one hidden number: pairs and the coupling, which both have it, do not add up."""
+    random = torch.Generator().manual_seed(0)
+    hidden = torch.randn(20_000, 1, generator=random)
+    ranks = torch.special.ndtr((hidden + 0.15 * torch.randn(20_000, 8, generator=random)) / (1 + 0.15**2) ** 0.5)
+    codes = (10 * ranks).long()
+    frequencies = [torch.full((10,), 0.1)] * 8 + [torch.ones(1)]
+    scores = [rank_scores(part, 10) for part in frequencies]
+    own = torch.stack([of[part] for of, part in zip(scores[:8], codes.T, strict=True)], 1).double()
+    cliques = [Clique(pair, (torch.arange(10), torch.arange(10))) for pair in itertools.combinations(range(8), 2)]
+    targets = [torch.zeros(100).index_add_(0, 10 * codes[:, i] + codes[:, j], torch.ones(20_000)).view(10, 10) / 20_000
+               for i, j in (clique.columns for clique in cliques)]  # fmt: skip
+    moments = Moments(scores, list(range(8)), own.T @ own / 20_000, None)
+    field = fit_field(
+        cliques, targets, [1e-4] * len(cliques), frequencies, Places((10,) * 8), sweeps=16, random=random,
+        moments=moments,
+    )  # fmt: skip
+    drawn = field.draw(torch.zeros(5000, dtype=torch.long), random).long()
+    off = [(torch.bincount(part, minlength=10) / 5000 - 0.1).abs().sum() / 2 for part in drawn.T]
+    assert max(off) < 0.1
+    together = np.corrcoef(drawn.T.numpy())
+    assert together[np.triu_indices(8, 1)].mean() == pytest.approx(np.corrcoef(codes.T.numpy())[0, 1], abs=0.03)
 
 
 def spearman(frame):

@@ -62,6 +62,10 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     if moments is not None:
         population = draw_copula(moments, population, frequencies, random)
         coupling = Coupling(moments.scores, moments.weights(len(frequencies)))
+        heights = moments.given_others(heights)
+        # What the coupling has of two columns, it need not have twice.
+        apart = [not {*clique.columns} <= {*moments.columns} for clique in cliques]
+        potentials = [of * is_apart for of, is_apart in zip(potentials, apart, strict=True)]
     field = Field(
         cliques, potentials, targets, heights, frequencies, population,
         places=places, coupling=coupling, limits=limits,

@@ -43,6 +43,16 @@ class Moments(NamedTuple):
         """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
         return self._spread(-torch.linalg.inv(self.covariance), n_columns)
 
+    def given_others(self, heights):
+        """Heights of states, list of Tensor, without what a column's others leave of its variance less than it has.
+
+        For normal scores, with :meth:`weights`, each column then has the frequencies whose logarithms the heights are.
+        """
+        heights, narrower = list(heights), torch.linalg.inv(self.covariance).diag() - 1 / self.covariance.diag()
+        for j, precision in zip(self.columns, narrower.tolist(), strict=True):
+            heights[j] = heights[j] - precision / 2 * self.scores[j].square()
+        return heights
+
     def move(self, coupling, codes, step):
         """Move a coupling's weights, in place, by a share of what they lack: the difference of inverse covariances.
 
