@@ -198,6 +198,7 @@ def declared_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     read_off = data.layout.read_off
     if isinstance(values, Rows):
         check_table_parameters(estimator, given)
+        _check_apart(estimator.schema, data.layout)
         label = None if labels is None else data.layout.label or "y"
         form = table_format(values.frame, estimator.schema, data.layout.frame_kind, label)
         read_off += orders_of_dtypes(form, estimator.schema)
@@ -206,6 +207,17 @@ def declared_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)
     return metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
+
+
+def _check_apart(schema, layout):
+    """Refuse declarations of columns that are not modelled as such, in words that say what to do."""
+    roles = {
+        layout.label: "holds the labels: declare these by classes=",
+        layout.group: "says whose each row is, and is no feature: leave it out of the schema",
+    }
+    for name, role in roles.items():
+        if name is not None and name in (schema or {}):
+            raise BadValueError(f"schema declares {name!r}, which {role}")
 
 
 def unit_of(estimator: Parameters, data: Data) -> Unit:

@@ -152,6 +152,11 @@ def _all_of(values, kind):
     return all(issubclass(found, kind) for found in set(map(type, values.tolist())))
 
 
+def _is_missing(value):
+    blank = isinstance(value, str) and not value.strip()
+    return blank or value is None or (isinstance(value, Real) and value != value)
+
+
 def check_groups(groups, n_records, name="groups"):
     """Return ``groups`` as a one-dimensional array of int64, or of strings as objects.
 
@@ -173,11 +178,9 @@ def check_groups(groups, n_records, name="groups"):
     if groups.ndim != 1 or len(groups) != n_records:
         raise BadValueError(f"{name} must hold one id for each record of X, got shape {groups.shape}")
     kind = groups.dtype.kind
-    if kind == "U":
-        return groups.astype(object)
-    if kind == "O":
+    if kind in "UO":  # a blank text is a missing cell of a file: all who have it would be taken for one person
         values = groups.tolist()
-        if any(value is None or (isinstance(value, Real) and value != value) for value in values):
+        if any(map(_is_missing, values)):
             raise BadValueError(missing)
         if all(isinstance(value, (str, Integral)) for value in values):
             return np.array(list(map(str, values)), dtype=object)  # boxed one by one, 5 and "5" are the same

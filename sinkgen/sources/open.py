@@ -105,6 +105,7 @@ def _check_path(path):
 
 def _open_in_memory(X, y, groups, as_array):
     kind = None
+    _check_order(X, groups)
     if is_foreign(X) and as_array:
         raise BadTypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
     if is_foreign(X):
@@ -118,6 +119,17 @@ def _open_in_memory(X, y, groups, as_array):
     layout = make_layout(X[:0], none_of(y), none_of(groups), as_array=as_array)
     records = layout.records(X, y, groups).numbered(0)
     return Data(ArraySource(*records), dataclasses.replace(layout, frame_kind=kind))
+
+
+def _check_order(X, groups):
+    """Refuse groups whose index is that of X in another order: by position they would protect others."""
+    if not (is_table(X) and hasattr(groups, "iloc")):
+        return
+    one, other = X.index, groups.index
+    if len(one) == len(other) and not one.equals(other) and one.is_unique and other.isin(one).all():
+        raise BadValueError(
+            "groups has the index of X in another order: give groups.loc[X.index], or an array in the order of X"
+        )
 
 
 def _slices(X, labels, groups, layout):

@@ -322,6 +322,18 @@ def test_columns_that_cannot_be_groups_are_refused_by_name():
         DPSinkhornGenerator().fit(frame, groups="who")
     with pytest.raises(ValueError, match=r"groups names a column that X lacks: 'nobody'; X has \['who', 'a'\]"):
         DPSinkhornGenerator().fit(frame, groups="nobody")
+    table = pd.DataFrame({"who": ids, "a": X[:, 0], "b": y})
+    for schema, words in (
+        ({"who": (0, 9)}, "leave it out of the schema"),
+        ({"b": [0, 1]}, "declare these by classes="),
+    ):
+        with pytest.raises(ValueError, match=words):
+            DPSinkhornGenerator(schema=schema).fit(table, "b", groups="who")
+    with pytest.raises(ValueError, match="the index of X in another order"):
+        DPSinkhornGenerator().fit(table[["a"]], groups=table["who"].sample(frac=1, random_state=0))
+    for blank in ("", "  "):
+        with pytest.raises(ValueError, match="groups holds missing values"):
+            DPSinkhornGenerator(**FAST).fit(X, y, groups=[blank, *map(str, ids[1:])])
     with pytest.raises(ValueError, match="y and groups name the same column"):
         DPSinkhornGenerator().fit(frame, "who", groups="who")
     with pytest.raises(ValueError, match="max_rows_per_group bounds the rows of a group; give fit the groups"):
