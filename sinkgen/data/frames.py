@@ -34,8 +34,9 @@ class FrameKind:
     def restore(self, frame):
         """A frame of the library, of the columns and rows of a pandas frame; what is missing there is null."""
         nw = _narwhals()
-        columns = {name: _column_of(nw, frame[name], self.dtypes[name], self.library) for name in frame.columns}
-        return nw.from_dict(columns, backend=self.library).to_native()
+        first, *others = (_column_of(nw, frame[name], self.dtypes[name], self.library) for name in frame.columns)
+        # Not by nw.from_dict, which makes an Enum of polars a Categorical.
+        return first.to_frame().with_columns(*others).to_native()
 
     def to_dict(self):
         """What ``FrameKind(**state)`` reads; JSON."""
