@@ -13,7 +13,7 @@ from sinkgen.training.tables.coupling import draw_copula
 
 POPULATION, MOST_CELLS = 20_000, 1_000_000  # draws that the fit goes on with, and their cells
 COUPLING_STEP = 0.2
-STEP = 1.4  # of all cliques of a column together
+STEP, LARGEST_STEP = 1.4, 0.3  # of all cliques of a column together; of one
 SETTLED = 0.6  # share of the sweeps after which steps shrink
 LARGEST = 8.0  # of a potential
 TINY = 1e-9
@@ -78,22 +78,24 @@ def settle(field, doubts, sweeps, random, *, moments=None, progress=iter):
     """The field after more steps of its potentials and its population; see :func:`fit_field`."""
     codes, n = field.population.long(), field.population.shape[1]
     columns = [j for j, height in enumerate(field.heights) if len(height) > 1]
-    n_of_column = sum(len(clique.columns) for clique in field.cliques) / max(1, len(columns))
+    of_column = torch.zeros(len(field.heights))
+    for clique in field.cliques:
+        of_column[list(clique.columns)] += 1
     for sweep in progress(range(sweeps)):
-        late = max(0.0, sweep - SETTLED * sweeps)
-        step = min(0.3, STEP / max(n_of_column, TINY)) / (1 + 0.3 * late)
+        late = 1 + 0.3 * max(0.0, sweep - SETTLED * sweeps)
+        steps = (STEP / of_column.clamp_min(TINY)).clamp_max(LARGEST_STEP) / late  # of each column
         codes = field.sweep(codes, random, columns)
         counts = count_cells(field.cliques, codes)
         for q, (clique, doubt) in enumerate(zip(field.cliques, doubts, strict=True)):
             move = _move(counts[q].view(clique.shape) / n, field.targets[q], field.potentials[q], doubt, n)
+            step = float(steps[list(clique.columns)].min())
             field.potentials[q] = (field.potentials[q] + step * move).clamp(-LARGEST, LARGEST)
         if moments is not None:
-            moments.move(field.coupling, codes, min(step, COUPLING_STEP))
+            moments.move(field.coupling, codes, min(float(steps.min()), COUPLING_STEP))
         for j in columns:
             has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
-            field.heights[j] = field.heights[j] + step * ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log().clamp(
-                -1, 1
-            )
+            off = ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log()
+            field.heights[j] = field.heights[j] + float(steps[j]) * off.clamp(-1, 1)
     field.population = codes.to(field.population.dtype)
     return field
 
