@@ -14,7 +14,8 @@ from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.people import SIZES, PeopleMixture, spread_of
 from sinkgen.sources import chunks
 from sinkgen.training.tables.marginals import Marginals as Counts
-from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible, learn_sizes
+from sinkgen.training.persons import learn_sizes
+from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")]
 WHOLE = Marginals(whole_groups=True, steps=300)
@@ -273,7 +274,7 @@ def test_noise_adds_no_rows_where_nobody_has_so_many(shape):
     for _ in range(20):
         noisy = cells + noise * torch.from_numpy(random.normal(size=len(SIZES)))
         mechanism = SimpleNamespace(release=lambda *_, of=noisy: [of], noise_multiplier=lambda _: noise)
-        found = learn_sizes(SimpleNamespace(map=lambda _: None), float(n), mechanism)
+        found = learn_sizes("sizes", SimpleNamespace(map=lambda _: None), mechanism, float(n)).shares
         assert abs(float(found.sum()) - 1) < 1e-9
         off.append(float((found - cells / n).abs().sum() / 2))
         means.append(float((found * SIZES.middle).sum() / real[shape].mean()))
