@@ -13,8 +13,8 @@ from sinkgen import Column, DPSinkhornGenerator, Marginals, PrivacyLedger
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.people import SIZES, PeopleMixture, spread_of
 from sinkgen.sources import chunks
-from sinkgen.training.tables.marginals import Marginals as Counts
 from sinkgen.training.persons import learn_sizes
+from sinkgen.training.tables.marginals import Marginals as Counts
 from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")]
