@@ -133,6 +133,21 @@ def grained(n=3000):
 
 
 @SEEDED
+@pytest.mark.parametrize("labelled", [False, True])
+def test_categories_keep_their_frequencies_where_cells_are_missing(labelled):
+    random, shares = np.random.default_rng(0), np.array([0.5, 0.2, 0.1, 0.05, 0.05, 0.05, 0.05])
+    X = pd.DataFrame({name: random.choice([*"abcdefg"], 3000, p=shares) for name in ("first", "second")})
+    X["second"] = X["second"].mask(random.random(3000) < 0.4)
+    gen = DPSinkhornGenerator(2.0, classes=["p", "q"] if labelled else None, noise_seed=0, random_state=0)
+    drawn = gen.fit(X, random.choice(["p", "q"], 3000) if labelled else None).sample(3000)
+    drawn = drawn[0] if labelled else drawn
+    assert drawn["second"].isna().mean() == pytest.approx(0.4, abs=0.05)
+    for name in X:
+        apart = drawn[name].value_counts(normalize=True).sub(X[name].value_counts(normalize=True), fill_value=0)
+        assert apart.abs().sum() / 2 < 0.06
+
+
+@SEEDED
 def test_grain_of_many_columns_of_few_records():
     random, n = np.random.default_rng(0), 700
     X = pd.DataFrame({f"whole{i}": random.integers(17, 90, n).astype(float) for i in range(4)})

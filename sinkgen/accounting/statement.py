@@ -145,6 +145,15 @@ class PrivacySpent:
     def having_chosen(self, unit: Unit) -> "PrivacySpent":
         """The statement, where a release chose what counts of a person: it says so with the mechanism's settings.
 
+        Parameters
+        ----------
+        unit : Unit
+            That was chosen: shares of one, or at most so many rows.
+
+        Returns
+        -------
+        PrivacySpent
+
         Examples
         --------
         >>> spent = PrivacySpent.of([GaussianRelease("rows", 1.0)], delta=1e-5, unit=Unit.of_groups("auto"))

@@ -131,7 +131,8 @@ def of_columns(counts, noises, ordered, absent, total, base=None):
     ----------
     counts, noises : sequence of Tensor, each of shape (n_states,)
     ordered : sequence of int
-        How many of each column's first states have an order; the others of such a column keep their own counts.
+        How many of each column's first states have an order; the others of such a column keep their own counts, as
+        does what has no noise.
     absent : sequence of Tensor of bool, each of shape (n_states,)
         States that hold nothing.
     total : float
@@ -146,16 +147,17 @@ def of_columns(counts, noises, ordered, absent, total, base=None):
     """
     found: list = []
     alike: dict = {}
-    for j, (of, n, gone) in enumerate(zip(counts, ordered, absent, strict=True)):
-        apart = torch.arange(len(of)) >= n if n else gone
+    for j, (of, noise, n, gone) in enumerate(zip(counts, noises, ordered, absent, strict=True)):
+        # What is known, such as that cells are missing, needs no likelihood: others' could not be found beside it.
+        apart = (torch.arange(len(of)) >= n if n else gone) | (noise == 0)
         found.append(torch.where(apart & ~gone, of.double() / total, 0.0).clamp_min(0))
         left = max(1 - float(found[j].sum()), TINY)
         if not apart.all():
             alike.setdefault((n > 0, int((~apart).sum())), []).append((j, ~apart, left))
     for (is_ordered, _), blocks in alike.items():
         noisy = torch.stack([counts[j][own].double() / (total * left) for j, own, left in blocks])
-        noise = torch.stack([noises[j][own].double() / (total * left) for j, own, left in blocks])
+        known_by = torch.stack([noises[j][own].double() / (total * left) for j, own, left in blocks])
         expected = None if base is None else torch.stack([base[j][own] for j, own, _ in blocks])
-        for (j, own, left), part in zip(blocks, likely_frequencies(noisy, noise, is_ordered, expected), strict=True):
+        for (j, own, left), part in zip(blocks, likely_frequencies(noisy, known_by, is_ordered, expected), strict=True):
             found[j][own] = left * part
     return [of / of.sum() for of in found]
