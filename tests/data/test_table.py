@@ -139,6 +139,11 @@ def test_one_column_and_one_row(frame):
     assert fitted(few, schema=schema, epsilon=0.1).sample(5).dtypes.equals(few.dtypes)
 
 
+@pytest.fixture(scope="module")
+def plain(frame):
+    return fitted(frame)
+
+
 def test_conditions(frame):
     gen = fitted(frame, frame["small"].to_numpy() > 2, classes=[False, True])
     wanted = {"text": ["u", "v"], "integer": (10, 20), "float": (0.0, 0.5), "category": None, "boolean": True}
@@ -166,9 +171,9 @@ def test_conditions(frame):
         ({"atom": None}, "can meet"),
     ],
 )
-def test_conditions_that_cannot_be_met(frame, conditions, message):
+def test_conditions_that_cannot_be_met(plain, conditions, message):
     with pytest.raises(ValueError, match=message):
-        fitted(frame).sample(3, conditions=conditions)
+        plain.sample(3, conditions=conditions)
 
 
 def test_conditions_on_missing_cells_and_bad_ones(frame):
@@ -179,10 +184,9 @@ def test_conditions_on_missing_cells_and_bad_ones(frame):
             gen.sample(5, conditions={"integer": bad})
 
 
-def test_conditions_may_have_one_end(frame):
-    gen = fitted(frame)
-    assert gen.sample(50, conditions={"integer": (None, 20)})["integer"].max() <= 20
-    assert gen.sample(50, conditions={"date": ("2020-06-01", None)})["date"].min() >= pd.Timestamp("2020-06-01")
+def test_conditions_may_have_one_end(plain):
+    assert plain.sample(50, conditions={"integer": (None, 20)})["integer"].max() <= 20
+    assert plain.sample(50, conditions={"date": ("2020-06-01", None)})["date"].min() >= pd.Timestamp("2020-06-01")
 
 
 @pytest.mark.parametrize("labelled", [False, True])
