@@ -606,8 +606,8 @@ def grain_of(numbers, grains):
 def likely_grain(counts, grains, noise, total, cells=None):
     """The first of some distances that all but a few numbers are multiples of; None if there is none.
 
-    Where noise leaves that open, it is the first of which that is likelier than not, if it is too small for its numbers
-    to be far off: those of cents without cents are worse than those of parts of cents with.
+    Where noise leaves that open, it is the first of which that is likelier than not, and which is so small beside the
+    spread of the numbers that none is far off if it is wrong.
 
     Parameters
     ----------
