@@ -16,7 +16,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Rooms (folders) and the modules beside them, from the bottom: a room imports from those below and from itself.
 LEVELS = [
     {"_types", "_version", "exceptions"},
-    {"_validation", "_durable", "_groups", "progress"},
+    {"_validation", "_device", "_durable", "_groups", "progress"},
     {"accounting", "denoise", "inference", "ot", "records", "settings"},
     {"images", "privacy", "report"},
     {"data"},
@@ -121,7 +121,7 @@ def test_no_function_takes_more_than_six_positional_arguments(path):
 
 
 def test_few_files_lie_beside_the_rooms():
-    assert len(list(PACKAGE.glob("*.py"))) <= 15
+    assert len(list(PACKAGE.glob("*.py"))) <= 16
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

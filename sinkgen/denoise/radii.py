@@ -63,9 +63,8 @@ def fit_radii(counts, expected, largest, noise_scale):
     return torch.stack(rows).float()
 
 
-def draw_radii(quantiles, random):
-    """One length (m,) from each row of quantiles (m, N_QUANTILES)."""
-    rank = torch.rand(len(quantiles), generator=random).to(quantiles) * (quantiles.shape[1] - 1)
-    low = rank.long().clamp_max(quantiles.shape[1] - 2)[:, None]
-    ends = quantiles.gather(1, torch.cat([low, low + 1], 1))
-    return torch.lerp(ends[:, 0], ends[:, 1], rank - low[:, 0])
+def radii_at(quantiles, classes, ranks):
+    """Lengths (m,) at ranks (m,) from 0 to 1 of the quantiles (n_classes, N_QUANTILES) of classes (m,)."""
+    places = ranks * (quantiles.shape[1] - 1)
+    low = places.long().clamp_max(quantiles.shape[1] - 2)
+    return torch.lerp(quantiles[classes, low], quantiles[classes, low + 1], places - low)

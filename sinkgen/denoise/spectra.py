@@ -197,7 +197,7 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     tried = (_Spectrum.of(moment, noise_scale, threshold) for threshold in STANDS_OUT)
     kept, values, vectors, edge = max(tried, key=_Spectrum.found)
     d = min(most, max(1, int((values > edge_share * edge).sum())))
-    basis = torch.zeros(len(moment), d)
+    basis = moment.new_zeros(len(moment), d)
     basis[kept] = vectors[:, -d:].flip(1).float()
     variances = unlifted(values[-d:].flip(0).clamp_min(edge), edge)
     return Directions(basis, variances.clamp_min(1e-12).float(), _held(variances, edge).float())

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from sinkgen._device import normal, sent
 from sinkgen._validation import check_choice
 from sinkgen.exceptions import BadTypeError, BadValueError
 
@@ -43,13 +44,13 @@ class Network(nn.Module):
 
     def latents(self, n, random):
         """Normal latents (n, latent_dim), where the weights lie."""
-        return torch.randn(n, self.latent_dim, generator=random).to(self.device)
+        return normal((n, self.latent_dim), random, next(self.parameters()))
 
     @torch.no_grad()
     def draw(self, labels, random):
-        """Encoded records (m, D) of the given classes (m,)."""
+        """Encoded records (m, D), where the weights lie, of the given classes (m,)."""
         self.eval()
-        parts = [self(self.latents(len(part), random), part.to(self.device)).cpu() for part in labels.split(4096)]
+        parts = [self(self.latents(len(part), random), sent(part, self.device)) for part in labels.split(4096)]
         self.train()
         return torch.cat(parts).clamp(0, 1)
 

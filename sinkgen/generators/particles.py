@@ -1,12 +1,14 @@
 """Points with variation around them, and what draws records from them; public."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import nn
 
+from sinkgen._device import sent
 from sinkgen._groups import class_slices
-from sinkgen.denoise.radii import draw_radii
+from sinkgen.denoise.radii import radii_at
+from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT, POOL, Features, keep_one
 from sinkgen.images.texture import ROOT, WHITE, TextureModel
 from sinkgen.images.tones import NO_CURVES
@@ -65,22 +67,45 @@ class PointMixture:
     scales: torch.Tensor = NO_SCALES
     gains: torch.Tensor = ROOT
 
+    def to(self, device):
+        """The same mixture on a device."""
+        return PointMixture(**{name: part.to(device) for name, part in self.parts().items()})
+
+    def parts(self):
+        """The tensors by their names."""
+        return {own.name: getattr(self, own.name) for own in fields(self)}
+
     def draw(self, labels, random):
-        """One draw for each label: Tensor of shape (len(labels), d)."""
-        out = self.points.new_empty(len(labels), self.points.shape[1])
-        slices = class_slices(self.classes)
-        for c in torch.unique(labels).tolist():
-            rows = torch.nonzero(labels == c).flatten()
-            chosen = torch.multinomial(self.mass[slices[c]], len(rows), replacement=True, generator=random)
-            normal = torch.randn(len(rows), out.shape[1], generator=random).to(out)
-            offsets = normal @ self.factors[c].T
+        """One draw for each label (m,): Tensor of shape (m, d), where the mixture lies; labels lie on the processor."""
+        return self.drawing()(labels, random)
+
+    def drawing(self):
+        """What :meth:`draw` does, for many calls: a card is asked but once how heavy the points are."""
+        slices, mass, d = class_slices(self.classes), self.mass.cpu(), self.points.shape[1]
+
+        def draw(labels, random):
+            labels, order = labels.sort(stable=True)
+            chosen, offsets, ranks = torch.empty_like(labels), torch.empty(len(labels), d), torch.empty(len(labels))
+            parts = class_slices(labels)
+            for c, rows in parts.items():
+                own, n = slices[c], rows.stop - rows.start
+                chosen[rows] = torch.multinomial(mass[own], n, replacement=True, generator=random) + own.start
+                torch.randn(n, d, generator=random, out=offsets[rows])
+                if self.radii.shape[1]:
+                    torch.rand(n, generator=random, out=ranks[rows])
+            labels, order, chosen, ranks, standard = (
+                sent(part, self.points) for part in (labels, order, chosen, ranks, offsets)
+            )
+            offsets = torch.empty_like(standard)
+            for c, rows in parts.items():
+                torch.mm(standard[rows], self.factors[c].T, out=offsets[rows])
             if self.radii.shape[1]:
-                lengths = draw_radii(self.radii[c].expand(len(rows), -1), random).to(out)
-                offsets *= (lengths / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
+                offsets *= (radii_at(self.radii, labels, ranks) / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
             if len(self.scales):
-                offsets *= self.scales[slices[c]][chosen, None]
-            out[rows] = self.points[slices[c]][chosen] + offsets
-        return out
+                offsets *= self.scales[chosen, None]
+            return torch.empty_like(offsets).index_copy_(0, order, self.points[chosen] + offsets)
+
+        return draw
 
 
 BLOCK, LEAST = 2**18, 16  # numbers that are drawn at once: few enough for a processor's cache; and records
@@ -103,56 +128,94 @@ class Particles(nn.Module):
 
     def __init__(self, mixture, space, warps, texture, tones):
         super().__init__()
-        self.mixture, self.space, self.warps, self.texture, self.tones = mixture, space, warps, texture, tones
+        self._mixture, self._space = _Buffers(mixture.parts()), _Buffers(space._asdict())
+        self.warps, self.texture, self.tones = warps, texture, tones
+
+    @property
+    def mixture(self):
+        """The released mixture."""
+        return PointMixture(**dict(self._mixture.named_buffers()))
+
+    @property
+    def space(self):
+        """Of its coordinates."""
+        return Space(**dict(self._space.named_buffers()))
 
     @classmethod
     def of(cls, mixture, space, form):
         """What draws a mixture of records of this format: with what of images the mixture has."""
         warps = form.warps() if mixture.warp_factors.numel() else None
         tones = form.tones() if len(mixture.tones) else None
-        return cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
+        made = cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
+        return made.to(mixture.points.device)
 
     def with_even_texture(self, random):
         """The same, its texture divided by what images amplify it by on the mean: so as strong as it was found."""
         if self.texture is None:
             return self
-        smooth = replace(self.mixture, texture=torch.zeros_like(self.mixture.texture), tones=NO_CURVES)
-        labels = torch.multinomial(self.mixture.class_weights, EVEN_DRAWS, replacement=True, generator=random)
-        images = Particles(smooth, self.space, self.warps, None, None).draw(labels, random)
-        gains = self.texture.gain(images, self.mixture.gains).square().mean(0).sqrt()
-        even = replace(self.mixture, texture=self.mixture.texture / gains)
-        return Particles(even, self.space, self.warps, self.texture, self.tones)
+        mixture, space = self.mixture, self.space
+        smooth = replace(mixture, texture=torch.zeros_like(mixture.texture), tones=NO_CURVES)
+        labels = torch.multinomial(mixture.class_weights.cpu(), EVEN_DRAWS, replacement=True, generator=random)
+        images = Particles(smooth, space, self.warps, None, None).draw(labels, random)
+        gains = self.texture.gain(images, mixture.gains).square().mean(0).sqrt()
+        even = replace(mixture, texture=mixture.texture / gains)
+        return Particles(even, space, self.warps, self.texture, self.tones)
 
     def draw(self, labels, random):
-        """Encoded records (m, D) of the given classes (m,)."""
-        out = torch.empty(len(labels), len(self.space.centre))
-        if not len(labels):
-            return out
-        tone = self.toning()
+        """Encoded records (m, D), where the mixture lies, of the given classes (m,); these lie on the processor."""
+        draw, finish, centre = self._drawing(), self.finishing(), self.space.centre
+        out = centre.new_empty(len(labels), len(centre))
         size = max(LEAST, BLOCK // out.shape[1])
         for part, rows in zip(labels.split(size), out.split(size), strict=True):
-            rows[:] = self.finish(self._coordinates(part, random), part, random, tone)
+            if len(part):
+                rows[:] = finish(draw(part, random), part, random)
         return out
 
-    def _coordinates(self, labels, random):
-        """Coordinates (m, d): of several draws the one that the tilts choose."""
-        if not len(self.mixture.tilts):
-            return self.mixture.draw(labels, random)
-        pools = self.mixture.draw(labels.repeat_interleave(POOL), random).unflatten(0, (len(labels), POOL))
-        odds = Features(self.mixture.waves).odds(pools, self.mixture.tilts, labels)
-        return pools[torch.arange(len(labels)), keep_one(odds, random)]
+    def _drawing(self):
+        """What draws coordinates (m, d): of several draws the one that the tilts choose."""
+        mixture = self.mixture
+        draw, features, tilts = mixture.drawing(), Features(mixture.waves), mixture.tilts
+        if not len(tilts):
+            return draw
 
-    def toning(self):
-        """What takes drawn images to the records' tones, for :meth:`finish`; None without any."""
-        return None if self.tones is None else self.tones.mapping(self.mixture.tones)
+        def draw_one(labels, random):
+            pools = draw(labels.repeat_interleave(POOL), random).unflatten(0, (len(labels), POOL))
+            odds = features.odds(pools, tilts, sent(labels, pools))
+            return pools[torch.arange(len(labels), device=pools.device), keep_one(odds, random)]
 
-    def finish(self, coordinates, labels, random, tone):
-        """Records (m, D) of a mixture's draws (m, d): with what of images lies outside of their coordinates."""
-        records = self.space.lift(coordinates).clamp_(0, 1)
-        if self.warps is not None:
-            records = self.warps.draw(records, self.mixture.warp_factors[labels], random)
+        return draw_one
+
+    def finishing(self):
+        """What makes records (m, D) of a mixture's draws (m, d): with what of images lies outside of their coordinates.
+
+        Returns
+        -------
+        callable
+            Takes coordinates, labels on the processor, and a torch.Generator of the processor.
+        """
+        mixture, space = self.mixture, self.space
+        tone = None if self.tones is None else self.tones.mapping(mixture.tones)
+        texture = None
         if self.texture is not None:
-            model = TextureModel(self.mixture.texture, self.mixture.spectrum, self.mixture.gains)
-            records = self.texture.draw(records, model, self.space, random)
-        records = records.clamp(0, 1)
-        return records if tone is None else tone(records).clamp_(0, 1)
+            model = TextureModel(mixture.texture, mixture.spectrum, mixture.gains)
+            texture = self.texture.drawing(model, space)
+
+        def finish(coordinates, labels, random):
+            records = space.lift(coordinates).clamp_(0, 1)
+            if self.warps is not None:
+                records = self.warps.draw(records, mixture.warp_factors[sent(labels, records)], random)
+            if texture is not None:
+                records = texture(records, random)
+            records = records.clamp(0, 1)
+            return records if tone is None else tone(records).clamp_(0, 1)
+
+        return finish
+
+
+class _Buffers(nn.Module):
+    """Tensors by their names, which go where the module goes."""
+
+    def __init__(self, tensors):
+        super().__init__()
+        for name, tensor in tensors.items():
+            self.register_buffer(name, tensor)

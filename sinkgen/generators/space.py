@@ -23,11 +23,15 @@ class Space(NamedTuple):
     weights: torch.Tensor
     basis: torch.Tensor
 
+    def to(self, device):
+        """The same map on a device."""
+        return Space(*(part.to(device) for part in self))
+
     def project(self, encoded):
         """Coordinates (m, d) of encoded records (m, D)."""
         centre, weights, basis = (part.to(encoded) for part in self)
         return product((encoded - centre) * weights, basis)
 
     def lift(self, coordinates):
-        """Encoded records (m, D) that lie in the subspace, of coordinates (m, d)."""
-        return self.centre + (coordinates @ self.basis.T) / self.weights
+        """Encoded records (m, D), where the space lies, of coordinates (m, d)."""
+        return self.centre + (coordinates.to(self.basis.device) @ self.basis.T) / self.weights

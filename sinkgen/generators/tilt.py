@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from sinkgen._device import normal, sent
 from sinkgen.ot.rows import product
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -71,8 +72,8 @@ class Features(NamedTuple):
 def make_features(draws, random):
     """Features whose kernels are as wide as the distances between draws (m, d) suggest; public."""
     distance = torch.cdist(*draws.chunk(2)).median().clamp_min(1e-12)
-    widths = distance * torch.tensor(WIDTHS).repeat_interleave(N_WAVES // len(WIDTHS))
-    return Features(torch.randn(draws.shape[1], N_WAVES, generator=random) / widths)
+    widths = distance * sent(torch.tensor(WIDTHS).repeat_interleave(N_WAVES // len(WIDTHS)), draws)
+    return Features(normal((draws.shape[1], N_WAVES), random, draws) / widths)
 
 
 class Tilt(NamedTuple):
@@ -99,9 +100,9 @@ def fit_tilt(mean, draws, noise_scale, count):
     Parameters
     ----------
     mean : Tensor of shape (2 q,)
-        Noisy.
+        Noisy; on the processor.
     draws : Tensor of shape (m, 2 q)
-        Features of draws.
+        Features of draws; on whatever device.
     noise_scale : float
         Standard deviation of the noise of each entry of the mean.
     count : float
@@ -127,14 +128,16 @@ def fit_tilt(mean, draws, noise_scale, count):
     wanted = mean.double().numpy()
 
     def dual(weights):
-        odds = draws @ torch.from_numpy(weights).float()
-        reached = torch.softmax(odds, 0) @ draws
-        value = float(torch.logsumexp(odds.double(), 0)) - wanted @ weights + 0.5 * ridge * (weights @ weights)
-        return value, reached.double().numpy() - wanted + ridge * weights
+        odds = draws @ sent(torch.from_numpy(weights).float(), draws)
+        total, reached = torch.logsumexp(odds.double(), 0), (torch.softmax(odds, 0)[None] @ draws)[0]
+        found = torch.cat([total[None], reached.double()]).cpu().numpy()  # one copy from a device
+        value = found[0] - wanted @ weights + 0.5 * ridge * (weights @ weights)
+        return value, found[1:] - wanted + ridge * weights
 
     found = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
     weights = torch.from_numpy(found.x).float()
-    return Tilt(weights, float(1 / (torch.softmax(draws @ weights, 0).square().sum() * len(draws))))
+    shares = torch.softmax(draws @ sent(weights, draws), 0)
+    return Tilt(weights, float(1 / (shares.square().sum() * len(draws))))
 
 
 def keep_one(odds, random):
@@ -145,4 +148,6 @@ def keep_one(odds, random):
     >>> keep_one(torch.tensor([[0.0, 50.0], [50.0, 0.0]]), torch.Generator().manual_seed(0))
     tensor([1, 0])
     """
-    return torch.multinomial(torch.softmax(odds, 1), 1, generator=random)[:, 0]
+    # As torch.multinomial does for one of each row: the soonest of exponential times, here of the processor's stream.
+    times = torch.empty(odds.shape).exponential_(generator=random)
+    return (torch.softmax(odds, 1) / sent(times, odds)).argmax(1)

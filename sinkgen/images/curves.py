@@ -18,9 +18,10 @@ class Table(NamedTuple):
 
     @classmethod
     def of(cls, curve):
-        low, high = float(curve[0, 0]), float(curve[0, -1])
+        """The table of a curve (2, k), where that lies."""
+        low, high = curve[0, :: curve.shape[1] - 1].tolist()
         scale = (N_CELLS - 1) / max(high - low, 1e-12)
-        heights = interpolate(torch.linspace(low, high, N_CELLS), *curve)
+        heights = interpolate(torch.linspace(low, high, N_CELLS, device=curve.device), *curve)
         return cls(torch.tensor(0.5 - low * scale), scale, heights)
 
     def __call__(self, values):

@@ -9,8 +9,10 @@ import math
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from sinkgen._device import normal
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
 from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, colour_axes, held_waves, to_pixels, to_rows, waves
@@ -97,7 +99,8 @@ def find_texture(moment, directions, image_shape, noise_scale):
     strength = _strength(grey / math.sqrt(channels), (height, width), noise_scale)
     residual = blocks.diagonal(dim1=0, dim2=2) - torch.einsum("iad,ibd->abi", held, held)
     bands = wave_bands(height, width)
-    spectrum = _spectrum(residual, bands[:rows, :columns].flatten(), noise_scale)
+    # By pixels and by bands there are few numbers: what follows is told on the processor.
+    spectrum = _spectrum(residual.cpu(), bands[:rows, :columns].flatten(), noise_scale)
     return TextureModel(strength.repeat_interleave(channels), _continued(spectrum, int(bands.max()) + 1), ROOT)
 
 
@@ -169,7 +172,7 @@ def _told_together(sums, variances, noise_scale):
     return groups if variance == 0 else groups.clamp_max(max(group - 1, 0))
 
 
-class Texture:
+class Texture(nn.Module):
     """Draws texture: the stronger the more the brightness varies around a pixel.
 
     Natural images have their details near edges: what smooth images leave out has a standard deviation of about the
@@ -195,25 +198,34 @@ class Texture:
     n_slopes = N_SLOPES
 
     def __init__(self, image_shape):
+        super().__init__()
         self.image_shape = tuple(image_shape)
         self.n_channels, sides = (*self.image_shape, 1)[2], self.image_shape[:2]
-        self._waves = [waves(side).float() for side in sides]
-        self._means = [_running_mean(side) for side in sides]
-        self._bands = wave_bands(*sides)
-
-    @property
-    def n_bands(self):
-        """Number of bands of frequencies."""
-        return int(self._bands.max()) + 1
+        self.n_bands = int(wave_bands(*sides).max()) + 1
+        parts = {"_bands": wave_bands(*sides)}
+        for axis, side in zip(("down", "across"), sides, strict=True):
+            parts |= {f"_waves_{axis}": waves(side).float(), f"_means_{axis}": _running_mean(side)}
+        self._usual = Table.of(ROOT)
+        for name, part in (parts | {"_usual_heights": self._usual.heights}).items():
+            self.register_buffer(name, part, persistent=False)
 
     def draw(self, images, model, space, random):
         """Images (m, D) with texture of a :class:`TextureModel`, orthogonal to the space's directions."""
-        noise = torch.randn(images.shape, generator=random)
-        if len(model.spectrum):
-            noise = self.coloured(noise, model.spectrum)
-        noise *= model.strength * space.weights
-        noise -= (noise @ space.basis) @ space.basis.T
-        return torch.addcmul(images, noise.div_(space.weights), self.gain(images, model.gains))
+        return self.drawing(model, space)(images, random)
+
+    def drawing(self, model, space):
+        """What :meth:`draw` does, for many calls: what follows from the model alone is made once."""
+        strength, gains = model.strength * space.weights, Table.of(model.gains)
+
+        def draw(images, random):
+            noise = normal(images.shape, random, images)
+            if len(model.spectrum):
+                noise = self.coloured(noise, model.spectrum)
+            noise *= strength
+            noise -= (noise @ space.basis) @ space.basis.T
+            return torch.addcmul(images, noise.div_(space.weights), self._gain(images, gains))
+
+        return draw
 
     def coloured(self, noise, spectrum):
         """Noise (m, D) of a spectrum, of white noise of as many numbers."""
@@ -222,7 +234,7 @@ class Texture:
             mixed = white * gains[0]
         else:
             mixed = torch.stack([(white * of_channel).sum(1) for of_channel in gains], 1)
-        return to_rows(along_sides(mixed, *self._waves))
+        return to_rows(along_sides(mixed, self._waves_down, self._waves_across))
 
     def gain(self, images, curve):
         """Amplitude (m, D) at each pixel of images (m, D), the same for all channels; multiplies the strength.
@@ -233,7 +245,10 @@ class Texture:
         curve : Tensor of shape (2, k)
             Of the amplitude, by :meth:`steepness`.
         """
-        gain = Table.of(curve)(self.steepness(images))
+        return self._gain(images, Table.of(curve))
+
+    def _gain(self, images, table):
+        gain = table(self.steepness(images))
         return gain if self.n_channels == 1 else gain.repeat_interleave(self.n_channels, 1)
 
     def steepness(self, images):
@@ -244,7 +259,7 @@ class Texture:
         across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
         down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
         slopes = across.square_().addcmul_(down, down).mul_(0.25)
-        around = along_sides(slopes, *self._means).clamp_min_(0)
+        around = along_sides(slopes, self._means_down, self._means_across).clamp_min_(0)
         return around.add_(FLATTEST).sqrt_().sqrt_().flatten(1)
 
     def by_steepness(self, images, space, strength):
@@ -265,9 +280,10 @@ class Texture:
         """
         smooth = space.lift(space.project(images)).clamp_(0, 1)
         steepness, left = self.steepness(smooth), (images - smooth).unflatten(1, (-1, self.n_channels))
-        expected = strength.to(images)[:: self.n_channels] * Table.of(ROOT)(steepness)
+        usual = self._usual._replace(heights=self._usual_heights)
+        expected = strength.to(images)[:: self.n_channels] * usual(steepness)
         bins = (steepness.log() - EDGES[0].log()).div_((EDGES[1] / EDGES[0]).log()).long().clamp_(0, N_SLOPES - 1)
-        sums = torch.zeros(len(images), N_SLOPES)
+        sums = steepness.new_zeros(len(images), N_SLOPES)
         parts = expected, left.square().mean(2).sqrt()
         return tuple(sums.scatter_add(1, bins, part) / bins.shape[1] for part in parts)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional as F
 
+from sinkgen._device import sent
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
 from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, to_pixels, to_rows
@@ -162,13 +163,13 @@ class Tones:
         ----------
         .. [1] Heeger, Bergen, "Pyramid-Based Texture Analysis/Synthesis", SIGGRAPH 1995.
         """
-        own = self.histograms(draws) / len(draws)
+        own = (self.histograms(draws) / len(draws)).cpu()
         wanted = [stepped_frequencies(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
         planes, curves = self._planes(draws), []
 
         def follow(part, i):
             curve = _curve(part, wanted[i], BINS[i].edges)
-            curves.append(_calm(curve) if i in DETAILS else curve)
+            curves.append(sent(_calm(curve) if i in DETAILS else curve, part))
             return Table.of(curves[-1])(part)
 
         light = follow(planes.light, 3)
@@ -190,7 +191,7 @@ class Tones:
         callable
             Images to images, both (m, D).
         """
-        tables, blurs = [Table.of(curve) for curve in curves], [self._blurs(scale) for scale in (1, 2)]
+        tables, blurs = [Table.of(curve) for curve in curves], [self._blurs(scale, curves) for scale in (1, 2)]
 
         def relight(light, tables):
             light = tables[0](light)
@@ -215,10 +216,10 @@ class Tones:
         """Images (m, D) after the curves of :meth:`fit_curves`; colours may leave [0, 1]."""
         return self.mapping(curves)(images)
 
-    def _blurs(self, scale):
-        """The blur of a side, for both, as matrices."""
-        sides = self.image_shape[:2]
-        return [_blur(torch.eye(side).view(1, 1, side, side), scale, axes=(2,))[0, 0] for side in sides]
+    def _blurs(self, scale, like):
+        """The blur of a side, for both, as matrices, where another tensor lies."""
+        units = [torch.eye(side, device=like.device).view(1, 1, side, side) for side in self.image_shape[:2]]
+        return [_blur(unit, scale, axes=(2,))[0, 0] for unit in units]
 
 
 def _counted(planes):
@@ -260,8 +261,8 @@ def _curve(values, frequencies, edges):
     """
     ranks = (torch.arange(N_KNOTS, dtype=torch.float64) + 0.5) / N_KNOTS
     some = torch.randint(values.numel(), (N_RANKED,), generator=torch.Generator().manual_seed(0))
-    ordered = (values.flatten() if values.numel() <= N_RANKED else values.flatten()[some]).sort().values
-    before = ordered[(ranks * (len(ordered) - 1)).long()]
+    ordered = (values.flatten() if values.numel() <= N_RANKED else values.flatten()[sent(some, values)]).sort().values
+    before = ordered[sent((ranks * (len(ordered) - 1)).long(), values)].cpu()  # few, and what follows is of few
     reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])
     after = interpolate(ranks, reached, edges.double())
     _, group = torch.unique_consecutive(before, return_inverse=True)  # values that occur often go to their mean

@@ -6,15 +6,17 @@ How much images are deformed is private, and is released as second moments of th
 import math
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from sinkgen._device import normal
 from sinkgen.images.pixels import to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
 WAVES = 3
 
 
-class Warps:
+class Warps(nn.Module):
     """Displacement fields spanned by the lowest cosine waves, each of root mean square 1/28 of a side.
 
     Relative to the image, so that what is usual is the same at every size: a pixel at 28 x 28.
@@ -34,13 +36,16 @@ class Warps:
     """
 
     def __init__(self, image_shape, waves=WAVES):
+        super().__init__()
         self.image_shape = tuple(image_shape)
         height, width = self.image_shape[:2]
         rows, columns = (_waves(side, waves) for side in (height, width))
         patterns = torch.einsum("ya,xb->abyx", rows, columns).reshape(-1, height, width)
         along = torch.eye(2) * 2 / 28  # grid_sample counts from -1 to 1
-        self._fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
-        self._identity = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)
+        fields = (patterns[None, ..., None] * along[:, None, None, None]).flatten(0, 1)
+        identity = F.affine_grid(torch.eye(2, 3)[None], [1, 1, height, width], align_corners=False)
+        self.register_buffer("_fields", fields, persistent=False)
+        self.register_buffer("_identity", identity, persistent=False)
 
     @property
     def size(self):
@@ -61,13 +66,13 @@ class Warps:
     def tangents(self, images):
         """Derivatives (n, q, D) of the images (n, D) by each amount, at no deformation; central differences."""
         step = 0.5
-        units = step * torch.eye(self.size)[:, None].expand(-1, len(images), -1)
+        units = step * torch.eye(self.size, device=images.device)[:, None].expand(-1, len(images), -1)
         return torch.stack([(self.apply(images, unit) - self.apply(images, -unit)) / (2 * step) for unit in units], 1)
 
     def draw(self, images, factors, random):
         """Images (m, D), each deformed by amounts with covariance ``factors[i] @ factors[i].T`` (m, q, q)."""
-        normal = torch.randn(len(images), self.size, generator=random)
-        return self.apply(images, torch.einsum("mqr,mr->mq", factors, normal))
+        amounts = torch.einsum("mqr,mr->mq", factors, normal((len(images), self.size), random, images))
+        return self.apply(images, amounts)
 
 
 def _waves(side, count):

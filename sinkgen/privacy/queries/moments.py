@@ -188,12 +188,12 @@ class GainQuery(SumQuery):
 
     def contribution(self, records):
         """Clipped sums of one chunk."""
-        sums = torch.zeros(self.size, dtype=torch.float64)
+        sums = torch.zeros(self.size, dtype=torch.float64, device=records.values.device)
         for start in range(0, len(records), self.BLOCK):
-            images = records.values[start : start + self.BLOCK].cpu().nan_to_num(0.0).clamp(0, 1)
+            images = records.values[start : start + self.BLOCK].nan_to_num(0.0).clamp(0, 1)
             parts = self.texture.by_steepness(images, self.space, self.strength)
             sums += torch.cat([clip_rows(part / self.largest, 1.0) for part in parts], 1).double().sum(0)
-        return sums.to(records.values.device)
+        return sums
 
     def read(self, value):
         """Expected and true sums, (2, N_SLOPES)."""

@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from sinkgen._device import normal, sent
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.tilt import LARGEST_SHARE, fit_tilt, make_features
 from sinkgen.privacy.queries.moments import FeatureQuery, GainQuery, ToneQuery
@@ -24,16 +25,16 @@ def with_gains(mixture, stage, space):
     mechanism, random, count = stage.mechanism, stage.random, float(stage.counts.sum())
     particles = Particles.of(mixture, space, stage.form).with_even_texture(random)
     texture = particles.texture
-    white = torch.randn(64, len(space.centre), generator=random)
+    white = normal((64, len(space.centre)), random, space.centre)
     level = float(texture.coloured(white, mixture.spectrum).square().mean().sqrt())
     strength = MEAN_SIZE * level * particles.mixture.texture
     smooth = replace(mixture, texture=torch.zeros_like(mixture.texture))
     draws = Particles.of(smooth, space, stage.form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
-    own = texture.by_steepness(draws, space, strength)[0].double().mean(0)
+    own = texture.by_steepness(draws, space, strength)[0].double().mean(0).cpu()
     query = GainQuery(texture, space, strength, LARGEST_TEXTURE * float(own.sum()))
     expected, true = mechanism.release("texture", query, stage.source) / count
     noise = mechanism.noise_multiplier("texture") * query.sensitivity * query.largest / count
-    curved = replace(mixture, gains=texture.fit_gains(expected, true, own, noise))
+    curved = replace(mixture, gains=sent(texture.fit_gains(expected, true, own, noise), stage.device))
     return Particles.of(curved, space, stage.form).with_even_texture(random).mixture
 
 
@@ -66,18 +67,19 @@ def with_tilts(mixture, stage, space):
         more = mixture.draw(torch.full((n,), c), random)
         count = 1 / (1 / float(counts[c]) + 1 / len(start))
         drawn = torch.cat([start, features(more)])
-        tilts.append(fit_tilt(means[c] - off, drawn, float(noise[c]), count))
+        tilts.append(fit_tilt(means[c] - off.cpu(), drawn, float(noise[c]), count))
     if min(tilt.effective_share for tilt in tilts) > LARGEST_SHARE:
         return mixture
-    return replace(mixture, waves=features.waves, tilts=torch.stack([tilt.weights for tilt in tilts]))
+    weights = torch.stack([tilt.weights for tilt in tilts])
+    return replace(mixture, waves=features.waves, tilts=sent(weights, stage.device))
 
 
 def _finishing(particles, features, c, random):
     """Features (m, 2 q) of a mixture's draws of class c, and their mean change (2 q,) as these are finished."""
-    tone, offsets, starts = particles.toning(), [], []
+    draw, finish, space, offsets, starts = particles.mixture.drawing(), particles.finishing(), particles.space, [], []
     for labels in torch.full((FINISHED_OF_CLASS,), c).split(128):
-        start = particles.mixture.draw(labels, random)
-        finished = particles.space.project(particles.finish(start, labels, random, tone))
+        start = draw(labels, random)
+        finished = space.project(finish(start, labels, random))
         starts.append(features(start))
         offsets.append(features(finished) - starts[-1])
     return torch.cat(starts), torch.cat(offsets).mean(0)
@@ -88,4 +90,4 @@ def _coordinates(space, records):
 
 
 def _draw_labels(mixture, n, random):
-    return torch.multinomial(mixture.class_weights, n, replacement=True, generator=random)
+    return torch.multinomial(mixture.class_weights.cpu(), n, replacement=True, generator=random)

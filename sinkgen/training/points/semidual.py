@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen._device import normal, sent
 from sinkgen._groups import class_slices, sort_by_class
 from sinkgen.data.facts import Facts
 from sinkgen.denoise.spectra import principal_directions, shrink_points
@@ -19,7 +20,7 @@ from sinkgen.generators.space import Space
 from sinkgen.images.texture import ROOT, STANDS_OUT, WHITE, TextureModel, find_texture
 from sinkgen.ot import sinkhorn_symmetric
 from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
-from sinkgen.privacy.queries.transport import TransportQuery
+from sinkgen.privacy.queries.transport import Transported, TransportQuery
 from sinkgen.settings import Semidual
 from sinkgen.settings.semidual import regs_of
 from sinkgen.training.points.corrections import with_gains, with_tilts, with_tones
@@ -111,10 +112,12 @@ def train_semidual(stage: Stage) -> Trained:
     view = make_view(stage.cost, space, 0.5 * start)
     scale = cost_scale(view, *space.lift(gaussian(512, variances, random)).split(256))
     moved = move_points(stage, classes, view, scale)
-    points = shrink_points(view.coordinates(), classes, moved.noise)
-    seen = Seen(view.cost, view.measure, view.support.points())
-    offsets = Offsets(points, classes, seen, moved.potentials, space)
+    # From here on all that is public lies where the records do, but for what there are few of.
+    points = sent(shrink_points(view.coordinates().cpu(), classes, moved.noise.cpu()), stage.device)
+    seen = Seen(view.cost, view.measure, sent(view.support.points(), stage.device))
+    offsets = Offsets(points, classes, seen, sent(moved.potentials, stage.device), space)
     fields = form.warps() if stage.settings.deform else None
+    fields = None if fields is None else fields.to(stage.device)
     warps = fit_warps(fields, points, space, variances)
     warp_factors = find_warp_factors(stage, offsets, warps)
     scales = find_scales(stage, offsets, warps, variances)
@@ -125,7 +128,7 @@ def train_semidual(stage: Stage) -> Trained:
     mixture = PointMixture(
         points, classes, moved.mass, factors, radii, warp_factors, texture.strength, weights,
         spectrum=texture.spectrum, scales=scales,
-    )  # fmt: skip
+    ).to(stage.device)  # fmt: skip
     charged = shares(form, stage.settings)
     if "texture" in charged:
         mixture = with_gains(mixture, stage, space)
@@ -134,8 +137,8 @@ def train_semidual(stage: Stage) -> Trained:
     if "features" in charged:
         mixture = with_tilts(mixture, stage, space)
     is_looked_for, is_told = len(texture.spectrum) > 0, bool(texture.strength.any())
-    remarks = texture_remarks(is_told, missed, not torch.equal(mixture.gains, ROOT)) if is_looked_for else ()
-    return Trained(Particles.of(mixture, space, form), weights, remarks=remarks)
+    remarks = texture_remarks(is_told, missed, not torch.equal(mixture.gains.cpu(), ROOT)) if is_looked_for else ()
+    return Trained(Particles.of(mixture, space, form).cpu(), weights, remarks=remarks)
 
 
 # --- Where the records lie -------------------------------------------------------------------------------------------
@@ -162,18 +165,20 @@ def find_space(stage):
     radius = mechanism.release("norms", NormQuery(centre, 2 * largest), source)
     public = form.public_basis()
     basis = torch.eye(form.n_encoded) if public is None else public
-    whole = Space(centre, torch.full_like(centre, 1 / radius), basis)
+    whole = Space(centre, torch.full_like(centre, 1 / radius), basis).to(stage.device)
     coordinates = source.map(partial(_measured, whole.project))
     moment = mechanism.release("moments", MomentQuery(basis.shape[1], 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
-    directions = principal_directions(moment.float(), noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+    moment = sent(moment.float(), stage.device)
+    directions = principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
     texture = TextureModel(torch.zeros_like(centre), WHITE, ROOT)
     held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
     if form.texture() is not None and held > TEXTURE_FROM:
-        found = find_texture(moment.float(), directions, form.network_shape, noise_scale)
+        found = find_texture(moment, directions, form.network_shape, noise_scale)
         texture = found._replace(spectrum=radius * found.spectrum)
     missed = STANDS_OUT * noise_scale * math.sqrt(basis.shape[1]) / max(float(moment.trace()), 1e-12)
-    return _Found(whole._replace(basis=basis @ directions.basis), directions.variances, texture, missed)
+    space = whole._replace(basis=whole.basis @ directions.basis)
+    return _Found(space, directions.variances.cpu(), texture, missed)
 
 
 def allot_points(stage, space):
@@ -219,15 +224,17 @@ def move_points(stage, classes, view, scale):
     clip = settings.clip * scale.force
     mass_clip = settings.mass_share * clip
     measured = stage.source.map(partial(_measured_by_class, view.measure))
-    even_mass = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float()
-    potentials, mass = torch.zeros(len(classes)), torch.zeros(len(classes))
+    # Steps are taken where the points lie: free ones on the processor, for these are few.
+    home = view.support.points().device
+    even_mass = (settings.sampling_rate * counts / torch.bincount(classes))[classes].float().to(home)
+    potentials, mass = torch.zeros(2, len(classes), device=home)
     noise = mechanism.noise_multiplier("points") * math.hypot(clip, mass_clip)  # of each coordinate of a displacement
     noise_mass = noise * math.sqrt(view.support.points().shape[1]) / clip  # mass whose displacement is mostly noise
     for step in stage.progress("private steps")(range(settings.steps)):
         reg = reg_at(settings, step) * scale.mean
         points = view.support.points()
         query = TransportQuery(points, classes, potentials, reg, view.cost, clip=clip, mass_clip=mass_clip)
-        released = mechanism.release("points", query, measured)
+        released = Transported(*(part.to(home) for part in mechanism.release("points", query, measured)))
         now, averaging = released.mass.float().clamp_min(0), is_averaging(settings, step)
         # The posterior mean of a displacement of about a clip: what serves no records stays where it is.
         move = scale.step * released.displacement.float() * (now / (now.square() + noise_mass**2))[:, None]
@@ -284,8 +291,8 @@ def split_heavy(points, potentials, mass, even_mass, classes, random, *, reg, ji
         idle = torch.nonzero(mass[rows] < 0.25 * even_mass[rows]).flatten() + rows.start
         weight = (mass * (mass >= 0.25 * even_mass))[rows]
         if len(idle) and weight.any():
-            heavy = torch.multinomial(weight, len(idle), replacement=True, generator=random) + rows.start
-            points[idle] = points[heavy] + jitter * torch.randn(len(idle), points.shape[1], generator=random)
+            heavy = torch.multinomial(weight.cpu(), len(idle), replacement=True, generator=random) + rows.start
+            points[idle] = points[heavy] + jitter * normal((len(idle), points.shape[1]), random, points)
             potentials[idle] = potentials[heavy] = potentials[heavy] - reg * math.log(2)
     return points, potentials
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen._device import normal, sent
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
@@ -107,7 +108,7 @@ def fit_warps(warps, points, space, variances):
         return None
     tangents = warps.tangents(space.lift(points).clamp(0, 1)) * space.weights @ space.basis
     noise = RESIDUAL_VARIANCE * float(variances.mean())
-    gram = tangents @ tangents.mT / noise + torch.eye(warps.size) / WARP_SIZE**2
+    gram = tangents @ tangents.mT / noise + torch.eye(warps.size, device=points.device) / WARP_SIZE**2
     return FittedWarps(tangents, torch.linalg.solve(gram, tangents / noise))
 
 
@@ -118,7 +119,8 @@ def find_warp_factors(stage, offsets, warps):
         return torch.zeros(len(counts), 0, 0)
     query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), partial(_amounts, warps, offsets))
     moments = mechanism.release("warps", query, stage.source).float()
-    return covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
+    factors = covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
+    return sent(factors, stage.device)
 
 
 def sharpen_points(points, classes, warp_factors, warps, space, random):
@@ -130,8 +132,8 @@ def sharpen_points(points, classes, warp_factors, warps, space, random):
     ----------
     .. [1] Jansson, "Deconvolution of Images and Spectra", 1997: Van Cittert's iteration, stopped before it lifts noise.
     """
-    normal = torch.randn(SHARPENING_DRAWS, len(points), warps.size, generator=random)
-    amounts = torch.einsum("nqr,knr->knq", warp_factors[classes], normal)
+    standard = normal((SHARPENING_DRAWS, len(points), warps.size), random, points)
+    amounts = torch.einsum("nqr,knr->knq", warp_factors[sent(classes, points)], standard)
     amounts = torch.cat([amounts, -amounts])  # so that what is linear in them is no part of the mean
     sharp = points
     for _ in range(SHARPENING_ROUNDS):
@@ -174,7 +176,7 @@ def find_scales(stage, offsets, warps, variances):
     chance = noise**2 * (1 + means.square()) + SCALE_VARIANCE * served
     between = ((off.square() - chance).sum() / served.square().sum().clamp_min(1.0)).clamp_min(0)
     share = between * served / (between * served.square() + chance).clamp_min(1e-12)
-    return (SCALE_FOLD ** (share * off).clamp(-1, 1)).float()
+    return sent((SCALE_FOLD ** (share * off).clamp(-1, 1)).float(), stage.device)
 
 
 def find_variation(stage, offsets, warps, scales, variances):
@@ -189,7 +191,7 @@ def find_variation(stage, offsets, warps, scales, variances):
     noisy = mechanism.release("radii", lengths, source)
     radii = fit_radii(noisy, expected, lengths.largest, mechanism.noise_multiplier("radii") * lengths.sensitivity)
     clips = radii[:, round(CLIP_RANK * (radii.shape[1] - 1))].clamp_min(1e-12)
-    query = MomentQuery(len(variances), 1.0, len(counts), partial(_scaled, remainders, clips))
+    query = MomentQuery(len(variances), 1.0, len(counts), partial(_scaled, remainders, sent(clips, stage.device)))
     moments = mechanism.release("residuals", query, source).float()
     noise = mechanism.noise_multiplier("residuals") * query.sensitivity
     return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)

@@ -53,7 +53,7 @@ def make_view(cost, space, start):
     if isinstance(cost, SquaredEuclideanCost):
         support = FreePoints(start)
         return CostView(cost, space.project, support, support.points)
-    support = FreePoints(space.lift(start))
+    support = FreePoints(space.lift(start).cpu())
     return CostView(cost, _as_encoded, support, lambda: space.project(support.points()))
 
 
@@ -62,7 +62,7 @@ def _as_encoded(encoded):
 
 
 def _feature_view(cost, space, start):
-    free = start.clone().requires_grad_()
+    free = start.to(space.basis.device, copy=True).requires_grad_()
 
     def measure(encoded):
         features = cost.embed(whole(encoded.clamp(0, 1)))[: len(encoded)].float()

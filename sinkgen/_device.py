@@ -1,0 +1,37 @@
+"""Tensors on their way to a device: random numbers are drawn on the processor, from one stream, wherever they go."""
+
+import torch
+
+FETCHING = {"cuda"}  # types of devices that fetch by themselves what lies in memory that the system cannot move
+
+
+def sent(tensor, device):
+    """The tensor on a device; the processor does not wait for it.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    device : torch.device, or a Tensor that lies there
+
+    Examples
+    --------
+    >>> sent(torch.ones(2), torch.zeros(1))
+    tensor([1., 1.])
+    """
+    device = device.device if isinstance(device, torch.Tensor) else torch.device(device)
+    if device == tensor.device:
+        return tensor
+    if device.type not in FETCHING or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return (tensor.pin_memory() if torch.cuda.is_available() else tensor).to(device, non_blocking=True)
+
+
+def normal(shape, random, like):
+    """Normal numbers of a stream of the processor, where another tensor lies.
+
+    Examples
+    --------
+    >>> normal((2, 3), torch.Generator().manual_seed(0), torch.zeros(1)).shape
+    torch.Size([2, 3])
+    """
+    return sent(torch.randn(shape, generator=random), like)
