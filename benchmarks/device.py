@@ -23,8 +23,8 @@ import torch
 from sinkgen import DPSinkhornGenerator
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-import phantom  # noqa: E402
-from gpu import images  # noqa: E402
+import phantom
+from gpu import images
 
 
 def read(path, most):
@@ -51,7 +51,8 @@ def row(what, seen, alone):
     return {
         "what": what, "processor_s": round(alone, 2), "share": round(totals["seconds"] / alone, 3),
         "kernels": totals["kernels"], "waits": totals["waits"], "sent_mb": round(totals["sent"] / 1e6, 1),
-        "brought_mb": round(totals["brought"] / 1e6, 1), "forecast_s": {key: round(of, 3) for key, of in forecast.items()},
+        "brought_mb": round(totals["brought"] / 1e6, 1),
+        "forecast_s": {key: round(of, 3) for key, of in forecast.items()},
     }  # fmt: skip
 
 

@@ -35,3 +35,17 @@ def normal(shape, random, like):
     torch.Size([2, 3])
     """
     return sent(torch.randn(shape, generator=random), like)
+
+
+def bincount(places, n, weights=None):
+    """How often each place below ``n`` occurs, or the sum of its weights; a card is not waited for.
+
+    Examples
+    --------
+    >>> bincount(torch.tensor([0, 2, 2]), 4)
+    tensor([1, 0, 2, 0])
+    """
+    if places.device.type == "cpu":
+        return torch.bincount(places, weights, n)
+    added = torch.ones_like(places, dtype=torch.long) if weights is None else weights
+    return added.new_zeros(n).index_add_(0, places, added)

@@ -1,6 +1,8 @@
 """Records and points by class."""
 
+import itertools
 import math
+from typing import Any, NamedTuple
 
 import torch
 
@@ -32,6 +34,38 @@ def sort_by_class(records):
     if labels is None or bool((labels[1:] >= labels[:-1]).all()):
         return records
     return records.take(labels.argsort(stable=True))
+
+
+class ByClass(NamedTuple):
+    """Records, those of a class beside each other.
+
+    Attributes
+    ----------
+    records : Records
+        First those of no class.
+    slices : dict of int to slice
+        Where each class that occurs lies among them.
+    """
+
+    records: Any
+    slices: dict
+
+
+def by_class(records, n_classes):
+    """The records by class, and where each lies; a device is waited for once.
+
+    Examples
+    --------
+    >>> from sinkgen.records import Records
+    >>> by_class(Records(torch.tensor([5.0, 6.0, 7.0]), torch.tensor([1, -1, 0])), 2).slices
+    {0: slice(1, 2, None), 1: slice(2, 3, None)}
+    """
+    labels = records.labels
+    if labels.device.type != "cpu" or not bool((labels[1:] >= labels[:-1]).all()):
+        records = records.take(labels.argsort(stable=True))
+    edges = torch.searchsorted(records.labels, torch.arange(n_classes + 1, device=labels.device)).tolist()
+    ends = itertools.pairwise(edges)
+    return ByClass(records, {c: slice(start, end) for c, (start, end) in enumerate(ends) if start < end})
 
 
 def split_by_class(records, classes):

@@ -1,5 +1,6 @@
 """The estimator: parameters to plan, plan to training, training to state; nothing else."""
 
+import copy
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,6 +36,7 @@ from sinkgen.progress import FitProgress, Progress
 from sinkgen.settings import Settings, changed, from_json, to_json
 from sinkgen.sources.open import open_records
 from sinkgen.storage import PARAMETERS, load_model, save_model
+from sinkgen.training.rehearsal import check_device
 
 
 class DPSinkhornGenerator(BaseEstimator):
@@ -307,6 +309,7 @@ class DPSinkhornGenerator(BaseEstimator):
         conditions: Mapping[Any, Any] | None = None,
         n_groups: int | None = None,
         order_by: Any = None,
+        device: str | None = None,
         random_state: RandomState = None,
     ) -> Any:
         """Draw synthetic records.
@@ -327,6 +330,10 @@ class DPSinkhornGenerator(BaseEstimator):
         order_by : str or int, default=None
             Column of numbers or dates by which the rows of a group are sorted. By default the first column of dates
             that changes within groups, if there is one.
+        device : str, default=None
+            Torch device on which arrays and images are drawn; by default that of the model, which is the processor, or
+            what :meth:`load` was told. Tables are drawn on the processor. Random numbers are those of one stream of
+            the processor: with a ``random_state`` the records are the same on any device, up to how it rounds.
         random_state : int, numpy.random.RandomState, numpy.random.Generator or None, default=None
             Without one, every call draws other records.
 
@@ -346,7 +353,8 @@ class DPSinkhornGenerator(BaseEstimator):
             Before ``fit``.
         ValueError
             If ``n_samples`` is not positive, ``y`` holds a label that the generator does not know, or conditions name
-            what the table lacks or cannot be met; or groups are wanted of a fit that knows none.
+            what the table lacks or cannot be met; or groups are wanted of a fit that knows none; or the device is not
+            there, or does not draw tables.
 
         Examples
         --------
@@ -355,14 +363,15 @@ class DPSinkhornGenerator(BaseEstimator):
         (3, 2)
         """
         check_is_fitted(self)
-        release, random = self.release_, torch_stream(random_state)
+        release, source = self.release_, placed(self.generator_, device)
+        random = torch_stream(random_state)
         if n_groups is not None:
             if y is not None or conditions is not None:
                 raise BadValueError("n_groups draws groups as they come: leave y and conditions out")
             return self._sample_groups(n_groups, order_by, random)
         if order_by is not None:
             raise BadValueError("order_by sorts the rows of groups: give n_groups, too")
-        generator, weights = self._varied_generator(), release.class_weights
+        generator, weights = self._varied(source), release.class_weights
         if conditions is not None:
             generator = self._condition(conditions)
             weights = self._possible(conditions) * generator.class_weights
@@ -481,11 +490,11 @@ class DPSinkhornGenerator(BaseEstimator):
             raise BadValueError(f"order_by must be a column of numbers, dates or ordered values: one of {sortable}")
         return form.names.index(name)
 
-    def _varied_generator(self):
+    def _varied(self, generator):
         if self.augment is None or is_auto(self.augment):
-            return self.generator_
+            return generator
         augment = AUGMENTATIONS[self.augment] if isinstance(self.augment, str) else self.augment
-        return Augmented(self.generator_, augment, self.release_.form.network_shape)
+        return Augmented(generator, augment, self.release_.form.network_shape)
 
     def _condition(self, conditions):
         if not isinstance(self.generator_, (Field, ProductMixture)):
@@ -601,7 +610,7 @@ class DPSinkhornGenerator(BaseEstimator):
         by_group = n_groups is not None
         n = self._number_of_groups(n_groups) if by_group else check_integer("n_samples", n_samples, low=1)
         size, seed = check_integer("partition_size", partition_size, low=1), torch_stream(random_state).initial_seed()
-        return Bulk(self._varied_generator(), self.release_, n, size, seed, label, by_group)
+        return Bulk(self._varied(self.generator_), self.release_, n, size, seed, label, by_group)
 
     def privacy_spent(self) -> PrivacySpent:
         """What the last fit cost: print it for a statement that can stand in a paper.
@@ -722,9 +731,10 @@ class DPSinkhornGenerator(BaseEstimator):
 
     @classmethod
     def load(
-        cls, path: Path, generator: Callable[..., Any] | None = None, augment: Callable[..., Any] | None = None
-    ) -> "DPSinkhornGenerator":
-        """Read a generator that :meth:`save` wrote, onto the CPU. Executes nothing.
+        cls, path: Path, generator: Callable[..., Any] | None = None, augment: Callable[..., Any] | None = None, *,
+        device: str | None = None,
+    ) -> "DPSinkhornGenerator":  # fmt: skip
+        """Read a generator that :meth:`save` wrote. Executes nothing.
 
         Parameters
         ----------
@@ -733,6 +743,8 @@ class DPSinkhornGenerator(BaseEstimator):
             The factory of your own network, if it was saved with one.
         augment : callable, default=None
             Your own variation of images, if it was saved with one.
+        device : str, default=None
+            Torch device on which the model lies from then on, and draws; the processor by default.
 
         Returns
         -------
@@ -742,7 +754,7 @@ class DPSinkhornGenerator(BaseEstimator):
         ------
         FileNotFoundError, ValueError
             If there is no model at ``path``, or it is damaged, newer than this version, or needs a factory or an
-            augment.
+            augment; or the device is not there, or does not draw tables.
 
         Examples
         --------
@@ -767,7 +779,7 @@ class DPSinkhornGenerator(BaseEstimator):
             raise BadValueError(f"{path} holds no readable model: {error}") from error
         made.generator = name
         made._adopt(loaded.release)
-        made.generator_ = loaded.generator
+        made.generator_ = placed(loaded.generator, device)
         return made
 
     def set_params(self, **params: Any) -> "DPSinkhornGenerator":
@@ -804,3 +816,22 @@ class DPSinkhornGenerator(BaseEstimator):
         tags.non_deterministic = True  # noise comes from the operating system's entropy, whatever random_state
         tags.input_tags.three_d_array = True  # images
         return tags
+
+
+def placed(generator, device):
+    """The generator, or where it has to lie elsewhere a copy there.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot be used, or it is a table that would be drawn there.
+    """
+    if device is None:
+        return generator
+    there = torch_device(device)
+    if isinstance(generator, (Field, ProductMixture)):
+        if there.type != "cpu" and not is_auto(device):
+            raise BadValueError(f"tables are drawn on the processor, not on device {device!r}: leave device out")
+        return generator
+    check_device(there)
+    return copy.deepcopy(generator).to(there)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sinkgen._device import sent
 from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_mu
 from sinkgen.accounting.budget import split_budget
 from sinkgen.accounting.unit import AUTO, RECORD, Unit
@@ -366,14 +367,15 @@ class Encoder:
         self.form, self.labels, self.device = form, labels, device
 
     def __call__(self, records: Records) -> Records:
-        values = self.form.encode(records.values)
         codes = (
             torch.zeros(len(records), dtype=torch.long) if self.labels is None else self.labels.encode(records.labels)
         )
         if isinstance(self.form, TableFormat):
-            values = self.form.obeying(values, codes)
-        groups = None if records.groups is None else records.groups.to(self.device)
-        return Records(values.to(self.device), codes.to(self.device), groups)
+            values = sent(self.form.obeying(self.form.encode(records.values), codes), self.device)
+        else:
+            values = self.form.encode(records.values, self.device)
+        groups = None if records.groups is None else sent(records.groups, self.device)
+        return Records(values, sent(codes, self.device), groups)
 
 
 def working_device(estimator: Parameters, form: NumericFormat | TableFormat) -> torch.device:

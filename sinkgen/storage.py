@@ -112,14 +112,14 @@ def _digest(content):
 
 def _tensors(prefix, generator):
     if isinstance(generator, Particles):
-        parts = {**vars(generator.mixture), **generator.space._asdict()}
+        parts = generator.mixture.parts() | generator.space._asdict()
     elif isinstance(generator, Field):
         parts = generator.tensors()
     elif isinstance(generator, ProductMixture):
         parts = generator.state_dict()
     else:
         parts = generator.module.state_dict()
-    return {f"{prefix}.{name}": tensor for name, tensor in parts.items()}
+    return {f"{prefix}.{name}": tensor.cpu() for name, tensor in parts.items()}
 
 
 class Loaded(NamedTuple):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from sinkgen._device import sent
 from sinkgen._validation import check_integer
 from sinkgen.data.check import as_doubles, check_finite
 from sinkgen.data.dtypes import held_range
@@ -103,23 +104,33 @@ class NumericFormat:
         low = np.where(high > low, low, high - np.maximum(np.abs(high) / 2, 1.0))
         return dataclasses.replace(self, bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)))
 
-    def encode(self, values):
-        """Encoded records: float32 tensor (m, D) in [0, 1]. Values outside of the bounds are clipped to them."""
+    def encode(self, values, device="cpu"):
+        """Encoded records: float32 tensor (m, D) in [0, 1], on a device. Values outside of the bounds are clipped."""
+        values = np.asarray(values)
+        if values.dtype != np.uint8 or self.n_groups > 1:
+            return sent(torch.from_numpy(self._scaled(values)), device)
+        # Bytes travel as they are, and of them there are but 256.
+        raw = sent(torch.from_numpy(np.require(values, requirements=["C", "W"])).view(len(values), -1), device)
+        of_bytes = sent(torch.from_numpy(self._scaled(np.arange(256, dtype=np.uint8))[:, 0].copy()), device)
+        return of_bytes.index_select(0, raw.flatten().int()).view(raw.shape)
+
+    def _scaled(self, values):
         low, high = self._ends()
         rows = as_doubles(values).reshape(len(values), self.n_groups, -1)
         # Clip in float64, before the cast: 1e300 is a value like any other.
         scaled = (np.clip(rows, low, high) - low) / (high - low)
-        return torch.from_numpy(scaled.reshape(len(rows), -1).astype(np.float32))
+        return scaled.reshape(len(rows), -1).astype(np.float32)
 
     def decode(self, encoded):
         """Array, or data frame, of the original shape and dtype, within the bounds, of encoded records (m, D)."""
-        low, high = self._ends()
-        rows = encoded.detach().cpu().double().numpy().reshape(len(encoded), self.n_groups, -1)
-        values = low + np.clip(rows, 0, 1) * (high - low)
+        low, high = (sent(torch.from_numpy(end), encoded) for end in self._ends())
+        rows = encoded.detach().double().view(len(encoded), self.n_groups, -1)
+        values = rows.clamp(0, 1).mul_(high - low).add_(low)
         dtype = np.dtype(self.dtype)
         if dtype.kind != "f":
-            values = np.clip(np.rint(values), np.ceil(low), np.floor(high))
-        values = values.reshape(len(encoded), *self.record_shape).astype(dtype)
+            values = values.round_().clamp_(low.ceil(), high.floor())
+        values = (values.byte() if dtype == np.uint8 else values).cpu().numpy()  # as bytes they travel sooner
+        values = values.reshape(len(encoded), *self.record_shape).astype(dtype, copy=False)
         return values if self.names is None else _frame(values, self.names)
 
     def _ends(self):

@@ -1,9 +1,11 @@
 """Stage B: a network learns what was released, by the Sinkhorn divergence; no record, no cost, as often as wanted."""
 
+import copy
 import math
 
 import torch
 
+from sinkgen._device import sent
 from sinkgen.ot import debias_pair, entropic_cost, with_labels
 
 STEPS = 1500
@@ -32,7 +34,8 @@ def distill(network, particles, class_weights, *, random, backend="torch", progr
     ----------
     .. [1] Genevay, Peyre, Cuturi, "Learning Generative Models with Sinkhorn Divergences", arXiv 1706.00292.
     """
-    n_classes = len(class_weights)
+    home, n_classes = network.device, len(class_weights)
+    particles = copy.deepcopy(particles).to(home)
     total = round(BATCH * (1 + DEBIAS))
     sample = particles.draw(torch.multinomial(class_weights, 512, True, generator=random), random)
     scale = 2 * float(sample.var(0).sum()) + 1e-12
@@ -41,11 +44,11 @@ def distill(network, particles, class_weights, *, random, backend="torch", progr
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for _ in progress(range(STEPS)):
         labels = torch.multinomial(class_weights, total, True, generator=random)
-        target = with_labels(particles.draw(labels[:BATCH], random), labels[:BATCH], n_classes, weight)
-        labels = labels.to(network.device)
+        drawn, labels = particles.draw(labels[:BATCH], random), sent(labels, home)
+        target = with_labels(drawn, labels[:BATCH], n_classes, weight)
         generated = with_labels(network(network.latents(total, random), labels), labels, n_classes, weight)
         x, x_self = debias_pair(generated, DEBIAS)
-        loss = entropic_cost(x, target.to(network.device), REG * scale, backend=backend)
+        loss = entropic_cost(x, target, REG * scale, backend=backend)
         loss = loss - 0.5 * entropic_cost(x, x_self, REG * scale, backend=backend)
         optimiser.zero_grad()
         loss.backward()

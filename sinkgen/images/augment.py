@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from sinkgen._device import normal, sent
 from sinkgen.images.pixels import to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -28,9 +29,8 @@ def random_affine(images, random):
     >>> random_affine(torch.ones(2, 5, 5), torch.Generator().manual_seed(0)).shape
     torch.Size([2, 5, 5])
     """
-    turn, scale, shear, x, y = torch.randn(5, len(images), generator=random) * torch.tensor(
-        [[TURN], [SCALE], [SHEAR], [SHIFT], [SHIFT]]
-    )
+    spreads = torch.tensor([[TURN], [SCALE], [SHEAR], [SHIFT], [SHIFT]])
+    turn, scale, shear, x, y = normal((5, len(images)), random, images) * sent(spreads, images)
     scale = 1 + scale
     maps = torch.stack([scale * turn.cos(), shear - turn.sin(), x, turn.sin(), scale * turn.cos(), y], 1).view(-1, 2, 3)
     pixels = to_pixels(images, images.shape[1:])
@@ -50,7 +50,8 @@ class Augmented:
     generator : torch.nn.Module
         Draws encoded images (m, D): ``draw(labels, random)``.
     augment : callable
-        Takes images (m, *image_shape) in [0, 1] and a torch.Generator, returns such images.
+        Takes images (m, *image_shape) in [0, 1], where the generator lies, and a torch.Generator of the processor;
+        returns such images.
     image_shape : (h, w) or (h, w, c)
     """
 

@@ -6,12 +6,13 @@ photographs for each axis of chroma. A record's histograms are bounded and hold 
 noise hardly counts.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional as F
 
-from sinkgen._device import sent
+from sinkgen._device import bincount, sent
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
 from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, to_pixels, to_rows
@@ -132,7 +133,7 @@ class Tones:
         for block in images.split(512):  # large images: no more than a few copies of so many at once
             planes = self._planes(block.nan_to_num(0.0).clamp(0, 1))
             for i, (part, of) in enumerate(zip(_counted(planes), BINS, strict=False)):
-                counts[i] += torch.bincount(of.bins(part).flatten(), minlength=N_TONES)
+                counts[i] += bincount(of.bins(part).flatten(), N_TONES)
                 sizes[i] = part[0].numel()
         return counts.double() / sizes
 
@@ -167,8 +168,14 @@ class Tones:
         wanted = [stepped_frequencies(row, mean, noise_scale) for row, mean in zip(frequencies, own, strict=True)]
         planes, curves = self._planes(draws), []
 
+        @functools.cache
+        def some(n):  # places by whose values alone a curve is found, where there are many
+            return sent(torch.randint(n, (N_RANKED,), generator=torch.Generator().manual_seed(0)), draws)
+
         def follow(part, i):
-            curve = _curve(part, wanted[i], BINS[i].edges)
+            values = part.flatten()
+            values = values if len(values) <= N_RANKED else values[some(len(values))]
+            curve = _curve(values, wanted[i], BINS[i].edges)
             curves.append(sent(_calm(curve) if i in DETAILS else curve, part))
             return Table.of(curves[-1])(part)
 
@@ -260,8 +267,7 @@ def _curve(values, frequencies, edges):
     It ends half a rank before the outermost values: what lies beyond goes where the last ones go, not to the ends.
     """
     ranks = (torch.arange(N_KNOTS, dtype=torch.float64) + 0.5) / N_KNOTS
-    some = torch.randint(values.numel(), (N_RANKED,), generator=torch.Generator().manual_seed(0))
-    ordered = (values.flatten() if values.numel() <= N_RANKED else values.flatten()[sent(some, values)]).sort().values
+    ordered = values.sort().values
     before = ordered[sent((ranks * (len(ordered) - 1)).long(), values)].cpu()  # few, and what follows is of few
     reached = torch.cat([torch.zeros(1, dtype=torch.float64), frequencies.cumsum(0)])
     after = interpolate(ranks, reached, edges.double())

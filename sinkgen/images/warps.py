@@ -31,9 +31,12 @@ class Warps(nn.Module):
     --------
     >>> warps = Warps((5, 5))
     >>> image = torch.eye(5).view(1, 25)
-    >>> bool((warps.apply(image, torch.zeros(1, warps.size)) - image).abs().max() < 1e-6)
+    >>> bool((warps.deform(image, torch.zeros(1, warps.size)) - image).abs().max() < 1e-6)
     True
     """
+
+    _fields: torch.Tensor
+    _identity: torch.Tensor
 
     def __init__(self, image_shape, waves=WAVES):
         super().__init__()
@@ -52,7 +55,7 @@ class Warps(nn.Module):
         """Number of fields, q."""
         return len(self._fields)
 
-    def apply(self, images, amounts):
+    def deform(self, images, amounts):
         """Images (m, D), deformed by amounts (m, q); what comes in from outside repeats the border.
 
         Interpolation may overshoot [0, 1] a little.
@@ -67,12 +70,12 @@ class Warps(nn.Module):
         """Derivatives (n, q, D) of the images (n, D) by each amount, at no deformation; central differences."""
         step = 0.5
         units = step * torch.eye(self.size, device=images.device)[:, None].expand(-1, len(images), -1)
-        return torch.stack([(self.apply(images, unit) - self.apply(images, -unit)) / (2 * step) for unit in units], 1)
+        return torch.stack([(self.deform(images, unit) - self.deform(images, -unit)) / (2 * step) for unit in units], 1)
 
     def draw(self, images, factors, random):
         """Images (m, D), each deformed by amounts with covariance ``factors[i] @ factors[i].T`` (m, q, q)."""
         amounts = torch.einsum("mqr,mr->mq", factors, normal((len(images), self.size), random, images))
-        return self.apply(images, amounts)
+        return self.deform(images, amounts)
 
 
 def _waves(side, count):

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from sinkgen._device import sent
 from sinkgen.inference.counts import NoisyCounts
 from sinkgen.records import CHUNK, TOGETHER, Draw, Records, RecordSource, concatenated, sorted_by_weight
 
@@ -132,7 +133,7 @@ class SumQuery:
         moved = copy.copy(self)
         for name, value in vars(self).items():
             if isinstance(value, torch.Tensor):
-                setattr(moved, name, value.to(device))
+                setattr(moved, name, sent(value, device))
             elif isinstance(value, torch.nn.Module):  # a copy: a module moves in place
                 setattr(moved, name, copy.deepcopy(value).to(device))
         return moved

@@ -34,7 +34,7 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device, 
     augment : str, callable or None
     """
     form = completed(facts.form)
-    _check_device(device)
+    check_device(device)
     if isinstance(form, TableFormat):
         for possible in (form, completed(facts.form, found=False)):
             starts = np.zeros((ROWS, len(possible.columns)))
@@ -80,7 +80,8 @@ def _completed_column(column, found):
     return dataclasses.replace(column, values=values if found else ())
 
 
-def _check_device(device):
+def check_device(device):
+    """Raise ValueError if a torch device is not there, or does not compute."""
     try:
         one = torch.ones(2, 2, device=device)
         works = float((one @ one).sum().cpu()) == 8

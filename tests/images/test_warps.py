@@ -22,7 +22,7 @@ def bumps(n, side=16, seed=0):
 def test_no_amount_changes_nothing(shape):
     images = torch.rand(4, int(np.prod(shape)), generator=torch.Generator().manual_seed(0))
     warps = Warps(shape)
-    torch.testing.assert_close(warps.apply(images, torch.zeros(4, warps.size)), images)
+    torch.testing.assert_close(warps.deform(images, torch.zeros(4, warps.size)), images)
     assert warps.size == 18
 
 
@@ -33,7 +33,7 @@ def test_the_first_field_of_an_axis_shifts_by_a_part_of_the_side():
     for field, shifted in ((0, (3, 3)), (warps.size // 2, (2, 4))):
         amounts = torch.zeros(1, warps.size)
         amounts[0, field] = 28 / 8
-        moved = warps.apply(image.view(1, -1), amounts).view(8, 8)
+        moved = warps.deform(image.view(1, -1), amounts).view(8, 8)
         assert float(moved[shifted]) == pytest.approx(1, abs=1e-4)
 
 
@@ -48,7 +48,7 @@ def test_tangents_predict_small_deformations():
     warps = Warps((16, 16))
     amounts = 0.05 * torch.randn(3, warps.size, generator=torch.Generator().manual_seed(0))
     predicted = images + torch.einsum("nqd,nq->nd", warps.tangents(images), amounts)
-    moved = warps.apply(images, amounts)
+    moved = warps.deform(images, amounts)
     assert (predicted - moved).norm() < 0.45 * (images - moved).norm()  # the rest is bilinear interpolation's
 
 
@@ -59,7 +59,7 @@ def test_amounts_explain_what_a_deformation_does():
     fitted = fit_warps(warps, images, space, torch.full((256,), 1e-6))
     amounts = torch.zeros(5, warps.size)
     amounts[:, 0] = torch.linspace(-0.5, 0.5, 5)
-    offsets = warps.apply(images.expand(5, -1), amounts) - images
+    offsets = warps.deform(images.expand(5, -1), amounts) - images
     assert fitted.remainders(torch.zeros(5, dtype=torch.long), offsets).norm() < 0.3 * offsets.norm()
 
 
@@ -77,7 +77,7 @@ def test_sharpened_points_have_the_released_ones_as_the_mean_of_their_deformatio
 
     def off(points):
         amounts = 0.5 * torch.randn(400, warps.size, generator=random)
-        means = [warps.apply(point.expand(400, -1), amounts).mean(0) for point in points]
+        means = [warps.deform(point.expand(400, -1), amounts).mean(0) for point in points]
         return (torch.stack(means) - images[1:]).norm(dim=1)
 
     assert (off(sharpened(images, 0.5)[1:]) < 0.5 * off(images[1:])).all()

@@ -229,7 +229,7 @@ def test_images_are_treated_as_torch_treats_them(shape):
     warps = Warps(shape)
     amounts = torch.randn(6, warps.size, generator=random)
     moved = images.Warps(shape).apply(x.numpy(), amounts.numpy())
-    assert np.abs(moved - warps.apply(x, amounts).numpy()).max() < 1e-4
+    assert np.abs(moved - warps.deform(x, amounts).numpy()).max() < 1e-4
     texture, numpy_texture = Texture(shape), images.Texture(shape)
     # Near zero the curve of roots is steep: how a processor rounds shows.
     assert np.abs(numpy_texture.gain(x.numpy(), images.root_curve()) - texture.gain(x, ROOT).numpy()).max() < 1e-3

@@ -140,7 +140,7 @@ def audit_persons():
     queries = (
         MeanQuery(torch.zeros(D), 1.0),
         CountQuery(D),
-        RadiusQuery(10.0, 1, lambda records: records.values),
+        RadiusQuery(10.0, 1, lambda classes: classes.records.values),
         PlainTransport(point, torch.zeros(1).long(), torch.zeros(1), 1.0, cost, clip=1.0, mass_clip=0.5),
     )
     for unit in (Unit.of_groups(3), Unit.of_groups(None)):

@@ -71,15 +71,17 @@ def by_class(cost, microbatches=1):
 SUMS = {
     "count": lambda: CountQuery(N_CLASSES),
     "norm": lambda: NormQuery(torch.zeros(D), 10.0),
-    "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.values - 1),
-    "scale": lambda: ScaleQuery(1.0, 8.0, 3, lambda r: ((10 * r.values[:, 0]).long() % 3, 2 * r.values - 1)),
+    "radius": lambda: RadiusQuery(10.0, N_CLASSES, lambda r: 2 * r.records.values - 1),
+    "scale": lambda: ScaleQuery(
+        1.0, 8.0, 3, N_CLASSES, lambda r: ((10 * r.records.values[:, 0]).long() % 3, 2 * r.records.values - 1)
+    ),
     "texture": gains,
     "features": lambda: FeatureQuery(Features(torch.eye(D)), N_CLASSES, lambda r: 2 * r.values - 1),
     "tones": lambda: ToneQuery(Tones((1, D))),
     "tones of colours": lambda: ToneQuery(Tones((1, D // 3, 3))),
     "mean": lambda: MeanQuery(torch.full((D,), 0.5), 2.0),
     "moment": lambda: MomentQuery(D, 1.5),
-    "moment of classes": lambda: MomentQuery(D, 1.5, N_CLASSES, lambda r: 2 * r.values - 1),
+    "moment of classes": lambda: MomentQuery(D, 1.5, N_CLASSES, lambda r: 2 * r.records.values - 1),
     "transport, squared L2": lambda: transport("sqeuclidean", 0.5),
     "transport, tiny reg": lambda: transport("sqeuclidean", 1e-3),
     "transport, wide points": lambda: transport("sqeuclidean", 10.0, spread=100.0),
@@ -294,7 +296,7 @@ def test_median_norm_is_found_within_a_bin(radius):
 
 
 def test_radii_are_counted_by_class_and_what_is_not_finite_somewhere():
-    query = RadiusQuery(1.0, 2, lambda r: r.values)
+    query = RadiusQuery(1.0, 2, lambda r: r.records.values)
     values = torch.tensor([[0.9, 0.0], [5.0, 0.0], [0.7, 0.0], [0.0, 0.0], [torch.inf, 0.0], [torch.nan, 0.0]])
     counts = query.read(query.evaluate([Records(values, torch.tensor([0, 0, 1, 1, 1, -1]))]))
     assert counts[:, -1].tolist() == [2, 1]

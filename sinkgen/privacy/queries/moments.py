@@ -8,6 +8,8 @@ import math
 
 import torch
 
+from sinkgen._device import bincount
+from sinkgen._groups import by_class
 from sinkgen.denoise.radii import N_LENGTHS, radius_bins
 from sinkgen.inference.counts import NoisyCounts
 from sinkgen.privacy.query import SumQuery, clip_rows, times_weights
@@ -28,8 +30,7 @@ class CountQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk."""
-        labels = records.labels
-        return torch.bincount(labels[labels >= 0], minlength=self.size)
+        return bincount(records.labels.clamp_min(-1) + 1, self.size + 1)[1:]
 
     def counted(self, what, value, scale):
         """The counts of the classes; of no column."""
@@ -84,7 +85,7 @@ class NormQuery(SumQuery):
         """Counts of one chunk."""
         norms = (records.values - self.centre).norm(dim=1).clamp_min(1e-30)
         below = torch.floor(torch.log(self.largest / norms) / math.log(self.RATIO))
-        return torch.bincount(below.clamp(0, self.N_BINS - 1).long(), minlength=self.N_BINS)
+        return bincount(below.clamp(0, self.N_BINS - 1).long(), self.N_BINS)
 
     def read(self, value):
         """The median distance: the middle, on the logarithmic scale, of the bin that holds it."""
@@ -102,7 +103,7 @@ class RadiusQuery(SumQuery):
         Public; what is longer counts as this.
     n_classes : int
     rows : callable
-        Maps records to rows (m, d), each from its own record alone.
+        Maps records, as :func:`~sinkgen._groups.by_class` gives them, to rows (m, d), each from its own record alone.
     """
 
     weighs = True
@@ -114,11 +115,10 @@ class RadiusQuery(SumQuery):
 
     def contribution(self, records):
         """Counts of one chunk; a record of no class counts nowhere."""
-        bins = radius_bins(self.rows(records).norm(dim=1).nan_to_num(0.0), self.largest)
-        own = records.labels >= 0
-        ones = torch.ones(len(bins), dtype=torch.float64, device=bins.device)
-        weights = times_weights(ones, records)[own]
-        return torch.bincount(bins[own] + N_LENGTHS * records.labels[own], weights, self.size)
+        classes = by_class(records, self.n_classes)
+        records, bins = classes.records, radius_bins(self.rows(classes).norm(dim=1).nan_to_num(0.0), self.largest)
+        weights = times_weights((records.labels >= 0).double(), records)
+        return bincount(bins + N_LENGTHS * records.labels.clamp_min(0), self.size, weights)
 
     def read(self, value):
         """Counts, (n_classes, N_LENGTHS)."""
@@ -136,27 +136,29 @@ class ScaleQuery(SumQuery):
         Public length whose logarithm counts as 0.
     fold : float
         Lengths that are so many times as large, or as small, or more, count as 1 and -1.
-    n_points : int
+    n_points, n_classes : int
     rows : callable
-        Maps records to indices (m,) of points and rows (m, d), each from its own record alone.
+        Maps records, as :func:`~sinkgen._groups.by_class` gives them, to indices (m,) of points and rows (m, d), each
+        from its own record alone.
     """
 
     weighs = True
     sensitivity = math.sqrt(2.0)
 
-    def __init__(self, expected, fold, n_points, rows):
-        self.expected, self.fold, self.n_points, self.rows = expected, fold, n_points, rows
+    def __init__(self, expected, fold, n_points, n_classes, rows):
+        self.expected, self.fold, self.n_points, self.n_classes = expected, fold, n_points, n_classes
+        self.rows = rows
         self.size = 2 * n_points
 
     def contribution(self, records):
         """Sums of one chunk; a record of no class counts nowhere."""
-        serving, rows = self.rows(records)
-        own = records.labels >= 0
+        classes = by_class(records, self.n_classes)
+        records, (serving, rows) = classes.records, self.rows(classes)
         lengths = rows.double().norm(dim=1).nan_to_num(0.0).clamp_min(1e-30)
         logs = (torch.log(lengths / self.expected) / math.log(self.fold)).clamp(-1, 1)
         sums = torch.zeros(2, self.n_points, dtype=torch.float64, device=rows.device)
         added = times_weights(torch.stack([torch.ones_like(logs), logs], 1), records)
-        return sums.index_add_(1, serving[own], added[own].T).flatten()
+        return sums.index_add_(1, serving, torch.where(records.labels >= 0, added.T, 0.0)).flatten()
 
     def read(self, value):
         """Numbers of records, and sums of log lengths, (2, n_points)."""
@@ -226,8 +228,8 @@ class FeatureQuery(SumQuery):
         for start in range(0, len(records), self.BLOCK):
             block = records.take(slice(start, start + self.BLOCK))
             features = times_weights(clip_rows(self.features(self.rows(block)), 1.0).double(), block)
-            own = block.labels >= 0
-            sums.index_add_(0, block.labels[own], features[own])
+            features *= (block.labels >= 0)[:, None]
+            sums.index_add_(0, block.labels.clamp_min(0), features)
         return sums.flatten()
 
     def read(self, value):
@@ -268,7 +270,8 @@ class MomentQuery(SumQuery):
     n_classes : int
         1 for one sum over all records; else a record counts in its own class's sum alone.
     residual : callable, optional
-        Maps records to the rows (m, dim) whose moments are wanted, each from its own record alone.
+        Maps records, as :func:`~sinkgen._groups.by_class` gives them, to the rows (m, dim) whose moments are wanted,
+        each from its own record alone.
     """
 
     def __init__(self, dim, clip, n_classes=1, residual=None):
@@ -279,13 +282,18 @@ class MomentQuery(SumQuery):
 
     def contribution(self, records):
         """Clipped sums of one chunk."""
-        rows = records.values if self.residual is None else self.residual(records)
+        if self.residual is None and self.n_classes == 1:
+            return self._pack(_upper_products(clip_rows(records.values, self.clip).double()))
+        classes = by_class(records, self.n_classes)
+        rows = classes.records.values if self.residual is None else self.residual(classes)
         rows = clip_rows(rows, self.clip)
-        parts = [rows] if self.n_classes == 1 else [rows[records.labels == c] for c in range(self.n_classes)]
+        if self.n_classes == 1:
+            return self._pack(_upper_products(rows.double()))
+        parts = (rows[classes.slices.get(c, slice(0, 0))] for c in range(self.n_classes))
         return torch.cat([self._pack(_upper_products(part.double())) for part in parts])
 
     def _pack(self, matrix):
-        i, j = torch.triu_indices(self.dim, self.dim)
+        i, j = torch.triu_indices(self.dim, self.dim, device=matrix.device)
         return torch.where(i == j, 1.0, math.sqrt(2.0)).to(matrix) * matrix[i, j]
 
     def read(self, value):

@@ -59,15 +59,17 @@ class Offsets:
         self.points, self.classes, self.seen, self.potentials, self.space = points, classes, seen, potentials, space
         self._slices = class_slices(classes)
 
-    def __call__(self, records):
-        """Index (m,) of each record's point, and offsets (m, d); zero for a record of no class."""
-        seen, coordinates = self.seen.measure(records.values), self.space.project(records.values)
-        serving = torch.full_like(records.labels, -1, dtype=torch.long)
-        for c, part in self._slices.items():
-            own = (records.labels == c).nonzero()[:, 0]
-            cost = self.seen.cost.matrix(self.seen.points[part].to(seen), whole(seen[own]))[:, : len(own)]
-            nearest = (cost - self.potentials[part, None].to(seen)).nan_to_num(torch.inf).argmin(0)
-            serving[own] = nearest + part.start
+    def __call__(self, classes):
+        """Index (m,) of each record's point, and offsets (m, d), of records by class; zero for one of no class."""
+        values = classes.records.values
+        seen, coordinates = self.seen.measure(values), self.space.project(values)
+        serving = torch.full((len(values),), -1, dtype=torch.long, device=values.device)
+        for c, own in classes.slices.items():
+            part = self._slices.get(c)
+            if part is not None:
+                cost = self.seen.cost.matrix(self.seen.points[part].to(seen), whole(seen[own]))
+                nearest = (cost[:, : own.stop - own.start] - self.potentials[part, None].to(seen)).nan_to_num(torch.inf)
+                serving[own] = nearest.argmin(0) + part.start
         offsets = torch.where(serving[:, None] >= 0, coordinates - self.points.to(coordinates)[serving], 0.0)
         return serving.clamp_min(0), offsets
 
@@ -138,7 +140,7 @@ def sharpen_points(points, classes, warp_factors, warps, space, random):
     sharp = points
     for _ in range(SHARPENING_ROUNDS):
         images = space.lift(sharp).clamp(0, 1)
-        mean = sum(space.project(warps.apply(images, each)) for each in amounts) / len(amounts)
+        mean = sum(space.project(warps.deform(images, each)) for each in amounts) / len(amounts)
         sharp = sharp + points - mean
     return sharp
 
@@ -166,7 +168,7 @@ def find_scales(stage, offsets, warps, variances):
     """
     mechanism, classes = stage.mechanism, offsets.classes
     expected = math.sqrt(RESIDUAL_VARIANCE * float(variances.sum()))
-    query = ScaleQuery(expected, SCALE_FOLD, len(classes), partial(_served, warps, offsets))
+    query = ScaleQuery(expected, SCALE_FOLD, len(classes), len(stage.counts), partial(_served, warps, offsets))
     counts, sums = mechanism.release("scales", query, stage.source)
     noise = mechanism.noise_multiplier("scales") * query.sensitivity
     n_classes = len(stage.counts)
@@ -197,22 +199,22 @@ def find_variation(stage, offsets, warps, scales, variances):
     return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
 
 
-def _amounts(warps, offsets, records):
-    return warps.amounts(*offsets(records))
+def _amounts(warps, offsets, classes):
+    return warps.amounts(*offsets(classes))
 
 
-def _served(warps, offsets, records):
-    serving, rows = offsets(records)
+def _served(warps, offsets, classes):
+    serving, rows = offsets(classes)
     return serving, rows if warps is None else warps.remainders(serving, rows)
 
 
-def _remainders(warps, offsets, scales, records):
-    serving, rows = _served(warps, offsets, records)
+def _remainders(warps, offsets, scales, classes):
+    serving, rows = _served(warps, offsets, classes)
     return rows / scales.to(rows)[serving, None]
 
 
-def _scaled(rows, scales, records):
-    return rows(records) / scales.to(records.values)[records.labels][:, None]
+def _scaled(rows, scales, classes):
+    return rows(classes) / scales.to(classes.records.values)[classes.records.labels][:, None]
 
 
 def gaussian(n, variances, random):
