@@ -118,7 +118,8 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     return Moments(scores, columns, covariance(products, noise), released)
 
 
-def _scored(scores, columns, records):
+def _scored(scores, columns, classes):
+    records = classes.records
     codes = torch.cat([records.values.long(), records.labels.long()[:, None]], 1)
     # A state more, for -1, which has 0.
     return torch.stack([torch.cat([scores[j], scores[j].new_zeros(1)])[codes[:, j]] for j in columns], 1)
