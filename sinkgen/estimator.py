@@ -92,6 +92,10 @@ class DPSinkhornGenerator(BaseEstimator):
         turns, scalings, shears and shifts of what is drawn, where it is public that these are symmetries of your
         images. A callable ``(images, random) -> images`` instead of them: tensors (m, h, w) or (m, h, w, c) in [0, 1],
         and a torch.Generator.
+    prior : array, or object with ``sample(n)``, default=None
+        Public records of the shape and dtype of ``X``, or a generator that was fitted to such. The directions in which
+        records vary are taken from them, and the private releases say where ``X`` differs. They must be public: what
+        is learned of them is not protected. For arrays and images.
     classes : sequence, default=None
         Public set of labels; records with another label take no part in any class.
     metadata : {"learn", "trust", "require"}, default="learn"
@@ -179,6 +183,7 @@ class DPSinkhornGenerator(BaseEstimator):
         schema: Any = None,
         image_shape: Sequence[int] | None = None,
         augment: str | Callable[..., Any] | None = "auto",
+        prior: Any = None,
         classes: Iterable[Any] | None = None,
         metadata: str = "learn",
         accountant: str = "auto",
@@ -206,6 +211,7 @@ class DPSinkhornGenerator(BaseEstimator):
         self.schema = schema
         self.image_shape = image_shape
         self.augment = augment
+        self.prior = prior
         self.classes = classes
         self.metadata = metadata
         self.accountant = accountant

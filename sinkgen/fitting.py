@@ -22,6 +22,7 @@ from sinkgen.data import facts as metadata
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
+from sinkgen.data.prior import read_prior
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
 from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
@@ -165,7 +166,7 @@ def fit(
         form, labels, counts, source, known = prepare(raw, facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
-            estimator.generator, device, random, progress.steps, known.states,
+            estimator.generator, device, random, progress.steps, known.states, facts.prior,
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained, mechanism)
@@ -207,7 +208,11 @@ def declared_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     else:
         form = numeric_format(values, estimator.image_shape, estimator.schema, data.layout.names)
         check_array_parameters(estimator, form)
-    return metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
+    facts = metadata.collect(form, labels, estimator.classes, estimator.metadata, read_off)
+    if estimator.prior is None:
+        return facts
+    prior = read_prior(estimator.prior, form)
+    return replace(facts, prior=prior, assumptions=(*facts.assumptions, prior.assumption))
 
 
 def _check_apart(schema, layout):
@@ -276,6 +281,7 @@ def open_journal(
     given = estimator.get_params(deep=False)
     settings = {name: _describe(value) for name, value in given.items() if name not in FREE}
     settings["random_state"] = estimator.random_state if isinstance(estimator.random_state, Integral) else None
+    settings["prior"] = facts.prior
     settings |= {"format of X": facts.form, "labels": facts.labels, "plan of the releases": plan, "groups": unit}
     settings["set of records"] = fingerprint(data.source)
     return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed, replaces=former)

@@ -15,6 +15,7 @@ import torch
 from sinkgen._validation import check_boolean, check_choice, check_integer, check_real
 from sinkgen.accounting.composition import ACCOUNTANTS
 from sinkgen.data.facts import POLICIES
+from sinkgen.data.prior import is_prior
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.networks import FACTORIES, OF_IMAGES
 from sinkgen.images.augment import AUGMENTATIONS
@@ -38,6 +39,7 @@ class Parameters(Protocol):
     schema: Any
     image_shape: tuple[int, ...] | None
     augment: Any
+    prior: Any
     classes: Any
     metadata: str
     accountant: str
@@ -91,6 +93,9 @@ def check_parameters(estimator):
     _check_optional("callback", estimator.callback, "callable", callable)
     if not (estimator.augment is None or callable(estimator.augment)):
         check_choice("augment", estimator.augment, ["auto", *AUGMENTATIONS, None])
+    _check_optional("prior", estimator.prior, "an array of public records, or a generator with sample", is_prior)
+    if estimator.prior is not None and mechanism_of(estimator.mechanism) not in ("auto", "semidual"):
+        raise BadValueError("prior needs mechanism='semidual' (or 'auto' with arrays and images)")
     resolve_cost(estimator.cost)
     if not isinstance(estimator.verbose, (bool, np.bool_)):
         check_integer("verbose", estimator.verbose, low=0)
@@ -185,9 +190,10 @@ def check_table_parameters(estimator, given):
         or not is_plain
         or estimator.image_shape is not None
         or estimator.cost != "sqeuclidean"
+        or estimator.prior is not None
     ):
         raise BadValueError(
-            "steps, sampling_rate, clip, reg, debias, cost, image_shape and augment have no meaning for tables"
+            "steps, sampling_rate, clip, reg, debias, cost, image_shape, augment and prior have no meaning for tables"
         )
 
 

@@ -1,13 +1,14 @@
 """What must be known of the data besides the data: declared, learned on the budget, trusted, or refused."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
+from sinkgen.data.prior import Prior
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadValueError, PrivacyLeakWarning
 
@@ -39,12 +40,15 @@ class Facts:
         None without labels.
     assumptions : tuple of str
         What is public without having been released: for the privacy statement.
+    prior : Prior or None
+        Public records, where there are some.
     """
 
     form: NumericFormat | TableFormat
     labels: LabelSet | None
     y_dtype: np.dtype | None
     assumptions: tuple = field(default=())
+    prior: Prior | None = None
 
     @property
     def missing(self):
@@ -103,7 +107,7 @@ def trust(facts, source):
     labels = facts.labels
     if facts.labels_unknown:
         labels = label_set(sorted(source.reduce(_occurring, _union)), facts.y_dtype)
-    return Facts(form.observe(extremes), labels, facts.y_dtype, (*facts.assumptions, *taken))
+    return replace(facts, form=form.observe(extremes), labels=labels, assumptions=(*facts.assumptions, *taken))
 
 
 def _extremes(form, chunks):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen._device import normal
 from sinkgen._groups import class_slices
 
 TINY = 1e-9
@@ -111,6 +112,7 @@ def _spectra(moments, counts, noise_scale):
 # Constants chosen by trials: docs/experiments.md, Images.
 # Standard deviations of its noise that a coordinate's variance must exceed: few must where variance is spread out.
 STANDS_OUT = (1.5, 3.0)
+ITERATIONS = 4
 
 
 class Directions(NamedTuple):
@@ -201,3 +203,55 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     basis[kept] = vectors[:, -d:].flip(1).float()
     variances = unlifted(values[-d:].flip(0).clamp_min(edge), edge)
     return Directions(basis, variances.clamp_min(1e-12).float(), _held(variances, edge).float())
+
+
+def updated_directions(moment, noise_scale, expected, *, most):
+    """Directions of a noisy second-moment matrix, of which public records say what to expect; post-processing.
+
+    The expected moment, as large as fits best, and what of the difference to it stands out of the noise: it does so
+    the sooner, the fewer directions are expected, for the noise of k of them has eigenvalues up to ``sqrt(2 k)``.
+
+    Parameters
+    ----------
+    moment, noise_scale, most
+        As for :func:`principal_directions`.
+    expected : Directions
+        Of the public records.
+
+    Returns
+    -------
+    Directions
+        Within the span of the expected ones.
+    """
+    usual = expected.variances.double()
+    turned = (expected.basis.T @ moment @ expected.basis).double()
+    usual = usual * (turned.diagonal() @ usual / (usual @ usual)).clamp_min(0)
+    values, vectors = torch.linalg.eigh(turned - usual.diag())
+    differences = values.sign() * spectrum(values.abs(), noise_scale * math.sqrt(2 * len(usual)))
+    values, vectors = torch.linalg.eigh(usual.diag() + vectors * differences @ vectors.T)
+    basis = expected.basis @ vectors[:, -most:].flip(1).float()
+    variances = values[-most:].flip(0).clamp_min(1e-12).float()
+    return Directions(basis, variances, variances)
+
+
+def exact_directions(rows, count, random):
+    """The first directions of records that need no protection, by subspace iteration.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (m, D)
+    count : int
+        Of directions; fewer where there are fewer records or numbers.
+    random : torch.Generator
+
+    Returns
+    -------
+    Directions
+    """
+    rows = rows - rows.mean(0)
+    basis = normal((rows.shape[1], min(count, *rows.shape)), random, rows)
+    for _ in range(ITERATIONS):
+        basis = torch.linalg.qr(rows.T @ (rows @ basis)).Q
+    values, vectors = torch.linalg.eigh((rows @ basis).T.double() @ (rows @ basis).double() / len(rows))
+    variances = values.flip(0).clamp_min(1e-12).float()
+    return Directions(basis @ vectors.flip(1).float(), variances, variances)

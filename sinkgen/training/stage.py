@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sinkgen.data.prior import Prior
 from sinkgen.inference.moments import NoisyMoments
 from sinkgen.ot.costs import Cost
 from sinkgen.privacy.mechanism import GaussianMechanism
@@ -80,6 +81,8 @@ class Stage:
         Takes the name of a stage; what it returns wraps the range of its steps.
     known : dict of int to StateCounts
         Of columns of tables, by their places, whose states were learned.
+    prior : Prior or None
+        Public records, where there are some.
     """
 
     source: SealedSource
@@ -94,6 +97,7 @@ class Stage:
     random: torch.Generator
     progress: Callable[[str], Callable]
     known: Mapping[int, StateCounts] = field(default_factory=dict)
+    prior: Prior | None = None
 
 
 class Trained(NamedTuple):

@@ -13,7 +13,7 @@ import torch
 from sinkgen._device import normal, sent
 from sinkgen._groups import class_slices, sort_by_class
 from sinkgen.data.facts import Facts
-from sinkgen.denoise.spectra import principal_directions, shrink_points
+from sinkgen.denoise.spectra import exact_directions, principal_directions, shrink_points, updated_directions
 from sinkgen.generators.particles import Particles, PointMixture
 from sinkgen.generators.quality import texture_remarks
 from sinkgen.generators.space import Space
@@ -47,6 +47,7 @@ TEXTURE_SHARE = 0.01
 FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
+MOST_PUBLIC, PUBLIC_DIRECTIONS = 5000, 256  # records and directions of a prior
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
 EDGE_SHARE = 0.5
@@ -170,7 +171,7 @@ def find_space(stage):
     moment = mechanism.release("moments", MomentQuery(basis.shape[1], 1.0), coordinates)[0] / count
     noise_scale = mechanism.noise_multiplier("moments") / count
     moment = sent(moment.float(), stage.device)
-    directions = principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+    directions = _find_directions(stage, whole, moment, noise_scale)
     texture = TextureModel(torch.zeros_like(centre), WHITE, ROOT)
     held = float(directions.variances.sum() / moment.trace().clamp_min(1e-12))
     if form.texture() is not None and held > TEXTURE_FROM:
@@ -179,6 +180,14 @@ def find_space(stage):
     missed = STANDS_OUT * noise_scale * math.sqrt(basis.shape[1]) / max(float(moment.trace()), 1e-12)
     space = whole._replace(basis=whole.basis @ directions.basis)
     return _Found(space, directions.variances.cpu(), texture, missed)
+
+
+def _find_directions(stage, whole, moment, noise_scale):
+    if stage.prior is None:
+        return principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+    public = whole.project(sent(stage.form.encode(stage.prior.values[:MOST_PUBLIC]), stage.device))
+    expected = exact_directions(public, PUBLIC_DIRECTIONS, stage.random)
+    return updated_directions(moment, noise_scale, expected, most=MOST_DIRECTIONS)
 
 
 def allot_points(stage, space):
