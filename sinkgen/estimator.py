@@ -440,7 +440,7 @@ class DPSinkhornGenerator(BaseEstimator):
         check_is_fitted(self)
         m, random = check_integer("m", m, low=1), torch_stream(random_state)
         posterior = Posterior(self.release_)
-        if posterior.unknown.is_much:
+        if posterior.is_vague:
             warnings.warn(
                 "how most pairs of columns depend on each other was not released, and data sets cannot differ by as "
                 "much as that leaves open: intervals of coefficients and of shares of several columns are too narrow. "

@@ -1,5 +1,8 @@
 """Frequencies of a column's states from noisy ones: as even, or as smooth, as the noise leaves open."""
 
+from functools import partial
+from typing import NamedTuple
+
 import torch
 
 from sinkgen.denoise.frequencies import many_frequencies, project_simplex, smooth_frequencies
@@ -54,10 +57,73 @@ def likely_frequencies(noisy, noises, is_ordered, base=None):
     (True, True)
     """
     wanted, precision = noisy.double(), noises.double().clamp_min(LEAST_NOISE) ** -2
-    n = wanted.shape[1]
-    if n > (MOST_EVEN if base is None and not is_ordered else MOST):
+    if _are_many(wanted.shape[1], is_ordered, base):
         scales = (precision.mean(1) ** -0.5).tolist()
         return torch.stack([_of_many(*of, is_ordered, base is None) for of in zip(wanted, scales, strict=True)])
+    modes = _modes(wanted, precision, is_ordered, base)
+    return (modes.chances[:, :, None] * modes.found).sum(1)
+
+
+def drawn_frequencies(noisy, noises, is_ordered, random):
+    """Frequencies that may be the true ones, for all that noisy ones tell: a draw of the posterior.
+
+    Of what :func:`likely_frequencies` averages: an order and a penalty are drawn by their likelihood; then the noisy
+    frequencies get noise once more, the prior's centre is drawn of the prior, and the mode is sought again [1]_. Where
+    noise is all there is, draws differ as the prior does; where it is little, as the noise does.
+
+    Parameters
+    ----------
+    noisy, noises, is_ordered
+        As for :func:`likely_frequencies`.
+    random : torch.Generator
+
+    Returns
+    -------
+    Tensor of shape (n_columns, n_states)
+        Each row sums to 1.
+
+    References
+    ----------
+    .. [1] Bardsley, Solonen, Haario, Laine, "Randomize-Then-Optimize: A Method for Sampling from Posterior
+       Distributions in Nonlinear Inverse Problems", SIAM Journal on Scientific Computing 36, 2014.
+
+    Examples
+    --------
+    >>> random = torch.Generator().manual_seed(0)
+    >>> noisy = torch.tensor([[0.5, 0.3, 0.2, 0.0]]).expand(300, 4)
+    >>> found = drawn_frequencies(noisy, torch.full((300, 4), 0.02), False, random)
+    >>> bool((found > 0).all()), bool((found.std(0)[:3] - 0.02).abs().max() < 0.006)
+    (True, True)
+    """
+    precision = noises.double().clamp_min(LEAST_NOISE) ** -2
+    again = noisy.double() + precision**-0.5 * torch.randn(noisy.shape, generator=random, dtype=torch.float64)
+    if _are_many(noisy.shape[1], is_ordered, None):
+        return likely_frequencies(again, noises, is_ordered)
+    modes = _modes(noisy.double(), precision, is_ordered, None)
+    chosen = torch.multinomial(modes.chances, 1, generator=random)
+    priors = modes.priors[chosen]  # (n_columns, 1, n, n)
+    spread = torch.randn(*priors.shape[:3], 1, generator=random, dtype=torch.float64)
+    centre = torch.linalg.solve_triangular(torch.linalg.cholesky(priors).mT, spread, upper=True)[..., 0]
+    places = modes.places.gather(1, chosen[..., None].expand(-1, -1, noisy.shape[1]))
+    base = torch.zeros(len(noisy), 1, 1, dtype=torch.float64)
+    return _mode(again, precision, base, priors, places, FIRST_STEPS, centre=centre)[1][:, 0]
+
+
+class _Modes(NamedTuple):
+    """Modes of the posterior by prior: places and frequencies (n_columns, n_priors, n), and each prior's chance."""
+
+    priors: torch.Tensor
+    places: torch.Tensor
+    found: torch.Tensor
+    chances: torch.Tensor
+
+
+def _are_many(n, is_ordered, base):
+    return n > (MOST_EVEN if base is None and not is_ordered else MOST)
+
+
+def _modes(wanted, precision, is_ordered, base):
+    n = wanted.shape[1]
     base = torch.ones_like(wanted) if base is None else base.double()
     base = base.clamp_min(TINY).log()[:, None]
     priors = _priors(n, ORDERS if is_ordered else ORDERS[:1])
@@ -65,9 +131,9 @@ def likely_frequencies(noisy, noises, is_ordered, base=None):
     tried = []
     for i, prior in enumerate(priors):  # from the smoothest: each starts where the last one ended
         places, found, evidence = _mode(wanted, precision, base, prior, places, STEPS if i else FIRST_STEPS)
-        tried.append((found, evidence - SMOOTHER * i))
-    found, evidence = (torch.cat(parts, 1) for parts in zip(*tried, strict=True))
-    return (evidence.softmax(1)[:, :, None] * found).sum(1)
+        tried.append((places, found, evidence - SMOOTHER * i))
+    places, found, evidence = (torch.cat(parts, 1) for parts in zip(*tried, strict=True))
+    return _Modes(priors.flatten(0, 1), places, found, evidence.softmax(1))
 
 
 def _of_many(noisy, noise, is_ordered, is_even):
@@ -85,15 +151,16 @@ def _priors(n, orders):
     )
 
 
-def _mode(wanted, precision, base, prior, places, steps):
+def _mode(wanted, precision, base, prior, places, steps, *, centre=0.0):
     """Where the posterior is highest, the frequencies there, and the logarithm of its integral up to a constant."""
     wanted, precision = wanted[:, None], precision[:, None]
     damping = torch.full(places.shape[:2], 1e-3, dtype=torch.float64)
 
     def value(places):
         found = (base + places).softmax(2)
-        pull = torch.einsum("bmk,mkl->bml", places, prior)
-        return ((precision * (wanted - found).square()).sum(2) + (places * pull).sum(2)) / 2, found, pull
+        off = places - centre
+        pull = (off[..., None, :] @ prior)[..., 0, :]
+        return ((precision * (wanted - found).square()).sum(2) + (off * pull).sum(2)) / 2, found, pull
 
     def curvature(found):
         slopes = torch.diag_embed(found) - found[..., None] * found[..., None, :]
@@ -124,7 +191,7 @@ def _half_log_det(matrices):
     return torch.linalg.cholesky(matrices).diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def of_columns(counts, noises, ordered, absent, total, base=None):
+def of_columns(counts, noises, ordered, absent, total, base=None, *, estimate=likely_frequencies):
     """Frequencies of the states of each column, from noisy counts; see :func:`likely_frequencies`.
 
     Parameters
@@ -139,6 +206,8 @@ def of_columns(counts, noises, ordered, absent, total, base=None):
         Number of records.
     base : sequence of Tensor, each of shape (n_states,), optional
         What is expected.
+    estimate : callable
+        Makes frequencies of noisy ones.
 
     Returns
     -------
@@ -158,6 +227,20 @@ def of_columns(counts, noises, ordered, absent, total, base=None):
         noisy = torch.stack([counts[j][own].double() / (total * left) for j, own, left in blocks])
         known_by = torch.stack([noises[j][own].double() / (total * left) for j, own, left in blocks])
         expected = None if base is None else torch.stack([base[j][own] for j, own, _ in blocks])
-        for (j, own, left), part in zip(blocks, likely_frequencies(noisy, known_by, is_ordered, expected), strict=True):
+        for (j, own, left), part in zip(blocks, estimate(noisy, known_by, is_ordered, expected), strict=True):
             found[j][own] = left * part
     return [of / of.sum() for of in found]
+
+
+def drawn_columns(counts, noises, ordered, absent, total, *, random):
+    """Frequencies of each column that may be the true ones; see :func:`of_columns` and :func:`drawn_frequencies`."""
+    counts = list(counts)
+    for j, (of, noise, n) in enumerate(zip(counts, noises, ordered, strict=True)):
+        again = of + noise * torch.randn(of.shape, generator=random, dtype=torch.float64)
+        # Of states beyond those in order no prior is known.
+        counts[j] = torch.where((torch.arange(len(of)) >= n) & (n > 0), again, of.double())
+    return of_columns(counts, noises, ordered, absent, total, estimate=partial(_drawn, random))
+
+
+def _drawn(random, noisy, noises, is_ordered, _):
+    return drawn_frequencies(noisy, noises, is_ordered, random)

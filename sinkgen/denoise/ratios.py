@@ -1,6 +1,7 @@
 """Cells of many tables from noisy ones: how far cells are from what is expected of them, as all of them show."""
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -45,6 +46,45 @@ def likely_cells(noisy, expected, noises):
     >>> bool((found - apart).norm() < 0.7 * noise.norm()), bool(found.diag().mean() < 0.001)
     (True, True)
     """
+    return cells_and_doubts(noisy, expected, noises)[0]
+
+
+def cells_and_doubts(noisy, expected, noises):
+    """Cells as :func:`likely_cells` finds them, and the standard deviation of each one's posterior.
+
+    Examples
+    --------
+    >>> even, noise = torch.full((10, 10), 0.01), torch.randn(10, 10, generator=torch.Generator().manual_seed(0))
+    >>> (found,), (doubt,) = cells_and_doubts([even + 0.002 * noise], [even], [0.002])
+    >>> bool(doubt.mean() < 0.001)  # far less than the noise: all seem to be as is expected
+    True
+    """
+    found = _ratios(noisy, expected, noises)
+    means = (found.parts * found.means).sum(1)
+    variances = (found.parts * (found.means.square() + found.spreads.square())).sum(1) - means.square()
+    # What lies far beyond all places is hardly noise.
+    means = torch.where(found.is_far, found.seen, means).clamp_min(0)
+    doubts = torch.where(found.is_far, found.noise, variances.clamp_min(0).sqrt())
+    return _as_tables(means, noisy), _as_tables(doubts, noisy)
+
+
+class _Ratios(NamedTuple):
+    """Of each cell (n,) what was seen, the noise, and of each place (n, n_places) chance, mean and spread there."""
+
+    seen: torch.Tensor
+    noise: torch.Tensor
+    is_far: torch.Tensor
+    parts: torch.Tensor
+    means: torch.Tensor
+    spreads: torch.Tensor
+
+
+def _as_tables(cells, tables):
+    sizes = [of.numel() for of in tables]
+    return [part.view(of.shape).to(of.dtype) for part, of in zip(cells.split(sizes), tables, strict=True)]
+
+
+def _ratios(noisy, expected, noises):
     sizes = torch.tensor([part.numel() for part in noisy])
     table = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
     seen, mean = (torch.cat([part.double().flatten() for part in parts])[:, None] for parts in (noisy, expected))
@@ -63,11 +103,10 @@ def likely_cells(noisy, expected, noises):
         common = (own / sizes[:, None]).sum(0) + COMMON * anything
         common = common / common.sum()
         weights = (own + OWN * common) / (sizes + OWN)[:, None]
-    means = mean * places + spread.square() / variance * (seen - mean * places)
-    found = (_parts(heights, weights[table]) * means).sum(1)
-    # What lies far beyond all places is hardly noise.
-    found = torch.where(seen[:, 0] > MOST * mean[:, 0] + 4 * noise[:, 0], seen[:, 0], found).clamp_min(0)
-    return [part.view(of.shape).to(of.dtype) for part, of in zip(found.split(sizes.tolist()), noisy, strict=True)]
+    return _Ratios(
+        seen[:, 0], noise[:, 0], seen[:, 0] > MOST * mean[:, 0] + 4 * noise[:, 0], _parts(heights, weights[table]),
+        mean * places + spread.square() / variance * (seen - mean * places), spread * noise / variance.sqrt(),
+    )  # fmt: skip
 
 
 def _parts(heights, weights):

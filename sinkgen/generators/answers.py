@@ -130,7 +130,7 @@ def mean(release: Any, column: Any) -> Estimate:
     of = release.form.columns[place] if place < release.form.n_encoded else None
     if not isinstance(of, NumberColumn):
         raise BadTypeError(f"column {column!r} holds no numbers: ask for a proportion")
-    middles, widths = _middles(of)
+    middles, widths = middles_of(of)
     shares, states, n = _within(release, place), _states(release, place), of.n_states
     present = np.arange(n) < of.n_ordered
     first = np.bincount(states[: len(middles)], shares[: len(middles)] * middles, n)
@@ -290,7 +290,7 @@ def within_doubts(release: Any, place: int) -> WithinDoubt:
     states, n_states = _states(release, place), column.n_states
     if not isinstance(column, NumberColumn) or not release.counts:
         return WithinDoubt(torch.zeros(n_states).double(), torch.zeros(len(states)).double())
-    middles, widths = _middles(column)
+    middles, widths = middles_of(column)
     shares, states = _within(release, place)[: len(middles)], states[: len(middles)]
     mean = np.bincount(states, shares * middles, n_states)
     offset = middles - mean[states]
@@ -315,7 +315,7 @@ def _noise_of_cells(release):
     return math.fsum(max(noise, 1e-9) ** -2 for noise in known) ** -0.5 if known else math.inf
 
 
-def _middles(column):
+def middles_of(column):
     """Middles and widths of the cells of a column of numbers."""
     edges = np.asarray(column.edges)
     grain = column.step or float(column.kind == "integer")

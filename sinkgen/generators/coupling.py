@@ -4,6 +4,13 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen.inference.moments import NoisyMoments
+
+FARTHEST, CLIPPINGS = 2.0, 4  # standard deviations to which values are clipped, and how often these are found anew
+LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
+LARGEST_MOVE = 0.3  # of a weight in a whole step, for scores of variance 1
+TINY = 1e-9
+
 
 class Coupling(NamedTuple):
     """Adds ``sum_jk weights_jk s_j(x_j) s_k(x_k) / 2`` to the log-probability of a field's record.
@@ -57,3 +64,93 @@ def rank_scores(frequencies, n_ordered):
         own = frequencies[:n]
         scores[:n] = 2 * own.cumsum(0) - own - own.sum()
     return scores
+
+
+def value_scores(frequencies, values):
+    """Scores of states by their values: of mean 0 and variance 1, but none beyond some standard deviations.
+
+    What lies farther out counts as this: one record shall not be all that a product of scores tells of.
+
+    Parameters
+    ----------
+    frequencies : Tensor of shape (n_states,)
+    values : Tensor of shape (n,)
+        Of the first states; those beyond (missing cells) have 0, which is the mean.
+
+    Returns
+    -------
+    Tensor of shape (n_states,)
+
+    Examples
+    --------
+    >>> value_scores(torch.tensor([0.5, 0.25, 0.25]), torch.tensor([0.0, 1.0, 3.0]))
+    tensor([-0.8165,  0.0000,  1.6330])
+    """
+    n, scores = len(values), torch.zeros_like(frequencies)
+    own, of = frequencies[:n].double(), values.double()
+    own = own / own.sum().clamp_min(TINY)
+    for _ in range(CLIPPINGS):
+        of = of - own @ of
+        of = (of / (own @ of.square()).sqrt().clamp_min(TINY)).clamp(-FARTHEST, FARTHEST)
+    scores[:n] = (of - own @ of).to(scores.dtype)
+    return scores
+
+
+class Moments(NamedTuple):
+    """Second moments of columns' scores.
+
+    Attributes
+    ----------
+    scores : list of Tensor, each of shape (n_states,)
+    columns : list of int
+        Those that have scores.
+    covariance : Tensor of shape (n, n)
+        Of these columns, positive definite.
+    released : NoisyMoments
+        What it was made of.
+    """
+
+    scores: list
+    columns: list
+    covariance: torch.Tensor
+    released: NoisyMoments
+
+    def weights(self, n_columns):
+        """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
+        return self._spread(-torch.linalg.inv(self.covariance), n_columns)
+
+    def given_others(self, heights):
+        """Heights of states, list of Tensor, without what a column's others leave of its variance less than it has.
+
+        For normal scores, with :meth:`weights`, each column then has the frequencies whose logarithms the heights are.
+        """
+        heights, narrower = list(heights), torch.linalg.inv(self.covariance).diag() - 1 / self.covariance.diag()
+        for j, precision in zip(self.columns, narrower.tolist(), strict=True):
+            heights[j] = heights[j] - precision / 2 * self.scores[j].square()
+        return heights
+
+    def move(self, coupling, codes, step):
+        """Move a coupling's weights, in place, by a share of what they lack: the difference of inverse covariances.
+
+        For normal scores a whole step is Newton's.
+        """
+        own = coupling.of(codes.T)[:, self.columns].double()
+        own = own - own.mean(0)
+        has = own.T @ own / len(own) + LEAST_VARIANCE * torch.diag(self.covariance.diag())
+        difference = torch.linalg.inv(has) - torch.linalg.inv(self.covariance)
+        # Where draws hardly vary, the inverse of what they have is anything.
+        units = self.covariance.diag().sqrt()
+        units = torch.outer(units, units)
+        difference = (difference * units).clamp(-LARGEST_MOVE, LARGEST_MOVE) / units
+        coupling.weights.add_(step * self._spread(difference, len(coupling.weights)))
+
+    def _spread(self, weights, n_columns):
+        return spread((weights - torch.diag(weights.diag())).float(), self.columns, n_columns)
+
+
+def spread(values, columns, n_columns):
+    """Values (n, n) of some of the columns as those (n_columns, n_columns) of all: 0 elsewhere."""
+    out = values.new_zeros(n_columns, n_columns)
+    places = torch.tensor(columns)
+    out[places[:, None], places] = values
+    return out

@@ -6,14 +6,15 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.generators.field import Field
+from sinkgen.generators.cliques import Clique
 
 COARSE = 8  # groups of a column in which dependence is looked for
 MEAN_ABSOLUTE = math.sqrt(2 / math.pi)  # of a normal number
 OF_PRODUCT = 0.7  # mean absolute value of a product of two columns' standardised scores, about
 STANDS_OUT = 3.0  # standard deviations: of less, a pair may not have been asked
-MOST = 1.5  # variance of records' log-weights by all pairs: of more, hardly any records would be drawn
+MOST = 1.5  # variance of records' log-probabilities by all pairs: of more, columns would be another's shadow
 LEAST = 0.01
+MOST_PAIRS = 200
 
 
 class Open(NamedTuple):
@@ -52,9 +53,7 @@ class Unknown(NamedTuple):
 
     @classmethod
     def of(cls, release, cliques, n):
-        """Of a field: what was not counted because it did not stand out. Of a mixture all pairs were."""
-        if not isinstance(release.generator, Field):
-            return cls([], [], [], False)
+        """Of a field: what was not counted because it did not stand out."""
         frequencies = [part.double() for part in release.generator.frequencies]
         ordered = [*release.form.ordered, 0]
         scored = set() if release.moments is None else set(release.moments.columns)
@@ -72,22 +71,24 @@ class Unknown(NamedTuple):
                 pairs.append(Open(pair, known[pair].groups, math.hypot(hidden, _strength(counts[pair]))))
         whole = math.fsum(pair.size**2 for pair in pairs)
         scale = min(1.0, math.sqrt(MOST / max(whole, 1e-12)))
-        pairs = [pair._replace(size=scale * pair.size) for pair in pairs if pair.size > LEAST]
-        return cls(pairs, frequencies, ordered, scale < 1)
+        pairs = [pair._replace(size=scale * pair.size) for pair in pairs if scale * pair.size > LEAST]
+        pairs.sort(key=lambda pair: -pair.size)
+        return cls(pairs[:MOST_PAIRS], frequencies, ordered, scale < 1 or len(pairs) > MOST_PAIRS)
 
-    def logits(self, codes, random):
-        """What is added to the log-probabilities (m,) of records (n_columns + 1, m): another draw each time."""
-        out = torch.zeros(codes.shape[1], dtype=torch.float64)
+    def potentials(self, random):
+        """Cliques of two columns' states, and what a cell adds to a log-probability: another draw each time."""
+        found = []
         for pair in self.pairs:
             sides = [None if pair.groups is None else of for of in (pair.groups or (None, None))]
             first, second = (self._scores(j, of, random) for j, of in zip(pair.columns, sides, strict=True))
             size = pair.size * float(torch.randn((), generator=random))
             if pair.groups is None:
-                out += size * first.whole[codes[pair.columns[0]]] * second.whole[codes[pair.columns[1]]]
+                added = torch.outer(first.whole, second.whole)
             else:
-                for a, b in ((first.within, second.whole), (first.whole, second.within)):
-                    out += size * a[codes[pair.columns[0]]] * b[codes[pair.columns[1]]]
-        return out
+                added = torch.outer(first.within, second.whole) + torch.outer(first.whole, second.within)
+            states = tuple(torch.arange(n) for n in added.shape)
+            found.append((Clique(pair.columns, states), (size * added).float()))
+        return found
 
     def _scores(self, column, groups, random):
         """Standardised scores of a column's states: rising where they have an order, else any; and within groups."""

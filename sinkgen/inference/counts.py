@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 LEAST_PRECISION = 1e-20
+LEAST_NOISE = 1e-9
 
 
 class NoisyCounts(NamedTuple):
@@ -131,6 +132,46 @@ def estimate_of(
             weighed += weight * groups @ part.counts.double()
     covariance = torch.linalg.inv(precision)
     return StateEstimate(covariance @ weighed, covariance)
+
+
+def pooled_column(
+    values: torch.Tensor, noise: float, others: Sequence[tuple[torch.Tensor, torch.Tensor, float]]
+) -> tuple[torch.Tensor, float]:
+    """A column's states by their own counts, and by those of groups of them: weighted least squares.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_states,)
+        Noisy counts.
+    noise : float
+        Standard deviation of the noise of each.
+    others : sequence of (LongTensor of shape (n_states,), Tensor of shape (n_groups,), float)
+        Groups of the states, their noisy counts, and the noise of these.
+
+    Returns
+    -------
+    Tensor of shape (n_states,)
+    float
+        Root mean square of the noise of its entries.
+
+    Examples
+    --------
+    >>> pooled_column(torch.tensor([4.0, 6.0]), 2.0, [(torch.arange(2), torch.tensor([6.0, 6.0]), 2.0)])[0].tolist()
+    [5.0, 6.0]
+    """
+    variance = max(noise, LEAST_NOISE) ** 2
+    pulls, factors = values.double() / variance, [torch.zeros(len(values), 0, dtype=torch.float64)]
+    for groups, counts, own in others:
+        own = max(own, LEAST_NOISE) ** 2
+        members = torch.nn.functional.one_hot(groups).double()
+        factors.append(members / own**0.5)
+        pulls = pulls + members @ counts.double() / own
+    # The inverse of a precision matrix, which is diagonal but for a factor of few columns (Woodbury).
+    factor = torch.cat(factors, 1)
+    inner = torch.eye(factor.shape[1], dtype=torch.float64) + variance * factor.T @ factor
+    gain = variance**2 * torch.linalg.solve(inner, factor.T)
+    mean = variance * pulls - factor @ (gain @ pulls)
+    return mean, float((variance - (factor * gain.T).sum(1)).mean().clamp_min(0).sqrt())
 
 
 def flat_counts(counts: Sequence[NoisyCounts]) -> dict[str, torch.Tensor]:

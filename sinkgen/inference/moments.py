@@ -1,5 +1,6 @@
-"""Products of columns' ranks that were released, with the noise that they have: what regressions rest on."""
+"""Products of columns' scores that were released, with the noise that they have: what regressions rest on."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,9 @@ class NoisyMoments(NamedTuple):
         Symmetric; the diagonal is what single columns say.
     noise : float
         Standard deviation of the noise of a product, but for the diagonal.
+    clip : float
+        Norm to which a record's scores were clipped before they were multiplied; infinite of models that older versions
+        saved.
 
     Examples
     --------
@@ -27,6 +31,7 @@ class NoisyMoments(NamedTuple):
     scores: tuple[torch.Tensor, ...]
     products: torch.Tensor
     noise: float
+    clip: float = math.inf
 
     @property
     def columns(self) -> list[int]:
@@ -36,8 +41,8 @@ class NoisyMoments(NamedTuple):
     def tensors(self) -> dict[str, torch.Tensor]:
         """What :meth:`from_tensors` reads."""
         widths = torch.tensor([len(of) for of in self.scores])
-        noise = torch.tensor(self.noise, dtype=torch.float64)
-        return {"scores": torch.cat(self.scores), "widths": widths, "products": self.products, "noise": noise}
+        numbers = {name: torch.tensor(getattr(self, name), dtype=torch.float64) for name in ("noise", "clip")}
+        return {"scores": torch.cat(self.scores), "widths": widths, "products": self.products, **numbers}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, torch.Tensor]) -> "NoisyMoments":
@@ -50,4 +55,4 @@ class NoisyMoments(NamedTuple):
         [[1.0, 0.0], [0.0, 1.0]]
         """
         scores = tensors["scores"].split(tensors["widths"].tolist())
-        return cls(tuple(scores), tensors["products"], float(tensors["noise"]))
+        return cls(tuple(scores), tensors["products"], float(tensors["noise"]), float(tensors.get("clip", math.inf)))

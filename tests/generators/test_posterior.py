@@ -97,11 +97,12 @@ def test_released_moments_are_near_the_truth_and_are_kept(numbers, tmp_path):
     assert moments.columns == [0, 1, 2]
     found = (moments.products / torch.outer(spread, spread)[: len(spread)])[:3, :3].numpy()
     noise = moments.noise / float(spread[:3].min()) ** 2
-    assert np.abs(found - frame.corr("spearman").to_numpy()).max() < 5 * noise + 0.02
+    # Clipping leaves a little less of each product.
+    assert np.abs(found - frame.corr().to_numpy()).max() < 5 * noise + 0.06
     gen.save(tmp_path / "model")
     again = DPSinkhornGenerator.load(tmp_path / "model").release_.moments
     assert torch.equal(again.products, moments.products)
-    assert again.noise == moments.noise
+    assert (again.noise, again.clip) == (moments.noise, moments.clip)
     assert all(torch.equal(a, b) for a, b in zip(again.scores, moments.scores, strict=True))
 
 

@@ -15,7 +15,7 @@ from sinkgen.accounting import GaussianRelease
 from sinkgen.denoise.ratios import likely_cells
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
-from sinkgen.generators.coupling import Coupling, rank_scores
+from sinkgen.generators.coupling import Coupling, Moments, rank_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
@@ -23,7 +23,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery, ParityQuery
 from sinkgen.records import ArraySource, Records
 from sinkgen.training.tables.ascent import fit_field
-from sinkgen.training.tables.coupling import Moments, covariance
+from sinkgen.training.tables.coupling import covariance
 from sinkgen.training.tables.structure import (
     Columns,
     Counted,

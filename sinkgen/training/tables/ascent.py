@@ -5,17 +5,13 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import minimum_spanning_tree
 
-from sinkgen._groups import count_cells
 from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.field import Field
 from sinkgen.generators.kinds import Kinds
+from sinkgen.generators.settling import LARGEST, settle
 from sinkgen.training.tables.coupling import draw_copula
 
 POPULATION, MOST_CELLS = 20_000, 1_000_000  # draws that the fit goes on with, and their cells
-COUPLING_STEP = 0.2
-STEP, LARGEST_STEP = 1.4, 0.3  # of all cliques of a column together; of one
-SETTLED = 0.6  # share of the sweeps after which steps shrink
-LARGEST = 8.0  # of a potential
 TINY = 1e-9
 LEAST = -60.0  # height of a state that does not occur
 
@@ -72,41 +68,6 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
     )  # fmt: skip
     field.population = field.obeying(population.long(), random).to(field.population.dtype)
     return settle(field, doubts, sweeps, random, moments=moments, progress=progress)
-
-
-def settle(field, doubts, sweeps, random, *, moments=None, progress=iter):
-    """The field after more steps of its potentials and its population; see :func:`fit_field`."""
-    codes, n = field.population.long(), field.population.shape[1]
-    columns = [j for j, height in enumerate(field.heights) if len(height) > 1]
-    of_column = torch.zeros(len(field.heights))
-    for clique in field.cliques:
-        of_column[list(clique.columns)] += 1
-    for sweep in progress(range(sweeps)):
-        late = 1 + 0.3 * max(0.0, sweep - SETTLED * sweeps)
-        steps = (STEP / of_column.clamp_min(TINY)).clamp_max(LARGEST_STEP) / late  # of each column
-        codes = field.sweep(codes, random, columns)
-        counts = count_cells(field.cliques, codes)
-        for q, (clique, doubt) in enumerate(zip(field.cliques, doubts, strict=True)):
-            move = _move(counts[q].view(clique.shape) / n, field.targets[q], field.potentials[q], doubt, n)
-            step = float(steps[list(clique.columns)].min())
-            field.potentials[q] = (field.potentials[q] + step * move).clamp(-LARGEST, LARGEST)
-        if moments is not None:
-            moments.move(field.coupling, codes, min(float(steps.min()), COUPLING_STEP))
-        for j in columns:
-            has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
-            off = ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log()
-            field.heights[j] = field.heights[j] + float(steps[j]) * off.clamp(-1, 1)
-    field.population = codes.to(field.population.dtype)
-    return field
-
-
-def _move(has, wanted, potential, doubt, n):
-    """By how much a potential should move: a step of Newton's method of one cell alone, held by doubt."""
-    move = (wanted - has - doubt**2 * potential / (has + 1e-3)) / (has + doubt + 1 / n)
-    if has.dim() > 2:  # what single columns and pairs say, their own cliques know better
-        for axis in range(has.dim()):
-            move = move - move.mean(axis, keepdim=True)
-    return move.clamp(-10, 10)
 
 
 def _tree(cliques, targets, frequencies, random):

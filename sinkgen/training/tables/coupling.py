@@ -2,86 +2,23 @@
 
 import math
 from functools import partial
-from typing import NamedTuple
 
 import torch
 
 from sinkgen.denoise.spectra import spectrum
-from sinkgen.generators.coupling import rank_scores
+from sinkgen.generators.coupling import Moments, spread
 from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.queries.moments import MomentQuery
 
 ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if columns were independent
 ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
-LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
-LARGEST_MOVE = 0.3  # of a weight in a whole step, for scores of variance 1
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
 
 
-class Moments(NamedTuple):
-    """Second moments of columns' scores.
-
-    Attributes
-    ----------
-    scores : list of Tensor, each of shape (n_states,)
-    columns : list of int
-        Those that have scores.
-    covariance : Tensor of shape (n, n)
-        Of these columns, positive definite.
-    released : NoisyMoments
-        What it was made of.
-    """
-
-    scores: list
-    columns: list
-    covariance: torch.Tensor
-    released: NoisyMoments
-
-    def weights(self, n_columns):
-        """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
-        return self._spread(-torch.linalg.inv(self.covariance), n_columns)
-
-    def given_others(self, heights):
-        """Heights of states, list of Tensor, without what a column's others leave of its variance less than it has.
-
-        For normal scores, with :meth:`weights`, each column then has the frequencies whose logarithms the heights are.
-        """
-        heights, narrower = list(heights), torch.linalg.inv(self.covariance).diag() - 1 / self.covariance.diag()
-        for j, precision in zip(self.columns, narrower.tolist(), strict=True):
-            heights[j] = heights[j] - precision / 2 * self.scores[j].square()
-        return heights
-
-    def move(self, coupling, codes, step):
-        """Move a coupling's weights, in place, by a share of what they lack: the difference of inverse covariances.
-
-        For normal scores a whole step is Newton's.
-        """
-        own = coupling.of(codes.T)[:, self.columns].double()
-        own = own - own.mean(0)
-        has = own.T @ own / len(own) + LEAST_VARIANCE * torch.diag(self.covariance.diag())
-        difference = torch.linalg.inv(has) - torch.linalg.inv(self.covariance)
-        # Where draws hardly vary, the inverse of what they have is anything.
-        units = self.covariance.diag().sqrt()
-        units = torch.outer(units, units)
-        difference = (difference * units).clamp(-LARGEST_MOVE, LARGEST_MOVE) / units
-        coupling.weights.add_(step * self._spread(difference, len(coupling.weights)))
-
-    def _spread(self, weights, n_columns):
-        return spread((weights - torch.diag(weights.diag())).float(), self.columns, n_columns)
-
-
-def spread(values, columns, n_columns):
-    """Values (n, n) of some of the columns as those (n_columns, n_columns) of all: 0 elsewhere."""
-    out = values.new_zeros(n_columns, n_columns)
-    places = torch.tensor(columns)
-    out[places[:, None], places] = values
-    return out
-
-
-def learn_moments(source, frequencies, ordered, total, mechanism):
-    """Release the second moments of all columns' ranks, and take the noise out of them.
+def learn_moments(source, frequencies, scores, total, mechanism):
+    """Release the second moments of all columns' scores, and take the noise out of them.
 
     Parameters
     ----------
@@ -89,8 +26,8 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
         States (m, n_columns) with classes.
     frequencies : list of Tensor
         Of the states of each column, the label last.
-    ordered : sequence of int
-        How many of each column's first states have an order.
+    scores : list of Tensor, of the same shapes
+        Of mean 0; all 0 of columns without.
     total : float
         Number of records.
     mechanism : GaussianMechanism
@@ -99,9 +36,8 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     Returns
     -------
     Moments or None
-        None where fewer than two columns have ranks that vary: nothing is asked.
+        None where fewer than two columns have scores that vary: nothing is asked.
     """
-    scores = [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
     variances = torch.stack([(part * of.square()).sum() for part, of in zip(frequencies, scores, strict=True)]).double()
     columns = torch.nonzero(variances > LEAST_SCORED).flatten().tolist()
     if len(columns) < 2:
@@ -114,7 +50,7 @@ def learn_moments(source, frequencies, ordered, total, mechanism):
     noisy = mechanism.release("moments", query, source)[0] / total
     noise = mechanism.noise_multiplier("moments") * query.sensitivity / total
     products = noisy - torch.diag(noisy.diag() - variances)
-    released = NoisyMoments(tuple(scores), spread(products, columns, len(frequencies)), noise / math.sqrt(2))
+    released = NoisyMoments(tuple(scores), spread(products, columns, len(frequencies)), noise / math.sqrt(2), clip)
     return Moments(scores, columns, covariance(products, noise), released)
 
 

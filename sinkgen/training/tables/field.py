@@ -13,10 +13,13 @@ import torch
 
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadValueError
+from sinkgen.generators.answers import middles_of
+from sinkgen.generators.coupling import rank_scores, value_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
+from sinkgen.generators.settling import settle
 from sinkgen.training.stage import Schedule, Stage, Trained
-from sinkgen.training.tables.ascent import fit_field, settle
+from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.cells import cell_share, learn_cells
 from sinkgen.training.tables.coupling import learn_moments
 from sinkgen.training.tables.structure import (
@@ -129,7 +132,8 @@ def train_field(stage: Stage) -> Trained:
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     moments = None
     if "moments" in settings.shares:
-        moments = learn_moments(source, frequencies, ordered, total, mechanism)
+        scores = scores_of(form, cell_shares, frequencies, settings.is_coupled)
+        moments = learn_moments(source, frequencies, scores, total, mechanism)
     released = None if moments is None else moments.released
     moments = moments if settings.is_coupled else None
     sweeps = settings.sweeps if asked.cliques or moments else 0
@@ -146,6 +150,27 @@ def train_field(stage: Stage) -> Trained:
                 made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
             )
     return Trained(made, made.class_weights, released)
+
+
+def scores_of(form, cell_shares, frequencies, is_coupled):
+    """Scores of the states of all columns, the label last: ranks where records are drawn by them.
+
+    Else they are values: what is concluded of means, slopes and correlations rests on products of these.
+    """
+    ordered = [*form.ordered, 0]
+    if is_coupled:
+        return [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
+    shares = cell_shares.mean(0) if cell_shares.dim() > 1 else cell_shares
+    shares, scores = shares.double().split(form.cell_counts), []
+    for column, part, own, n in zip(form.columns, frequencies, shares, form.ordered, strict=False):
+        n = len(part) if len(part) == 2 else n
+        values = torch.arange(float(n))
+        if isinstance(column, NumberColumn) and n > 1:
+            middles = torch.from_numpy(middles_of(column)[0])
+            states = torch.tensor(column.cell_states)[: len(middles)]
+            values = torch.zeros(len(part), dtype=torch.float64).index_add_(0, states, own[: len(middles)] * middles)
+        scores.append(value_scores(part, values[:n]) if n > 1 else torch.zeros_like(part))
+    return [*scores, torch.zeros_like(frequencies[-1])]
 
 
 def weights_of(form, settings):

@@ -5,13 +5,13 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
 
 from sinkgen._groups import count_cells
 from sinkgen.denoise.densities import of_columns
 from sinkgen.denoise.frequencies import LIKELY, project_simplex, some_or_none
 from sinkgen.denoise.ratios import likely_cells
 from sinkgen.generators.cliques import Clique, even_groups
+from sinkgen.inference.counts import pooled_column
 from sinkgen.privacy.queries.tables import CliqueQuery, DistanceQuery
 
 COARSE = 8  # groups of a column in which dependence is looked for
@@ -133,23 +133,13 @@ class Counted(NamedTuple):
         return Columns(*map(list, zip(*parts, strict=True)))
 
     def _pooled(self, column, counts, noise):
-        """Counts of one column's states, and the root mean square of their noise: weighted least squares."""
-        variance = max(noise, TINY) ** 2
-        pulls, factors = counts.double() / variance, [torch.zeros(len(counts), 0, dtype=torch.float64)]
+        """Counts of one column's states, and the root mean square of their noise."""
+        others = []
         for clique, part, scale in zip(self.query.cliques, self.counts, self.query.scales, strict=True):
-            if column not in clique.columns:
-                continue
-            rows = clique.rows(part.double(), column)
-            own = len(rows) * max(self.noise / scale, TINY) ** 2
-            groups = F.one_hot(clique.groups_of(column)).double()
-            factors.append(groups / own**0.5)
-            pulls += groups @ rows.sum(0) / own
-        # The inverse of a precision matrix, which is diagonal but for a factor of few columns (Woodbury).
-        factor = torch.cat(factors, 1)
-        inner = torch.eye(factor.shape[1], dtype=torch.float64) + variance * factor.T @ factor
-        gain = variance**2 * torch.linalg.solve(inner, factor.T)
-        mean = variance * pulls - factor @ (gain @ pulls)
-        return mean, float((variance - (factor * gain.T).sum(1)).mean().clamp_min(0).sqrt())
+            if column in clique.columns:
+                rows = clique.rows(part.double(), column)
+                others.append((clique.groups_of(column), rows.sum(0), len(rows) ** 0.5 * self.noise / scale))
+        return pooled_column(counts, noise, others)
 
     def asked(self, frequencies, total):
         """The pairs, denoised: :class:`Asked`."""
