@@ -57,7 +57,8 @@ FUNCTIONS = {
     for function in (
         cells._take_columns, corrections._coordinates, numbers._codes, semidual._measured, semidual._measured_by_class,
         tabular._as_states, undeclared._coded, undeclared._extremes, undeclared._numbers, undeclared._outside,
-        variation._amounts, variation._remainders, variation._scaled, variation._served, views._as_encoded,
+        variation._amounts, variation._explained, variation._remainders, variation._scaled, variation._served,
+        views._as_encoded,
     )
 }  # fmt: skip
 METHODS = {(Space, "project")}

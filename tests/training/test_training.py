@@ -32,7 +32,7 @@ from sinkgen.training.points.semidual import (
     train_semidual,
 )
 from sinkgen.training.points.support import FreePoints, ParametricPoints
-from sinkgen.training.points.variation import Offsets, Seen, find_scales
+from sinkgen.training.points.variation import Explained, Offsets, Seen, find_scales
 
 
 def ring(n, seed=0):
@@ -339,7 +339,8 @@ def scaled(noise):
     cost = resolve_cost("sqeuclidean")
     seen = Seen(cost, space.project, points)
     offsets = Offsets(points, torch.zeros(2, dtype=torch.long), seen, torch.zeros(2), space)
-    return find_scales(stage, offsets, None, torch.full((2,), 0.003))
+    explained = Explained.of(stage.source, offsets, None)
+    return find_scales(stage, explained, offsets.classes, torch.full((2,), 0.003))
 
 
 def test_each_point_varies_as_far_as_its_own_records_do():

@@ -25,6 +25,7 @@ from sinkgen.settings import Semidual
 from sinkgen.settings.semidual import regs_of
 from sinkgen.training.points.corrections import with_gains, with_tilts, with_tones
 from sinkgen.training.points.variation import (
+    Explained,
     Offsets,
     Seen,
     find_scales,
@@ -47,7 +48,8 @@ TEXTURE_SHARE = 0.01
 FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
-MOST_PUBLIC, PUBLIC_DIRECTIONS = 5000, 256  # records and directions of a prior
+# Of a prior: records, directions that are looked at, and those that are kept.
+MOST_PUBLIC, PUBLIC_DIRECTIONS, KEPT_DIRECTIONS = 5000, 400, 240
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
 EDGE_SHARE = 0.5
@@ -120,9 +122,10 @@ def train_semidual(stage: Stage) -> Trained:
     fields = form.warps() if stage.settings.deform else None
     fields = None if fields is None else fields.to(stage.device)
     warps = fit_warps(fields, points, space, variances)
-    warp_factors = find_warp_factors(stage, offsets, warps)
-    scales = find_scales(stage, offsets, warps, variances)
-    factors, radii = find_variation(stage, offsets, warps, scales, variances)
+    explained = Explained.of(stage.source, offsets, warps)
+    warp_factors = find_warp_factors(stage, explained)
+    scales = find_scales(stage, explained, classes, variances)
+    factors, radii = find_variation(stage, explained, scales, variances)
     if fields is not None:
         points = sharpen_points(points, classes, warp_factors, fields, space, random)
     weights = (counts / counts.sum()).float()
@@ -185,9 +188,11 @@ def find_space(stage):
 def _find_directions(stage, whole, moment, noise_scale):
     if stage.prior is None:
         return principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
-    public = whole.project(sent(stage.form.encode(stage.prior.values[:MOST_PUBLIC]), stage.device))
+    values = stage.prior.values
+    some = values[:: -(-len(values) // MOST_PUBLIC)]  # from all of them: they may be sorted
+    public = whole.project(sent(stage.form.encode(some), stage.device))
     expected = exact_directions(public, PUBLIC_DIRECTIONS, stage.random)
-    return updated_directions(moment, noise_scale, expected, most=MOST_DIRECTIONS)
+    return updated_directions(moment, noise_scale, expected, most=KEPT_DIRECTIONS)
 
 
 def allot_points(stage, space):

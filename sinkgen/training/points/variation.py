@@ -8,12 +8,13 @@ from typing import NamedTuple
 import torch
 
 from sinkgen._device import normal, sent
-from sinkgen._groups import class_slices
+from sinkgen._groups import by_class, class_slices
 from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
 from sinkgen.ot.costs import Cost
 from sinkgen.ot.rows import whole
 from sinkgen.privacy.queries.moments import MomentQuery, RadiusQuery, ScaleQuery
+from sinkgen.privacy.sealed import SealedSource
 
 # Constants chosen by trials: docs/experiments.md, Images.
 LONGEST = 3.0  # length of an offset, as a share of the records' root mean square distance to the centre
@@ -58,6 +59,7 @@ class Offsets:
     def __init__(self, points, classes, seen, potentials, space):
         self.points, self.classes, self.seen, self.potentials, self.space = points, classes, seen, potentials, space
         self._slices = class_slices(classes)
+        self.n_classes = max(self._slices) + 1
 
     def __call__(self, classes):
         """Index (m,) of each record's point, and offsets (m, d), of records by class; zero for one of no class."""
@@ -92,9 +94,8 @@ class FittedWarps(NamedTuple):
         """Amounts (m, q) that explain the offsets."""
         return torch.einsum("mqd,md->mq", self.fits.to(offsets)[serving], offsets)
 
-    def remainders(self, serving, offsets):
+    def remainders(self, serving, offsets, amounts):
         """What the amounts leave of the offsets, (m, d)."""
-        amounts = self.amounts(serving, offsets)
         return offsets - torch.einsum("mqd,mq->md", self.tangents.to(offsets)[serving], amounts)
 
 
@@ -114,13 +115,34 @@ def fit_warps(warps, points, space, variances):
     return FittedWarps(tangents, torch.linalg.solve(gram, tangents / noise))
 
 
-def find_warp_factors(stage, offsets, warps):
+class Explained(NamedTuple):
+    """Records as their points and deformations explain them; found once, for several releases.
+
+    Attributes
+    ----------
+    source : SealedSource
+        Of rows: the index of a record's point, the amounts of its deformation, and what is left of its offset.
+    n_amounts : int
+        0 without deformations.
+    """
+
+    source: SealedSource
+    n_amounts: int
+
+    @classmethod
+    def of(cls, source, offsets, warps):
+        """The records of a source, each explained by itself."""
+        n_amounts = 0 if warps is None else warps.fits.shape[1]
+        return cls(source.map(partial(_explained, warps, offsets)), n_amounts)
+
+
+def find_warp_factors(stage, explained):
     """Factors (n_classes, q, q) of the covariance of the records' deformations; q = 0 without deformations."""
-    counts, mechanism = stage.counts, stage.mechanism
-    if warps is None:
+    counts, mechanism, size = stage.counts, stage.mechanism, explained.n_amounts
+    if not size:
         return torch.zeros(len(counts), 0, 0)
-    query = MomentQuery(warps.fits.shape[1], WARP_CLIP, len(counts), partial(_amounts, warps, offsets))
-    moments = mechanism.release("warps", query, stage.source).float()
+    query = MomentQuery(size, WARP_CLIP, len(counts), partial(_amounts, size))
+    moments = mechanism.release("warps", query, explained.source).float()
     factors = covariance_factors(moments, counts.float(), mechanism.noise_multiplier("warps") * query.sensitivity)
     return sent(factors, stage.device)
 
@@ -160,20 +182,20 @@ class Variation(NamedTuple):
     radii: torch.Tensor
 
 
-def find_scales(stage, offsets, warps, variances):
+def find_scales(stage, explained, classes, variances):
     """How long what is left of the offsets from each point (n,) is, relative to its class.
 
     A patch of sky varies less than one of leaves. Mean log lengths by point, each drawn towards its class's by the
     share of noise in it.
     """
-    mechanism, classes = stage.mechanism, offsets.classes
+    mechanism = stage.mechanism
     expected = math.sqrt(RESIDUAL_VARIANCE * float(variances.sum()))
-    query = ScaleQuery(expected, SCALE_FOLD, len(classes), len(stage.counts), partial(_served, warps, offsets))
-    counts, sums = mechanism.release("scales", query, stage.source)
+    query = ScaleQuery(expected, SCALE_FOLD, len(classes), len(stage.counts), partial(_served, explained.n_amounts))
+    counts, sums = mechanism.release("scales", query, explained.source)
     noise = mechanism.noise_multiplier("scales") * query.sensitivity
     n_classes = len(stage.counts)
-    by_class = torch.zeros(2, n_classes, dtype=torch.float64).index_add_(1, classes, torch.stack([counts, sums]))
-    means = (by_class[1] / by_class[0].clamp_min(1.0)).clamp(-1, 1)[classes]
+    of_class = torch.zeros(2, n_classes, dtype=torch.float64).index_add_(1, classes, torch.stack([counts, sums]))
+    means = (of_class[1] / of_class[0].clamp_min(1.0)).clamp(-1, 1)[classes]
     served, off = counts.clamp_min(0.0), sums - means * counts
     chance = noise**2 * (1 + means.square()) + SCALE_VARIANCE * served
     between = ((off.square() - chance).sum() / served.square().sum().clamp_min(1.0)).clamp_min(0)
@@ -181,13 +203,13 @@ def find_scales(stage, offsets, warps, variances):
     return sent((SCALE_FOLD ** (share * off).clamp(-1, 1)).float(), stage.device)
 
 
-def find_variation(stage, offsets, warps, scales, variances):
+def find_variation(stage, explained, scales, variances):
     """What deformations leave of the records' offsets, over their points' scales: how long it is, then its directions.
 
     A class's typical length bounds what a record adds to the moments: that far away it adds a direction alone.
     """
-    source, counts, mechanism = stage.source, stage.counts, stage.mechanism
-    remainders = partial(_remainders, warps, offsets, scales)
+    source, counts, mechanism = explained.source, stage.counts, stage.mechanism
+    remainders = partial(_remainders, explained.n_amounts, scales)
     expected = gaussian(512, RESIDUAL_VARIANCE * variances, stage.random).norm(dim=1)
     lengths = RadiusQuery(LONGEST * math.sqrt(float(variances.sum())), len(counts), remainders)
     noisy = mechanism.release("radii", lengths, source)
@@ -199,17 +221,27 @@ def find_variation(stage, offsets, warps, scales, variances):
     return Variation(shape_factors(moments, counts.float(), noise, variances.double()), radii)
 
 
-def _amounts(warps, offsets, classes):
-    return warps.amounts(*offsets(classes))
+def _explained(warps, offsets, records):
+    classes = by_class(records, offsets.n_classes)
+    serving, left = offsets(classes)
+    parts = [serving[:, None].to(left)]  # exact: points are few
+    if warps is not None:
+        parts.append(warps.amounts(serving, left))
+        left = warps.remainders(serving, left, parts[1])
+    return classes.records.having(values=torch.cat([*parts, left], 1))
 
 
-def _served(warps, offsets, classes):
-    serving, rows = offsets(classes)
-    return serving, rows if warps is None else warps.remainders(serving, rows)
+def _amounts(size, classes):
+    return classes.records.values[:, 1 : 1 + size]
 
 
-def _remainders(warps, offsets, scales, classes):
-    serving, rows = _served(warps, offsets, classes)
+def _served(size, classes):
+    values = classes.records.values
+    return values[:, 0].long(), values[:, 1 + size :]
+
+
+def _remainders(size, scales, classes):
+    serving, rows = _served(size, classes)
     return rows / scales.to(rows)[serving, None]
 
 
