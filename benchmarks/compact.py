@@ -2,8 +2,9 @@
 
     python benchmarks/compact.py --data mnist.npz --protocol images.py --epsilon 1
     python benchmarks/compact.py --train adult_train.csv --test adult_test.csv --label income
-        --schema benchmarks/schemas/adult.json --protocol tabular.py --epsilon 1
+        --schema benchmarks/schemas/adult.json --protocol tabular.py --epsilon 1 [--unlabelled]
 
+With ``--unlabelled`` the label is a column like any other, so that it is a field that is saved.
 One fit; then, for each of ``--seeds`` samples, the scores of the common protocol: of the whole model drawn by torch,
 and of the compact one drawn by :mod:`sinkgen.lite`. Sizes in bytes; seconds are of fresh interpreters, from their start
 to the first sample, the least of ``--starts``; memory is the most that they held, in MiB.
@@ -57,6 +58,7 @@ def main():
     parser.add_argument("--test")
     parser.add_argument("--label")
     parser.add_argument("--schema")
+    parser.add_argument("--unlabelled", action="store_true")
     parser.add_argument("--protocol", required=True)
     parser.add_argument("--epsilon", type=float, default=1.0)
     parser.add_argument("--only", default="cnn")
@@ -74,16 +76,19 @@ def main():
     else:
         train, test = (pd.read_csv(path) for path in (arguments.train, arguments.test))
         schema = Schema.from_json(Path(arguments.schema).read_text())
-        declared = {name: column for name, column in schema.items() if name != arguments.label}
-        classes = schema[arguments.label].values
-        gen = DPSinkhornGenerator(arguments.epsilon, schema=declared, classes=classes, random_state=0)
-        gen.fit(train, arguments.label)
         y = train[arguments.label]
+        if arguments.unlabelled:
+            gen = DPSinkhornGenerator(arguments.epsilon, schema=schema, random_state=0).fit(train)
+        else:
+            declared = {name: column for name, column in schema.items() if name != arguments.label}
+            classes = schema[arguments.label].values
+            gen = DPSinkhornGenerator(arguments.epsilon, schema=declared, classes=classes, random_state=0)
+            gen.fit(train, arguments.label)
 
-        def score(X, y):
-            frame = pd.DataFrame(X).assign(**{arguments.label: y})[train.columns]
-            found = score_table(arguments.protocol, train, test, frame, arguments.label)
-            return {name: found[name]["auc"] for name in ("lr", "rf", "gb")}
+        def score(X, y=None):
+            frame = pd.DataFrame(X) if y is None else pd.DataFrame(X).assign(**{arguments.label: y})
+            found = score_table(arguments.protocol, train, test, frame[train.columns], arguments.label)
+            return {name: found[name]["auc"] for name in ("lr", "rf", "gb")} | {"tvd2": found["tvd2_mean"]}
 
     with tempfile.TemporaryDirectory() as folder:
         folders = {name: f"{folder}/{name}" for name in ("whole", "compact")}
@@ -96,7 +101,8 @@ def main():
         models = {"whole": gen, "compact": lite.load(folders["compact"])}
         for seed in range(arguments.seeds):
             for name, model in models.items():
-                result.setdefault(name, []).append(score(*model.sample(len(y), random_state=seed)))
+                drawn = model.sample(len(y), random_state=seed)
+                result.setdefault(name, []).append(score(*drawn if isinstance(drawn, tuple) else (drawn,)))
     print(json.dumps(result))
 
 

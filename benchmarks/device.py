@@ -4,9 +4,9 @@
     python benchmarks/device.py --data mnist.npz cifar10_20k.npz --lines 12
 
 For each data set a row of the fit, ``DPSinkhornGenerator(10, device=...).fit(X, y)``, and one of draws by the fitted
-model where it lies. The share is the processor's seconds of what would run on the card over all of the same on the
-processor: what a card of infinite speed would leave is the rest. Waits are those of the host for the card; of a step of
-the transport and of other passes they are told for each chunk of records. Bytes are what travels, and of these those of
+model where it lies. The share is that of the processor's seconds, on one thread, in operations that would run on the
+card; what a card of infinite speed would leave is the rest. In the rest is what the phantom takes torch to call it, so
+that the share is rather more. Waits are those of the host for the card. Bytes are what travels, and of these those of
 the records. With ``--lines`` the lines of the package are told that ask most, and those that keep the processor busy.
 """
 
@@ -35,48 +35,49 @@ def read(path, most):
     return data["X_train"][:most], data["y_train"][:most]
 
 
-def fitted(X, y, device):
-    """A fit, and its seconds of the processor."""
+def watched(run):
+    """What a device would be asked by ``run()``, its result, and the processor's seconds without the phantom's own."""
     start = time.process_time()
-    gen = DPSinkhornGenerator(
-        10, schema=(0, 255), classes=np.unique(y), device=device, random_state=0, noise_seed=0
-    ).fit(X, y)  # fmt: skip
-    return gen, time.process_time() - start
+    with phantom.device() as seen:
+        result = run()
+    idle = sum(seen.idle.values())
+    host = time.process_time() - start - seen.inside + idle
+    return result, seen, host
 
 
-def row(what, seen, alone):
-    """What was seen, as a row; ``alone`` are the seconds of the same without a device."""
-    totals = seen.totals()
-    forecast = phantom.seconds(seen)
+def row(seen, host):
+    """What was seen, as a row; ``host`` are the seconds that the processor keeps."""
+    totals, forecast = seen.totals(), phantom.seconds(seen)
     return {
-        "what": what, "processor_s": round(alone, 2), "share": round(totals["seconds"] / alone, 3),
-        "kernels": totals["kernels"], "waits": totals["waits"], "sent_mb": round(totals["sent"] / 1e6, 1),
+        "share": round(totals["seconds"] / (totals["seconds"] + host), 3), "device_s": round(totals["seconds"], 2),
+        "host_s": round(host, 2), "kernels": totals["kernels"], "waits": totals["waits"],
+        "sent_mb": round(totals["sent"] / 1e6, 1), "records_mb": round(of_records(seen) / 1e6, 1),
         "brought_mb": round(totals["brought"] / 1e6, 1),
         "forecast_s": {key: round(of, 3) for key, of in forecast.items()},
     }  # fmt: skip
 
 
+def of_records(seen):
+    """Bytes of records that were sent, of labels too."""
+    return sum(n for site, n in seen.sent.items() if site.startswith(("sinkgen/data/", "sinkgen/fitting.py")))
+
+
 def measure(path, most, n_draws, lines):
     """Print the rows of a data set."""
     X, y = read(path, most)
-    there = "sample" if n_draws else None
-    with phantom.device() as seen:
-        gen, _ = fitted(X, y, phantom.DEVICE)
-    here, alone = fitted(X, y, "cpu")
-    name = Path(path).stem
-    print(json.dumps({"data": name, "records": len(X), **row("fit", seen, alone)}), flush=True)
-    if lines:
-        print(seen.report(lines))
-    if there is None:
-        return
-    start = time.process_time()
-    here.sample(n_draws, random_state=0)
-    alone = time.process_time() - start
-    with phantom.device() as seen:
-        gen.sample(n_draws, random_state=0, device=phantom.DEVICE)
-    print(json.dumps({"data": name, "draws": n_draws, **row("draws", seen, alone)}), flush=True)
-    if lines:
-        print(seen.report(lines))
+    gen = DPSinkhornGenerator(
+        10, schema=(0, 255), classes=np.unique(y), device=phantom.DEVICE, random_state=0, noise_seed=0
+    )  # fmt: skip
+    runs = {
+        "fit": (len(X), lambda: gen.fit(X, y)),
+        "draws": (n_draws, lambda: gen.sample(n_draws, random_state=0, device=phantom.DEVICE)),
+    }
+    for what, (n, run) in runs.items():
+        if n:
+            _, seen, host = watched(run)
+            print(json.dumps({"data": Path(path).stem, "what": what, "records": n, **row(seen, host)}), flush=True)
+            if lines:
+                print(seen.report(lines))
 
 
 def main():

@@ -699,15 +699,15 @@ class DPSinkhornGenerator(BaseEstimator):
         path : str or Path
             Made if it does not exist; a model that lies there is replaced.
         compact : bool, default=False
-            Keep what was released in numbers of 8 bits, in about a fifth of the bytes; for points and mixtures, that is
-            arrays, images, and tables with labels. The counts that direct answers are made of are left out.
+            Keep what was released in numbers of 8 to 16 bits, in about a fifth of the bytes. The counts that direct
+            answers are made of are left out.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         ValueError
-            If ``compact`` is True and the release is of a table without labels.
+            If ``compact`` is True and the release is of a network, as the batch mechanism trains one.
         OSError
             If the folder cannot be written, or the disk is full. Nothing is lost then: this generator can be saved
             elsewhere, and what ``checkpoint_dir`` holds stays there.

@@ -1,8 +1,8 @@
 """Draws from saved models by numpy alone: no torch, no scikit-learn, no pandas is imported.
 
-For where only sampling is wanted: a web service, a small machine, a command that must answer at once. Models of points
-and of mixtures can be drawn from, that is of arrays, images and tables with labels, unless a network was trained of
-them. :meth:`sinkgen.DPSinkhornGenerator.save` with ``compact=True`` makes them small.
+For where only sampling is wanted: a web service, a small machine, a command that must answer at once. Models of arrays,
+images and tables can be drawn from, unless a network was trained of them, or a table has rules, keys or groups.
+:meth:`sinkgen.DPSinkhornGenerator.save` with ``compact=True`` makes them small.
 """
 
 import hashlib
@@ -19,6 +19,7 @@ from sinkgen._types import Path
 from sinkgen._validation import check_integer
 from sinkgen.data.table_columns import CategoryColumn, NumberColumn
 from sinkgen.exceptions import BadValueError
+from sinkgen.lite.field import Field
 from sinkgen.lite.mixture import Mixture, stratified
 from sinkgen.lite.points import Points
 from sinkgen.lite.tensors import restored
@@ -44,8 +45,8 @@ def load(path: Path) -> "Model":
     FileNotFoundError
         If there is no model at ``path``.
     ValueError
-        If the files are damaged, or the model is one that needs torch: a network, a table without labels, or one that
-        has rules, keys or groups.
+        If the files are damaged, or the model is one that needs torch: a network, or a table that has rules, keys or
+        groups.
 
     Examples
     --------
@@ -75,13 +76,15 @@ def load(path: Path) -> "Model":
             raise BadValueError(
                 "its table has numbers or dates as text or objects: sinkgen.DPSinkhornGenerator.load reads it"
             )
-        draws: Points | Mixture
+        draws: Points | Mixture | Field
         if {"points", "basis"} <= set(tensors):
             draws = Points(tensors, form.get("image_shape"))
         elif {"frequencies", "tilt"} <= set(tensors):
             draws = Mixture(tensors)
+        elif {"cliques", "population"} <= set(tensors):
+            draws = Field(tensors)
         else:
-            raise BadValueError("it is of a table without labels, or older: sinkgen.DPSinkhornGenerator.load reads it")
+            raise BadValueError("it is of an older version: sinkgen.DPSinkhornGenerator.load reads it")
         return Model(draws, weights, form, labels)
     except BadValueError as error:
         raise BadValueError(f"{path}: {error}") from None
@@ -100,7 +103,7 @@ class Model:
 
     Parameters
     ----------
-    draws : Points or Mixture
+    draws : Points, Mixture or Field
     class_weights : ndarray of shape (n_classes,)
     form, labels : dict
         As ``model.json`` has them; ``labels`` is None without labels.
@@ -125,7 +128,7 @@ class Model:
     """
 
     def __init__(
-        self, draws: Points | Mixture, class_weights: np.ndarray, form: Mapping[str, Any], labels: Any
+        self, draws: Points | Mixture | Field, class_weights: np.ndarray, form: Mapping[str, Any], labels: Any
     ) -> None:
         self._draws, self._weights, self._form = draws, class_weights, form
         self.classes_ = None if labels is None else np.array(labels["classes"], dtype=labels["dtype"])

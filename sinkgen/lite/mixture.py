@@ -4,6 +4,7 @@ import numpy as np
 
 from sinkgen.exceptions import BadValueError
 from sinkgen.lite.balance import balanced_states, draw_labels, log_softmax
+from sinkgen.lite.places import Places
 
 CANDIDATES = 4  # drawn for each record wanted, where classes are wanted otherwise than as often as they are
 BLOCK = 4096
@@ -21,15 +22,13 @@ class Mixture:
 
     def __init__(self, tensors):
         self.weights, self.frequencies = (tensors[name].astype(np.float64) for name in ("weights", "frequencies"))
-        self.widths, self.cell_states = (tensors[name].astype(np.int64) for name in ("widths", "cell_states"))
-        self.cell_shares, self.parts = (tensors[name].astype(np.float64) for name in ("cell_shares", "parts"))
+        self._places, self.widths = Places(tensors), tensors["widths"].astype(np.int64)
         self.tilt, self.share = tensors["tilt"].astype(np.float64), float(tensors["share"])
         none = {"clique_steps": np.zeros((0, len(self.tilt))), "clique_tilts": np.zeros((0, 1, self.tilt.shape[1]))}
         cliques = none | tensors  # older mixtures have none
         self.clique_steps = cliques["clique_steps"].astype(np.int64)
         self.clique_tilts = cliques["clique_tilts"].astype(np.float64)
         self._starts = np.cumsum(self.widths) - self.widths
-        self._cell_columns = np.repeat(np.arange(len(self.widths)), self.widths)[self.cell_states]
 
     def draw(self, labels, random):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
@@ -54,7 +53,7 @@ class Mixture:
             drawn = np.zeros(n, dtype=np.int64)
         rows = (drawn + random.random(n) * (1 - 1e-9)).argsort()
         out = np.empty((n, len(self.widths)))
-        out[labels.argsort(kind="stable")] = self._places(codes[rows], drawn[rows], random)
+        out[labels.argsort(kind="stable")] = self._places.draw(codes[rows], drawn[rows], random)
         return out
 
     def _states(self, n, random, class_ratios):
@@ -86,35 +85,6 @@ class Mixture:
         for steps, tilts in zip(self.clique_steps, self.clique_tilts, strict=True):
             tilt = tilt + tilts[steps[numbers].sum(1)]
         return own, log_softmax(self.share * own + tilt)
-
-    def _places(self, codes, labels, random):
-        n_cells = np.bincount(self._cell_columns, minlength=len(self.widths))
-        starts, places = np.cumsum(n_cells) - n_cells, np.empty(codes.shape)
-        for j in range(codes.shape[1]):
-            cells = self._cells(j, codes[:, j], labels, random)
-            low, high = self.parts[cells + starts[j]].T
-            places[:, j] = cells + low + (high - low) * random.random(len(codes)) * (1 - 1e-9)
-        return places
-
-    def _cells(self, column, codes, labels, random):
-        """Cells (m,) of one column's records, given their states and classes."""
-        own = self._cell_columns == column
-        states, shares, n_states = self.cell_states[own], self.cell_shares[:, own], int(self.widths[column])
-        if len(states) == n_states:
-            return codes
-        # Records of a class and state lie evenly, in random order, between that pair's number and the next.
-        group = labels * n_states + codes
-        order = (group + random.random(len(group)) * (1 - 1e-9)).argsort()
-        counts = np.bincount(group, minlength=len(shares) * n_states)
-        sorted_group = group[order]
-        rank = np.arange(len(group)) - (np.cumsum(counts) - counts)[sorted_group]
-        places = sorted_group + (rank + random.random(len(counts))[sorted_group] * (1 - 1e-9)) / counts[sorted_group]
-        ends = np.cumsum(shares, 1) + n_states * np.arange(len(shares))[:, None]
-        found = np.searchsorted(ends.ravel(), places, side="right") - len(states) * labels[order]
-        lowest, highest = (np.searchsorted(states - states[0], codes[order], side=side) for side in ("left", "right"))
-        out = np.empty_like(codes)
-        out[order] = np.clip(found, lowest, highest - 1)
-        return out
 
 
 def stratified(weights, n, random):

@@ -9,25 +9,30 @@ from sinkgen.exceptions import BadValueError
 ROWS = ("points", "basis", "waves", "tilts", "warp_factors")  # a scale for each row
 SHARES = ("frequencies", "cell_shares")  # in [0, 1]: of their square roots 8 bits
 CURVES = ("tones", "radii", "texture", "tilt")  # 11 bits each
+OF_FIELDS = ("potentials", "targets", "heights", "frequencies", "scores", "coupling")  # 11 bits each
 SCALE, TRIANGLE, SQUARED = ".scale", ".triangle", ".squared"
+MOST_OF_POPULATION = 5000  # records that draws of a field start from
 
 
 def compact(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors of a release, in about a fifth of the bytes; ValueError if they are not of points or a mixture.
+    """The tensors of a release, in about a fifth of the bytes; ValueError if they are those of a network.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
-        Of :class:`~sinkgen.generators.particles.PointMixture` with its space, or of
-        :class:`~sinkgen.generators.product.ProductMixture`.
+        Of :class:`~sinkgen.generators.particles.PointMixture` with its space, of
+        :class:`~sinkgen.generators.product.ProductMixture`, or of :class:`~sinkgen.generators.field.Field`.
 
     Notes
     -----
-    Of a factor of a covariance the triangle is kept that has the same one. A share that is positive stays so.
+    Of a factor of a covariance the triangle is kept that has the same one. A share that is positive stays so. Of the
+    records that a field starts from 5,000 are kept, of each class as large a share as before.
     """
     names = set(tensors)
+    if "population" in names:
+        return _compact_field(tensors)
     if not ({"points", "factors"} <= names or {"frequencies", "tilt"} <= names):
-        raise BadValueError("compact=True is for points and mixtures; a network, or a field, is saved as it is")
+        raise BadValueError("compact=True is for what was released; a network is saved as it is")
     out: dict[str, np.ndarray] = {}
     for name, value in tensors.items():
         if name == "factors":
@@ -38,8 +43,7 @@ def compact(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         elif name in ROWS and value.size:
             out |= _scaled(name, value, SCALE)
         elif name in SHARES:
-            part = np.rint(255 * np.sqrt(value))
-            out[name + SQUARED] = np.where(value > 0, np.maximum(part, 1), 0).astype(np.uint8)
+            out[name + SQUARED] = _root(value)
         elif value.dtype.kind in "iu" and value.size and value.min() >= 0 and value.max() < 2**15:
             out[name] = value.astype(np.int16)
         elif name == "parts" and np.isin(value, (0, 1)).all():
@@ -49,6 +53,35 @@ def compact(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         else:
             out[name] = value.astype(np.float32) if value.dtype == np.float64 else value
     return out
+
+
+def _compact_field(tensors):
+    out: dict[str, np.ndarray] = {}
+    for name, value in tensors.items():
+        if name in OF_FIELDS:
+            out[name] = value.astype(np.float16)
+        elif name == "cell_shares":
+            out[name + SQUARED] = _root(value)
+        elif name == "population":
+            by_class = value[:, value[-1].argsort(kind="stable")]
+            kept = np.linspace(0, value.shape[1] - 1, min(value.shape[1], MOST_OF_POPULATION)).round().astype(int)
+            out[name] = _short(by_class[:, kept])
+        elif name == "parts" and not np.isin(value, (0, 1)).all():
+            out[name] = value.astype(np.float32)
+        else:
+            out[name] = _short(value)
+    return out
+
+
+def _short(value):
+    """Whole numbers in as few bytes as hold them."""
+    kinds = (np.uint8, np.int16, np.int32, np.int64)
+    return value.astype(next(kind for kind in kinds if (value.astype(kind) == value).all()))
+
+
+def _root(shares):
+    part = np.rint(255 * np.sqrt(shares))
+    return np.where(shares > 0, np.maximum(part, 1), 0).astype(np.uint8)
 
 
 def is_compact(tensors):
@@ -89,9 +122,12 @@ def restored(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         else:
             out[name] = value.astype(np.float32) if value.dtype == np.float16 else value
     if "frequencies" + SQUARED in tensors:
-        starts = np.cumsum(out["widths"]) - out["widths"]
-        _sum_to_one(out["frequencies"], np.repeat(np.arange(len(starts)), out["widths"]))
-        _sum_to_one(out["cell_shares"], out["cell_states"])
+        _sum_to_one(out["frequencies"], np.repeat(np.arange(len(out["widths"])), out["widths"]))
+    if "cell_shares" + SQUARED in tensors:
+        _sum_to_one(out["cell_shares"], out["cell_states"].astype(np.int64))
+    if "population" in tensors and is_compact(tensors):
+        widths = [*out["widths"].tolist(), int(out["n_classes"])]
+        _sum_to_one(out["frequencies"][None], np.repeat(np.arange(len(widths)), widths))
     return out
 
 

@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 
 from sinkgen import DPSinkhornGenerator, lite
 from sinkgen.exceptions import BadValueError
+from sinkgen.generators.cliques import Clique
+from sinkgen.generators.coupling import Coupling
+from sinkgen.generators.field import Field
+from sinkgen.generators.places import Places
 from sinkgen.generators.product import ProductMixture
 from sinkgen.images.texture import ROOT, Texture
 from sinkgen.images.tones import Tones
 from sinkgen.images.warps import Warps
 from sinkgen.lite import images
+from sinkgen.lite.field import Field as LiteField
 from sinkgen.lite.mixture import Mixture
 from sinkgen.lite.tensors import compact, is_compact, restored
 
@@ -99,6 +104,73 @@ def test_numpy_draws_what_torch_draws_of_tables(people):
         assert drawn["member"].dtype == bool
 
 
+@pytest.fixture(scope="module")
+def exact():
+    """A field of all that fields have, and the probability of each of its records, by enumeration."""
+    random, widths = torch.Generator().manual_seed(0), (3, 5, 2, 2)
+    whole = [torch.arange(width) for width in widths]
+    cliques = [
+        Clique((0, 1), (whole[0], torch.tensor([0, 1, 1, 1, 1]))),
+        Clique((1, 3), (torch.tensor([0, 0, 1, 1, 1]), whole[3])),
+        Clique((0, 2, 3), (whole[0], whole[2], whole[3])),
+    ]  # fmt: skip
+    potentials = [torch.randn(clique.shape, generator=random) for clique in cliques]
+    heights = [0.5 * torch.randn(width, generator=random) for width in widths]
+    scores = [torch.tensor([-0.8, 0.0, 0.8]), torch.zeros(5), torch.tensor([-1.0, 1.0]), torch.zeros(2)]
+    weights = torch.zeros(4, 4)
+    weights[0, 2] = weights[2, 0] = 0.7
+    coupling = Coupling(scores, weights)
+    codes = torch.cartesian_prod(*whole).T
+    logits = sum(height[own] for height, own in zip(heights, codes, strict=True))
+    logits = logits + sum(of.flatten()[clique.cells(codes)] for clique, of in zip(cliques, potentials, strict=True))
+    own = coupling.of(codes.T)
+    chances = torch.softmax(logits + 0.5 * ((own @ coupling.weights) * own).sum(1), 0).double()
+
+    def sums(cells, n):
+        return torch.zeros(n, dtype=torch.float64).index_add_(0, cells, chances)
+
+    targets = [sums(clique.cells(codes), clique.size).view(clique.shape) for clique in cliques]
+    frequencies = [sums(own, width) for own, width in zip(codes, widths, strict=True)]
+    population = codes[:, torch.multinomial(chances, 6000, True, generator=random)]
+    shares = torch.tensor([[1.0, 0.25, 0.75, 1, 1, 1, 1, 1, 1, 1, 1]])
+    places = Places(widths[:-1], torch.tensor([0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]), shares)
+    field = Field(
+        cliques, potentials, targets, heights, frequencies, population, places=places, coupling=coupling
+    )  # fmt: skip
+    return field, chances
+
+
+@pytest.mark.parametrize("is_small", [False, True])
+@pytest.mark.parametrize("alone", [True, False])
+def test_numpy_draws_from_a_field_as_it_says(exact, is_small, alone):
+    field, chances = exact
+    tensors = {name: tensor.numpy() for name, tensor in field.tensors().items()}
+    model = LiteField(restored(compact(tensors)) if is_small else tensors)
+    labels = np.repeat([0, 1], np.rint(40_000 * field.frequencies[-1].numpy()).astype(int))
+    rows = model._states(labels, alone, np.random.default_rng(0))
+    number = np.ravel_multi_index(rows.T, (3, 5, 2, 2))
+    found = np.bincount(number, minlength=len(chances)) / len(rows)
+    # Draws are balanced, and as independent of each other as records of the population are.
+    assert np.abs(found - chances.numpy()).max() < 0.01
+    assert np.abs(found - chances.numpy()).sum() < 0.06
+    assert (rows[:, -1] == labels).all()
+    cells = np.floor(model.draw(labels, np.random.default_rng(0))[:, 0])
+    of_state = np.bincount(cells.astype(int), minlength=4)
+    assert abs(of_state[1] / of_state[1:3].sum() - 0.25) < 0.01
+
+
+def test_tables_without_labels_are_compact_too(tmp_path, quick_tables):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": random.integers(0, 9, 900), "b": random.choice(["u", "v"], 900)})
+    gen = DPSinkhornGenerator(epsilon=50, schema={"a": (0, 8), "b": ["u", "v"]}, random_state=0).fit(frame)
+    whole, small = saved(gen, tmp_path)
+    assert size(small) < size(whole)
+    for model in (lite.load(whole), lite.load(small), DPSinkhornGenerator.load(small)):
+        drawn = pd.DataFrame(model.sample(900))
+        assert abs(drawn["a"].mean() - 4) < 0.5
+        assert abs((drawn["b"] == "u").mean() - (frame["b"] == "u").mean()) < 0.03
+
+
 def test_labels_that_follow_from_columns_together_do_so_in_numpy_too():
     random = torch.Generator().manual_seed(0)
     weights, frequencies = torch.rand(4, 3, generator=random), torch.rand(4, 6, generator=random)
@@ -146,15 +218,9 @@ def test_compact_models_are_small_and_load_as_any(pictures, people):
         assert len(again.sample(10)[0]) == 10
 
 
-def test_what_is_no_point_or_mixture_is_not_made_compact(tmp_path):
-    frame = pd.DataFrame({"a": np.arange(200) % 7, "b": np.arange(200) % 3})
-    gen = DPSinkhornGenerator(epsilon=50, schema={"a": (0, 6), "b": (0, 2)}, random_state=0).fit(frame)
-    with pytest.raises(BadValueError, match="compact=True is for points and mixtures"):
-        gen.save(tmp_path / "model", compact=True)
-    assert not (tmp_path / "model").exists()
-    gen.save(tmp_path / "model")
-    with pytest.raises(BadValueError, match="table without labels"):
-        lite.load(tmp_path / "model")
+def test_a_network_is_not_made_compact():
+    with pytest.raises(BadValueError, match="a network is saved as it is"):
+        compact({"body.0.weight": np.ones((2, 3))})
 
 
 @pytest.mark.parametrize("part", ["arrangement", "group"])
