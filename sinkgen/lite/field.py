@@ -193,4 +193,4 @@ class _Balance:
 
 
 def _split(values, sizes):
-    return np.split(values, np.cumsum(sizes)[:-1])
+    return np.split(values, np.cumsum(sizes)[:-1]) if len(sizes) else []
