@@ -36,8 +36,8 @@ class Field:
         )
         self._heights, self._frequencies = (_split(tensors[name], self._widths) for name in ("heights", "frequencies"))
         self._population = tensors["population"]
-        self._scores = _split(tensors["scores"], self._widths) if "scores" in tensors else None
-        self._coupling = tensors["coupling"] if "scores" in tensors else None
+        # Without a coupling there are none.
+        self._scores, self._coupling = _split(tensors.get("scores", ()), self._widths), tensors.get("coupling", ())
         self._kinds = [self._kinds_of(j) for j in range(len(self._widths) - 1)]
 
     def draw(self, labels, random):
@@ -52,7 +52,7 @@ class Field:
         is_usual = (np.abs(wanted - len(labels) * self._frequencies[-1].astype(np.float64)) <= 1).all()
         columns = np.flatnonzero(np.array(self._widths[:-1]) > 1)
         for _ in range(SWEEPS):
-            scores = None if self._scores is None else self._scored(rows)
+            scores = self._scored(rows) if len(self._coupling) else None
             for j in random.permutation(columns).tolist():
                 pull = None if scores is None else scores @ self._coupling[:, j]
                 self._draw_column(j, rows, pull, alone and is_usual, random)
@@ -108,7 +108,7 @@ class Field:
         """States of a column that neither cliques nor, where it has an order, the coupling tell apart."""
         n_states = self._widths[column]
         of_state = np.zeros(n_states, dtype=np.int64)
-        if self._scores is not None and self._scores[column].any():
+        if self._scores[column].any():
             of_state = np.arange(n_states)
         for clique in self._cliques:
             if column in clique.columns:

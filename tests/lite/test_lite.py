@@ -166,9 +166,9 @@ def test_tables_without_labels_are_compact_too(tmp_path, quick_tables):
     whole, small = saved(gen, tmp_path)
     assert size(small) < size(whole)
     for model in (lite.load(whole), lite.load(small), DPSinkhornGenerator.load(small)):
-        drawn = pd.DataFrame(model.sample(900))
+        drawn = pd.DataFrame(model.sample(900, random_state=0))
         assert abs(drawn["a"].mean() - 4) < 0.5
-        assert abs((drawn["b"] == "u").mean() - (frame["b"] == "u").mean()) < 0.03
+        assert abs((drawn["b"] == "u").mean() - (frame["b"] == "u").mean()) < 0.05
 
 
 def test_labels_that_follow_from_columns_together_do_so_in_numpy_too():
