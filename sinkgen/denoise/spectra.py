@@ -205,7 +205,7 @@ def principal_directions(moment, noise_scale, *, edge_share, most):
     return Directions(basis, variances.clamp_min(1e-12).float(), _held(variances, edge).float())
 
 
-def updated_directions(moment, noise_scale, expected, *, most):
+def updated_directions(moment, noise_scale, expected, *, share, most):
     """Directions of a noisy second-moment matrix, of which public records say what to expect; post-processing.
 
     The expected moment, as large as fits best, and what of the difference to it stands out of the noise: it does so
@@ -217,6 +217,8 @@ def updated_directions(moment, noise_scale, expected, *, most):
         As for :func:`principal_directions`.
     expected : Directions
         Of the public records.
+    share : float
+        Of the variance that they hold, which is enough.
 
     Returns
     -------
@@ -229,9 +231,11 @@ def updated_directions(moment, noise_scale, expected, *, most):
     values, vectors = torch.linalg.eigh(turned - usual.diag())
     differences = values.sign() * spectrum(values.abs(), noise_scale * math.sqrt(2 * len(usual)))
     values, vectors = torch.linalg.eigh(usual.diag() + vectors * differences @ vectors.T)
-    basis = expected.basis @ vectors[:, -most:].flip(1).float()
-    variances = values[-most:].flip(0).clamp_min(1e-12).float()
-    return Directions(basis, variances, variances)
+    variances = values.flip(0).clamp_min(1e-12)
+    reached = variances.cumsum(0) / variances.sum()
+    d = min(most, 1 + int((reached < share).sum()))
+    basis = expected.basis @ vectors.flip(1)[:, :d].float()
+    return Directions(basis, variances[:d].float(), variances[:d].float())
 
 
 def exact_directions(rows, count, random):

@@ -34,7 +34,7 @@ def test_there_are_no_more_directions_than_records_or_numbers():
 def test_where_noise_hides_the_records_the_expected_directions_stay():
     prior = expected()
     true = prior.basis @ prior.variances.diag() @ prior.basis.T
-    found = updated_directions(true + noise(20, 0.5, 1), 0.5, prior, most=8)
+    found = updated_directions(true + noise(20, 0.5, 1), 0.5, prior, share=1.0, most=8)
     torch.testing.assert_close(found.basis.abs(), prior.basis, rtol=0, atol=1e-4)
 
 
@@ -43,7 +43,7 @@ def test_directions_that_differ_are_turned_where_they_stand_out():
     along = torch.zeros(20)
     along[:2] = math.sqrt(0.5)
     true = 3.0 * torch.outer(along, along) + 0.1 * prior.basis @ prior.variances.diag() @ prior.basis.T
-    found = updated_directions(true + noise(20, 0.05, 2), 0.05, prior, most=3)
+    found = updated_directions(true + noise(20, 0.05, 2), 0.05, prior, share=1.0, most=3)
     assert float((found.basis[:, 0] @ along).abs()) > 0.99
     assert abs(float(found.variances[0]) - 3.1) < 0.2
 
@@ -51,5 +51,12 @@ def test_directions_that_differ_are_turned_where_they_stand_out():
 def test_what_is_expected_is_made_as_large_as_the_records():
     prior = expected()
     true = 0.01 * prior.basis @ prior.variances.diag() @ prior.basis.T
-    found = updated_directions(true, 1e-4, prior, most=8)
+    found = updated_directions(true, 1e-4, prior, share=1.0, most=8)
     torch.testing.assert_close(found.variances, 0.01 * prior.variances, rtol=0.05, atol=1e-5)
+
+
+def test_directions_that_hold_next_to_nothing_are_left_out():
+    prior = expected()
+    true = prior.basis @ prior.variances.diag() @ prior.basis.T
+    for share, d in ((0.7, 2), (0.9, 4)):  # of variances that halve
+        assert updated_directions(true, 1e-4, prior, share=share, most=8).basis.shape == (20, d)

@@ -34,14 +34,22 @@ def missed(gen):
 
 def fit(prior, seed=0, **given):
     X = records(400, 1).numpy().astype("float64")
-    usual = {"schema": (0, 1), "random_state": seed, "prior": prior}
-    return DPSinkhornGenerator(1.0, **usual | given).fit(X)
+    usual = {"epsilon": 1.0, "schema": (0, 1), "random_state": seed, "prior": prior}
+    return DPSinkhornGenerator(**usual | given).fit(X)
 
 
 def test_directions_come_from_the_prior_where_noise_hides_them():
     public = records(500, 2).numpy().astype("float64")
     without, with_prior = np.mean([[missed(fit(prior, seed)) for prior in (None, public)] for seed in range(3)], 0)
     assert with_prior < 0.1 < 0.5 * without
+
+
+def test_a_prior_that_holds_nothing_of_the_records_is_left_alone():
+    others = torch.randn(D, 3, generator=torch.Generator().manual_seed(4))
+    elsewhere = torch.linalg.qr(torch.cat([PLANE, others], 1)).Q[:, 3:]
+    public = 0.5 + 0.1 * torch.randn(500, 3, generator=torch.Generator().manual_seed(3)) @ elsewhere.T
+    plain, gen = (fit(prior, epsilon=50.0) for prior in (None, public.numpy().astype("float64")))
+    assert missed(gen) < missed(plain) + 0.05
 
 
 def test_a_prior_costs_nothing_and_the_statement_names_it(tmp_path):

@@ -49,7 +49,7 @@ FEATURES_SHARE, FEATURES_FROM = 0.03, 0.1
 NORM_STEPS = 2
 MOST_DIRECTIONS = 120
 # Of a prior: records, directions that are looked at, and those that are kept.
-MOST_PUBLIC, PUBLIC_DIRECTIONS, KEPT_DIRECTIONS = 5000, 400, 240
+MOST_PUBLIC, PUBLIC_DIRECTIONS, KEPT_DIRECTIONS, KEPT_SHARE = 5000, 400, 240, 0.98
 MOST_POINTS = 100
 SIGNAL_PER_POINT = 25.0
 EDGE_SHARE = 0.5
@@ -186,13 +186,16 @@ def find_space(stage):
 
 
 def _find_directions(stage, whole, moment, noise_scale):
+    found = principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
     if stage.prior is None:
-        return principal_directions(moment, noise_scale, edge_share=EDGE_SHARE, most=MOST_DIRECTIONS)
+        return found
     values = stage.prior.values
     some = values[:: -(-len(values) // MOST_PUBLIC)]  # from all of them: they may be sorted
     public = whole.project(sent(stage.form.encode(some), stage.device))
     expected = exact_directions(public, PUBLIC_DIRECTIONS, stage.random)
-    return updated_directions(moment, noise_scale, expected, most=KEPT_DIRECTIONS)
+    updated = updated_directions(moment, noise_scale, expected, share=KEPT_SHARE, most=KEPT_DIRECTIONS)
+    held = float((updated.basis * (moment @ updated.basis)).sum())
+    return updated if held > float(found.held.sum()) else found  # a prior of few records, or of others, holds little
 
 
 def allot_points(stage, space):
