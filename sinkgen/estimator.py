@@ -95,7 +95,7 @@ class DPSinkhornGenerator(BaseEstimator):
     prior : array, or object with ``sample(n)``, default=None
         Public records of the shape and dtype of ``X``, or a generator that was fitted to such. The directions in which
         records vary are taken from them, and the private releases say where ``X`` differs. They must be public: what
-        is learned of them is not protected. For arrays and images.
+        is learned of them is not protected. For arrays and images, by "semidual".
     classes : sequence, default=None
         Public set of labels; records with another label take no part in any class.
     metadata : {"learn", "trust", "require"}, default="learn"
@@ -164,6 +164,15 @@ class DPSinkhornGenerator(BaseEstimator):
     >>> X_new, y_new = gen.sample(100)
     >>> X_new.shape, gen.privacy_spent().epsilon <= 10
     ((100, 64), True)
+
+    Digits that are public say in which directions others vary, at no budget:
+
+    >>> public, private, labels = X[y < 5], X[y >= 5], y[y >= 5]
+    >>> gen = DPSinkhornGenerator(
+    ...     epsilon=1, prior=public, schema=(0, 16), image_shape=(8, 8), classes=range(5, 10)
+    ... ).fit(private, labels)
+    >>> gen.privacy_spent().assumptions[-1]
+    '901 public records as prior'
     """
 
     def __init__(
