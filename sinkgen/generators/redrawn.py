@@ -18,9 +18,10 @@ from sinkgen.generators.unknown import Unknown
 from sinkgen.inference.counts import pooled_column
 
 COUPLING_STEP = 0.6  # share of a Newton step: there are few
-SWEEPS = 12  # of draws, in which they come to agree with what was drawn of the release
+SWEEPS = 6  # of draws, in which they come to agree with what was drawn of the release
 MOST_SETTLED = 50_000  # records that go through these; of more, the others follow from them
 LEAST_VALUE = 0.02  # of a matrix of correlations: of less, noise is most
+STRONGER = 0.3  # the more columns share, the more of it lies between groups: of normal numbers in 2 to 8 of these
 RAKINGS = 10
 FACTOR = 2.0  # by which a cell's records get more or less weight at once
 TINY = 1e-9
@@ -66,8 +67,8 @@ class FromCells(NamedTuple):
     held: float
 
     def share(self, correlation):
-        """Of a product of scores, what lies between the groups: all that they hold of equal columns, else of each."""
-        return self.held ** (1 - correlation**2 / 2)
+        """Of a product of scores, what lies between the groups."""
+        return self.held ** (1 - STRONGER * correlation**2)
 
 
 class Redrawn:

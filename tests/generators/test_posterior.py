@@ -1,6 +1,7 @@
 """Several plausible data sets: centred where the release is, as far apart as its noise, and of the users' format."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, inference
 from sinkgen.generators.posterior import Posterior
+from sinkgen.generators.redrawn import FromCells, kept_by_clipping
+from sinkgen.inference.moments import NoisyMoments
 
 SCHEMA = {"age": Column(edges=(0, 20, 40, 60, 90)), "sex": ["F", "M"], "smokes": ["no", "yes"]}
 
@@ -104,6 +107,47 @@ def test_released_moments_are_near_the_truth_and_are_kept(numbers, tmp_path):
     assert torch.equal(again.products, moments.products)
     assert (again.noise, again.clip) == (moments.noise, moments.clip)
     assert all(torch.equal(a, b) for a, b in zip(again.scores, moments.scores, strict=True))
+
+
+def test_correlations_are_as_far_apart_as_their_noise(numbers):
+    """Neither shrunk towards 0, nor by the draws of records: one standard deviation of the release, about."""
+    frame, gen = numbers
+    release = gen.release_
+    found = np.array(
+        [data.corr().to_numpy()[[0, 0, 1], [1, 2, 2]] for data in gen.sample_posterior(12, random_state=0)]
+    )
+    noise = release.moments.noise / release.moments.products.diag()[:3].mean().item()
+    true = frame.corr().to_numpy()[[0, 0, 1], [1, 2, 2]]
+    assert np.abs(found.mean(0) - true).max() < 4 * noise
+    assert 0.4 * noise < found.std(0).mean() < 2 * noise + 2500**-0.5
+
+
+def test_what_clipping_takes_of_products_is_known():
+    random = torch.Generator().manual_seed(0)
+    x = torch.randn(100_000, 6, generator=random, dtype=torch.float64)
+    x[:, 1] = 0.3 * x[:, 0] + math.sqrt(1 - 0.09) * x[:, 1]
+    ends = torch.linspace(-2.0, 2.0, 41, dtype=torch.float64)
+    codes = torch.bucketize(x, (ends[1:] + ends[:-1]) / 2).T
+    rows, clip = ends[codes.T], 3.0
+    clipped = rows * (clip / rows.norm(dim=1, keepdim=True)).clamp_max(1)
+    independent = torch.stack([of[torch.randperm(100_000, generator=random)] for of in codes])
+    moments = NoisyMoments((ends,) * 6, torch.eye(6), 0.0, clip)
+    kept = kept_by_clipping(moments, independent)[0, 1]
+    left = (clipped[:, 0] @ clipped[:, 1]) / (rows[:, 0] @ rows[:, 1])
+    assert 0.8 < left < 0.97
+    assert abs(kept - left) < 0.02
+    assert kept_by_clipping(moments._replace(clip=math.inf), independent)[0, 1] == 1
+
+
+@pytest.mark.parametrize("correlation", [0.2, 0.5, 0.9])
+def test_products_between_groups_are_a_known_share(correlation):
+    x = torch.randn(200_000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x[:, 1] = correlation * x[:, 0] + math.sqrt(1 - correlation**2) * x[:, 1]
+    groups = (torch.special.ndtr(x) * 4).long()
+    means = torch.stack([x[groups[:, 0] == g, 0].mean() for g in range(4)])
+    held = float((means.square().mean()) ** 2)
+    between = float((means[groups[:, 0]] * means[groups[:, 1]]).mean())
+    assert between == pytest.approx(correlation * FromCells((), (), 0.0, 0.0, held).share(correlation), abs=0.02)
 
 
 def test_a_column_that_hardly_varies_has_no_part_in_products():
