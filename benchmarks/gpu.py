@@ -85,7 +85,7 @@ def measure_fit(n, shape, device):
     fit = seconds(lambda: gen.fit(X, y), device)
     memory = torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
     draws = min(60_000, n)
-    return fit, seconds(lambda: gen.sample(draws, random_state=0), device), draws, memory
+    return fit, seconds(lambda: gen.sample(draws, random_state=0, device=str(device)), device), draws, memory
 
 
 def main():

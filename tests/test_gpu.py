@@ -53,6 +53,15 @@ def test_a_fit_on_the_card_is_near_that_on_the_cpu(name, tmp_path):
     assert ((one.mean() - other.mean()).abs() <= 0.1 * spread).all()
 
 
+def test_images_drawn_on_the_card_are_those_of_the_processor(tmp_path):
+    fitted = fit("cpu", *CASES["images"])
+    fitted.save(tmp_path)
+    here = numbers(fitted.sample(500, random_state=1)).to_numpy()
+    for there in (fitted.sample(500, random_state=1, device="cuda"),
+                  DPSinkhornGenerator.load(tmp_path, device="cuda").sample(500, random_state=1)):  # fmt: skip
+        assert (np.abs(numbers(there).to_numpy() - here) > 2).mean() < 0.01
+
+
 def test_what_is_fitted_does_not_lie_on_the_card():
     fitted = fit("cuda", *CASES["rows, mlp"])
     assert {str(part.device) for part in fitted.release_.generator.state_dict().values()} <= {"cpu"}

@@ -14,8 +14,21 @@ from devices import CASES, Own, fit
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen._groups import sort_by_class
+from sinkgen.data.formats import ImageFormat
 from sinkgen.generators import distill
+from sinkgen.generators.tilt import Features
+from sinkgen.images.tones import Tones
 from sinkgen.ot import FeatureCost, sinkhorn_divergence
+from sinkgen.privacy.queries.moments import (
+    CountQuery,
+    FeatureQuery,
+    MeanQuery,
+    MomentQuery,
+    NormQuery,
+    RadiusQuery,
+    ScaleQuery,
+    ToneQuery,
+)
 from sinkgen.privacy.queries.transport import TransportQuery
 from sinkgen.records import ArraySource
 
@@ -103,3 +116,95 @@ def test_a_step_waits_twice_a_chunk():
     assert three["waits"] - one["waits"] == 2 * 2
     assert twelve["waits"] - three["waits"] == 9 * 2
     assert one["sent"] == three["sent"] == twelve["sent"]
+
+
+def grey(n):
+    """Images of three classes that differ."""
+    random, labels = np.random.default_rng(0), np.arange(n) % 3
+    return (80 * labels[:, None, None] + random.integers(0, 90, (n, 16, 16))).astype(np.uint8), labels
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """A fit of images on the processor, with all that images have."""
+    return DPSinkhornGenerator(1e3, classes=range(3), steps=2, random_state=0, device="cpu").fit(*grey(300))
+
+
+def test_images_are_drawn_where_they_are_wanted(pictures, tmp_path):
+    wanted = pictures.sample(300, random_state=1)
+    pictures.save(tmp_path)
+    with phantom.device() as seen:
+        found = pictures.sample(300, random_state=1, device=HERE)
+        loaded = DPSinkhornGenerator.load(tmp_path, device=HERE)
+        assert all(phantom.is_here(part) for part in loaded.generator_.state_dict().values())
+        again = loaded.sample(300, random_state=1)
+        loaded.save(tmp_path / "again")
+    for drawn in (found, again, DPSinkhornGenerator.load(tmp_path / "again").sample(300, random_state=1)):
+        assert all(np.array_equal(*pair) for pair in zip(drawn, wanted, strict=True))
+    assert not any(phantom.is_here(part) for part in pictures.generator_.state_dict().values())
+    # What stays on the processor are random numbers: an image's pixels are made on the device, and come as bytes.
+    assert seen.totals()["brought"] < 2 * 300 * 256 + 2 * sum(
+        part.numel() * part.element_size() for part in pictures.generator_.state_dict().values()
+    )
+
+
+def test_waits_of_draws_do_not_grow_with_their_number(pictures):
+    def waits(n):
+        with phantom.device() as seen:
+            pictures.sample(n, random_state=1, device=HERE)
+        return seen.totals()["waits"]
+
+    assert waits(3000) == waits(30)
+
+
+def test_bytes_travel_as_bytes():
+    X, form = grey(300)[0], ImageFormat("uint8", ((0, 255),), image_shape=(16, 16))
+    with phantom.device() as seen:
+        assert torch.equal(form.encode(X, HERE).cpu(), form.encode(X))
+    assert seen.totals()["sent"] == X.size + 256 * 4
+    assert seen.totals()["waits"] == 1  # of the look above
+
+
+QUERIES = {
+    "count": CountQuery(3),
+    "norm": NormQuery(torch.zeros(20), 9.0),
+    "mean": MeanQuery(torch.zeros(20), 1.0),
+    "moments": MomentQuery(20, 1.0),
+    "moments of classes": MomentQuery(20, 1.0, 3),
+    "radius": RadiusQuery(9.0, 3, lambda classes: classes.records.values),
+    "scale": ScaleQuery(1.0, 8.0, 3, 3, lambda classes: (classes.records.labels.clamp_min(0), classes.records.values)),
+    "features": FeatureQuery(Features(torch.ones(20, 5)), 3, lambda records: records.values),
+    "tones": ToneQuery(Tones((4, 5))),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_pass_waits_at_most_twice_a_chunk(name):
+    random = torch.Generator().manual_seed(0)
+    values, labels = torch.rand(600, 20, generator=random), torch.randint(-1, 3, (600,), generator=random)
+
+    def waits(n_chunks):
+        with phantom.device() as seen:
+            source = ArraySource(values.to(HERE), labels.to(HERE), chunk_size=600 // n_chunks)
+            before = seen.totals()["waits"]
+            found = QUERIES[name].evaluate(source.chunks())
+        expected = QUERIES[name].evaluate(ArraySource(values, labels, chunk_size=600 // n_chunks).chunks())
+        assert torch.equal(found, expected)
+        return seen.totals()["waits"] - before
+
+    assert waits(6) - waits(2) <= 2 * 4
+
+
+@pytest.mark.parametrize("name", ["nowhere", "cuda:99", 7.5])
+def test_a_device_that_is_not_there_is_told(pictures, tmp_path, name):
+    pictures.save(tmp_path)
+    for use in (lambda: pictures.sample(3, device=name), lambda: DPSinkhornGenerator.load(tmp_path, device=name)):
+        with pytest.raises(ValueError, match="device"):
+            use()
+
+
+def test_tables_are_drawn_on_the_processor(quick_tables):
+    gen = DPSinkhornGenerator(1e3, schema={"a": (0, 8)}, random_state=0).fit(pd.DataFrame({"a": np.arange(99) % 9}))
+    assert len(gen.sample(3, device="auto")) == len(gen.sample(3, device="cpu")) == 3
+    with phantom.device(), pytest.raises(ValueError, match="tables are drawn on the processor"):
+        gen.sample(3, device=HERE)
