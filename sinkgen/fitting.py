@@ -25,16 +25,20 @@ from sinkgen.data.labels import LabelSet
 from sinkgen.data.prior import read_prior
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
 from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
+from sinkgen.denoise.search import Counted
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
 from sinkgen.generators.field import Field
 from sinkgen.generators.quality import (
+    LIKE,
     ColumnQuality,
     FittedSchema,
+    Hidden,
     class_quality,
     column_frequencies,
     column_quality,
     drifts,
     number_remarks,
+    outside_remarks,
 )
 from sinkgen.generators.release import Release
 from sinkgen.inference.counts import estimate_of, pooled
@@ -49,7 +53,6 @@ from sinkgen.records import AskedRecords, Records, Terms
 from sinkgen.settings import Settings, mechanism_of
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
-from sinkgen.training.numbers import Counted
 from sinkgen.training.persons import learn_sizes
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
@@ -329,22 +332,26 @@ def fitted_schema(
     """How well columns and classes are known; post-processing."""
     if isinstance(form, TableFormat):
         estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
-        unseen = _unseen(form.columns, estimates, known.classes.total)
+        hidden = _hidden(form.columns, estimates, known.classes.total)
         drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
         parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
         columns = [
             column_quality(
                 column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
-                unseen=unseen.get(j, 0.0), drift=drift,
+                hidden=hidden.get(j, Hidden()), drift=drift,
             )
             for j, (column, estimate, (frequencies, drift)) in parts
         ]  # fmt: skip
         what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
-        names = form.names or range(form.n_groups)
+        names = form.group_names
         found = [(names[j], number_remarks(names[j], of, of.doubt())) for j, of in known.counted.items()]
         columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
+        columns += [
+            ColumnQuality(names[j], False, clipped=share, remarks=outside_remarks(names[j], share))
+            for j, share in known.outside.items() if share > LIKE
+        ]  # fmt: skip
         noise = known.classes.noise
     are_known = known.classes.coded is labels
     classes = class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
@@ -357,13 +364,23 @@ def _estimate(place, column, known, mechanism):
     return estimate_of(place, counts.values, counts.variances, mechanism.counts)
 
 
-def _unseen(columns, estimates, total):
-    """Share of the cells of columns, by their places, that may be missing, though more likely none are."""
-    places = [j for j, column in enumerate(columns) if column.nullable]
-    last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in places)]
+def _hidden(columns, estimates, total):
+    """Shares of the cells of columns, by their places, that may be missing or other, though more likely none are."""
+    missing = [j for j, column in enumerate(columns) if column.nullable]
+    open_ended = {
+        j: column.n_states - 1 - column.nullable for j, column in enumerate(columns) if getattr(column, "other", False)
+    }
+    last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in missing)]
     chances, numbers = some_or_none(*torch.tensor(last).T) if last else (torch.zeros(0),) * 2
     may = (chances > POSSIBLE) & (chances <= LIKELY)
-    return {j: float(n) / max(total, 1.0) for j, n, told in zip(places, numbers, may, strict=True) if told}
+    unseen = {j: float(n) for j, n, told in zip(missing, numbers, may, strict=True) if told}
+    # Values that are rare there are nearly always: of these a deviation more than was found is possible.
+    others = {j: _one_more(estimates[j], state) for j, state in open_ended.items()}
+    return {j: Hidden(*(of.get(j, 0.0) / max(total, 1.0) for of in (unseen, others))) for j in range(len(columns))}
+
+
+def _one_more(estimate, state):
+    return max(float(estimate.numbers[state]), 0.0) + float(estimate.covariance[state, state].sqrt())
 
 
 class Encoder:

@@ -35,15 +35,23 @@ class NumericFormat:
         One pair a group of columns; None as long as they are not known.
     names : tuple of str or int, or None
         Names of the columns, where records are decoded into a data frame.
+    declared : tuple of int
+        Groups of which it is counted how many records lie outside of the declared bounds.
     """
 
     dtype: str
     bounds: tuple | None
     names: tuple | None = field(default=None, kw_only=True)
+    declared: tuple = field(default=(), kw_only=True)
 
     @property
     def n_groups(self):
         """Number of groups of columns that have bounds of their own."""
+        raise NotImplementedError
+
+    @property
+    def group_names(self):
+        """What each group is told by."""
         raise NotImplementedError
 
     @property
@@ -66,8 +74,6 @@ class NumericFormat:
         """Names of the releases that have to find what is not known."""
         return () if self.bounds else ("bounds",)
 
-    declared = ()  # places of columns of which it is counted how many records lie outside of what is declared
-
     @property
     def undeclared(self):
         """What the user could have declared and did not, for messages."""
@@ -81,6 +87,12 @@ class NumericFormat:
     def check(self, values):
         """Raise ValueError if records hold what cannot be encoded."""
         check_finite(np.asarray(values))
+
+    def outside(self, values):
+        """Of which declared groups each record lies outside in more than a few numbers, bool (m, len(declared))."""
+        low, high = self._ends()
+        rows = as_doubles(values).reshape(len(values), self.n_groups, -1)
+        return ((rows < low) | (rows > high)).mean(2)[:, list(self.declared)] > FEW_OUTSIDE
 
     def extremes(self, chunks):
         """A few records that :meth:`observe` reads like all those of the chunks of values; an array."""
@@ -162,6 +174,11 @@ class ArrayFormat(NumericFormat):
         return self.n_columns
 
     @property
+    def group_names(self):
+        """Names of the columns, or their places."""
+        return self.names or range(self.n_columns)
+
+    @property
     def record_shape(self):
         """One row."""
         return (self.n_columns,)
@@ -203,6 +220,11 @@ class ImageFormat(NumericFormat):
         return 1
 
     @property
+    def group_names(self):
+        """All pixels."""
+        return ("pixels",)
+
+    @property
     def record_shape(self):
         """One image, or one row."""
         return (math.prod(self.image_shape),) if self.as_rows else tuple(self.image_shape)
@@ -233,6 +255,7 @@ class ImageFormat(NumericFormat):
         return cosine_basis(*self.image_shape).float()
 
 
+FEW_OUTSIDE = 0.05  # share of an image's pixels: a resized one may go a little beyond in some
 SMALLEST_DETAILED = 16  # pixels a side
 CHANNELS = (1, 2, 3, 4)
 
@@ -297,11 +320,20 @@ def numeric_format(X, image_shape=None, schema=None, names=None):
     else:
         form = ImageFormat(dtype, None, _image_shape(X, image_shape), X.ndim == 2, names=names)
     bounds = parse_bounds(schema, form.n_groups)
-    if bounds is None and X.dtype == bool:
+    if bounds is not None:
+        return _with_declared(form, bounds)
+    if X.dtype == bool:
         bounds = ((0, 1),) * form.n_groups
-    if bounds is None and X.dtype == np.uint8 and isinstance(form, ImageFormat):
+    if X.dtype == np.uint8 and isinstance(form, ImageFormat):
         bounds = ((0, 255),)  # what the dtype says of pixels, whatever the data
     return form if bounds is None else form.with_bounds(bounds)
+
+
+def _with_declared(form, bounds):
+    """The format with bounds that records may lie outside of, unless these hold whatever the dtype can."""
+    first, last = (0, 1) if np.dtype(form.dtype) == bool else held_range(np.dtype(form.dtype))
+    declared = tuple(j for j, (low, high) in enumerate(bounds) if first < low or high < last)
+    return dataclasses.replace(form.with_bounds(bounds), declared=declared)
 
 
 def _image_shape(X, image_shape):

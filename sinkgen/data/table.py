@@ -142,6 +142,12 @@ class TableFormat:
         columns = self.columns if columns is None else columns
         return rows if self.arrangement is None else Rows(self.arrangement.arrange(rows.frame, columns))
 
+    def outside(self, rows):
+        """Which cells lie outside of what is declared of their columns, bool (m, number of declared columns)."""
+        columns = [self.columns[j] for j in self.declared]
+        frame = self.arrange(rows, columns).frame
+        return np.stack([column.outside(frame[column.name]) for column in columns], 1)
+
     def extremes(self, chunks):
         """A few cells that :meth:`observe` reads like all those of the chunks of :class:`Rows`."""
         import pandas as pd

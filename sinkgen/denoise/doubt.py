@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-TIMES = 4  # that noise is added
 WITHIN = 0.15  # of its width: how far numbers are from evenly spread where nothing tells them apart
 LEAST_SPREAD, MOST_SPREADS = 1e-3, 1e3  # of what is constant, over its size; and that numbers are said to be off
 CLEAR = 2.0  # deviations by which a bin must stand out to count for the spread
@@ -50,29 +49,28 @@ class Doubt(NamedTuple):
 UNKNOWN = Doubt(1.0, 0.0)  # of numbers of which nothing stands out
 
 
-def redrawn(cells, counts, estimate, grid):
-    """Cells that were found with other noise, if those that were found were the truth.
+def refilled(cells, bins, real):
+    """The cells, of whose bins each holds what it really does: numbers beyond them are clipped to them.
 
     Parameters
     ----------
     cells : Cells
-        What was found.
-    counts : Counts
-        What it was found from: of the cells of a grid.
-    estimate : callable
-        Takes counts, and returns what they show: Cells or None.
-    grid : Cells
+    bins : ndarray of shape (k,)
+        Number of each cell's bin, rising from 0.
+    real : Cells
 
-    Returns
-    -------
-    list of Cells
+    Examples
+    --------
+    >>> from sinkgen.denoise.numbers import Cells
+    >>> found, real = Cells(np.array([0.0, 1.0, 3.0]), np.ones(2) / 2), Cells(np.array([0.0, 2.0, 4.0]), np.ones(2) / 2)
+    >>> refilled(found, np.arange(2), real).shares.tolist()
+    [0.25, 0.75]
     """
-    random = np.random.default_rng(0)
-    own = _below(cells, grid.edges)
-    shares = np.diff(own) / max(own[-1] - own[0], TINY)
-    noises = counts.noise * np.sqrt(counts.sizes) * random.standard_normal((TIMES, len(shares)))
-    found = [estimate(counts._replace(values=counts.total * shares + noise)) for noise in noises]
-    return [of for of in found if of is not None]
+    starts = np.flatnonzero(np.diff(bins, prepend=-1))
+    inner = below(real, cells.edges[starts[1:]])
+    held = np.diff(inner, prepend=0.0, append=1.0).clip(0)
+    parts = cells.shares + LEAST
+    return cells._replace(shares=parts / np.add.reduceat(parts, starts)[bins] * held[bins])
 
 
 def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
@@ -86,8 +84,8 @@ def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
         The first cell of each bin; rising from 0.
     covariance : ndarray of shape (k, k)
         Of the noise of the bins' counts.
-    others : sequence of Cells
-        What might have been found of what lies within bins.
+    others : sequence of Cells or None
+        How the same numbers might be drawn, had there been other noise; None where nothing had stood out of it.
     noises : ndarray of shape (n_cells,)
         Standard deviations of the noise of the counts by which cells were found.
     n : float
@@ -110,16 +108,16 @@ def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
     >>> doubt(cells, np.arange(3), 900 * np.eye(3), [], noises=np.ones(3), n=100, n_most=100, grain=1.0).is_much
     True
     """
-    edges = np.unique(np.concatenate([cells.edges, *(of.edges for of in others)]))
+    edges = np.unique(np.concatenate([cells.edges, *(of.edges for of in others if of is not None)]))
     ends, number = cells.edges[[*starts, -1]], np.arange(len(starts) + 1)
-    below, at_ends = _below(cells, edges), _below(cells, ends)
+    own, at_ends = below(cells, edges), below(cells, ends)
     # Of shares: what all counts have too much, each of them gets less.
     sums = np.tri(len(number), len(starts), -1) @ (np.eye(len(starts)) - np.diff(at_ends)[:, None])
     deviations = np.sqrt(np.einsum("ij,jk,ik->i", sums, covariance, sums).clip(0)) / max(n, 1.0)
-    between, unknown = np.interp(_places(cells, ends, edges), number, deviations), (below * (1 - below)).clip(0)
+    between, unknown = np.interp(_places(cells, ends, edges), number, deviations), (own * (1 - own)).clip(0)
     between = OF_DEVIATION * np.sqrt(np.minimum(between**2, unknown) + unknown / max(n, 1.0))
-    within = [np.abs(np.interp(_places(of, ends, edges), number, at_ends) - below) for of in others]
-    off = np.hypot(between, np.mean(within, axis=0) if within else 0.0)
+    within = [np.sqrt(unknown) if of is None else np.abs(below(of, edges) - own) for of in others]
+    off = np.hypot(between, np.median(within, axis=0) if within else 0.0)
     apart = WITHIN * float(cells.shares @ (_resolved(cells, starts, n, noises) - (grain or 0.0)).clip(0))
     surely = _standing_out(cells, starts, np.sqrt(np.diag(covariance)) / max(n, 1.0))
     spread = _spread(surely)
@@ -160,10 +158,10 @@ def _widths(cells, starts):
 
 def _places(cells, ends, edges):
     """Number of the bin of each place, and the share of its numbers that are below; evenly if there are none."""
-    below, at_ends = _below(cells, edges), _below(cells, ends)
+    own, at_ends = below(cells, edges), below(cells, ends)
     bins = np.clip(np.searchsorted(ends, edges, side="right") - 1, 0, len(ends) - 2)
     held = np.diff(at_ends)[bins]
-    part = (below - at_ends[bins]) / np.where(held > LEAST, held, 1.0)
+    part = (own - at_ends[bins]) / np.where(held > LEAST, held, 1.0)
     evenly = np.interp(edges, ends, np.arange(len(ends))) - bins
     return bins + np.where(held > LEAST, part, evenly).clip(0, 1)
 
@@ -178,14 +176,14 @@ def distance(a, b):
     2.0
     """
     edges = np.union1d(a.edges, b.edges)
-    return _integral(np.abs(_below(a, edges) - _below(b, edges)), edges)
+    return _integral(np.abs(below(a, edges) - below(b, edges)), edges)
 
 
 def _integral(values, edges):
     return float((values[1:] + values[:-1]) / 2 @ np.diff(edges))
 
 
-def _below(cells, places):
+def below(cells, places):
     """Shares of numbers below some places."""
     return np.interp(places, cells.edges, np.concatenate([[0.0], np.cumsum(cells.shares)]))
 
@@ -200,7 +198,7 @@ def _spread(cells):
 
 def _of_two_samples(cells, n):
     """The integral of how far two empirical distribution functions differ: normal, of variance 2 F (1 - F) / n."""
-    below = _below(cells, cells.edges)
-    middle = (below[1:] + below[:-1]) / 2
-    ends, inner = (np.sqrt((of * (1 - of)).clip(0)) for of in (below, middle))
+    own = below(cells, cells.edges)
+    middle = (own[1:] + own[:-1]) / 2
+    ends, inner = (np.sqrt((of * (1 - of)).clip(0)) for of in (own, middle))
     return float(((ends[1:] + ends[:-1] + 4 * inner) / 6) @ np.diff(cells.edges)) * 2 / math.sqrt(math.pi * max(n, 1.0))

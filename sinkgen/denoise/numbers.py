@@ -257,7 +257,7 @@ def _runs(counts, zero, costs):
         # The largest sum of a random walk with this drift: all but exponential.
         least = math.log(0.3 * n / FALSE_RUNS) / (2 * cost)
         sides = [_best_run(scores - cost * costs, *side) for side in ((0, zero), (zero, n))]
-        runs = [(start, stop) for start, stop, score in sides if score > least]
+        runs = _needed([side for side in sides if side[2] > least], counts)
         for extent in [dearer for dearer in COSTS if dearer >= cost]:  # what surely is there, may reach less far
             parts = [_best_run(scores - extent * costs, *run)[:2] for run in runs]
             parts = _mirrored([(start, stop) for start, stop in parts if start < stop], counts, zero)
@@ -271,6 +271,13 @@ def _runs(counts, zero, costs):
     start, stop, _ = max(sides, key=lambda side: side[2])
     start, stop = min(start, found[0][0]), max(stop, found[-1][1])
     return [(a, b) for a, b in ((start, min(stop, zero)), (max(start, zero), stop)) if a < b]
+
+
+def _needed(runs, counts):
+    """The runs (start, stop, score) without their scores; the strongest alone if it is enough."""
+    found = [(start, stop) for start, stop, _ in runs]
+    strongest = found[max(range(len(runs)), key=lambda place: runs[place][2])] if runs else None
+    return found if len(found) < 2 or _stands_out(counts, [strongest]) else [strongest]
 
 
 def _stands_out(counts, runs):
@@ -326,18 +333,31 @@ def without_empty_ends(cells, counts, hoped):
     """
     n, weights = len(counts.values), (hoped * counts.total / (ENOUGH * counts.noise)).clip(0, 1)
     start, stop, _ = _best_run(counts.values / counts.noise - END_COST * weights)
-    if stop == start:
-        return cells, counts
-    start = start if _is_empty(counts, hoped, np.arange(n) < start) else 0
-    stop = stop if _is_empty(counts, hoped, np.arange(n) >= stop) else n
-    return cells.part(start, stop), counts.part(start, stop)
+    for part in ((start, stop), (start, n), (0, stop)) if start < stop else ():
+        if _holds_all(counts, hoped, *part):
+            return cells.part(*part), counts.part(*part)
+    return cells, counts
 
 
-def _is_empty(counts, hoped, where):
-    """Whether nothing in some cells explains their counts clearly better than what was hoped of them."""
+def _holds_all(counts, hoped, start, stop):
+    """Whether it explains the counts clearly better than what was hoped, that all records are in this run of cells.
+
+    Each end by itself; and both together by so much more as there was less reason to expect them all in just this run:
+    of many runs the noise makes some look like the only one.
+    """
+    place = np.arange(len(hoped))
+    ends = [where for where in (place < start, place >= stop) if where.any()]
+    if not ends or not all(_evidence_of_none(counts, hoped, where) > EVIDENCE for where in ends):
+        return False
+    surprise = -2 * math.log(max(hoped[start:stop].sum(), TINY))
+    return _evidence_of_none(counts, hoped, (place < start) | (place >= stop)) > EVIDENCE + surprise
+
+
+def _evidence_of_none(counts, hoped, where):
+    """Twice the logarithm of how much better no record in some cells explains their counts than what was hoped."""
     found, deviation = counts.records(where)
     hope = hoped[where].sum() * counts.total
-    return hope * (hope - 2 * max(found, 0.0)) > EVIDENCE * deviation**2
+    return hope * (hope - 2 * max(found, 0.0)) / deviation**2
 
 
 def likeliest_beyond(cells, counts, held):

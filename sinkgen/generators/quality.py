@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -174,7 +174,25 @@ def texture_remarks(is_told, missed, are_gains_told):
     return ()
 
 
-def column_quality(column, found, outside, frequencies, covariance=None, *, unseen=0.0, drift=0.0):
+class Hidden(NamedTuple):
+    """What noise may hide of a column.
+
+    Attributes
+    ----------
+    missing : float
+        Share of its cells that may be missing, though more likely none are.
+    other : float
+        Share of them that may be none of its values.
+    """
+
+    missing: float = 0.0
+    other: float = 0.0
+
+
+NOTHING_HIDDEN = Hidden()
+
+
+def column_quality(column, found, outside, frequencies, covariance=None, *, hidden=NOTHING_HIDDEN, drift=0.0):
     """What is known of a table's column.
 
     Parameters
@@ -188,35 +206,39 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, unse
         Of its states, as they are drawn.
     covariance : Tensor of shape (n_states, n_states), optional
         Of the noise of its states' counts; of numbers that were counted.
-    unseen : float
-        Share of its cells that may be missing, though more likely none are.
+    hidden : Hidden
     drift : float
         Total variation distance of what is drawn of it, to what was released.
     """
     missing = float(frequencies[-1]) if column.nullable else 0.0
-    hidden: tuple[str, ...] = ()
-    if unseen > LIKE > missing:
-        hidden = (f"about {unseen:.0%} of {column.name!r} may be missing, or none, which noise hides: raise epsilon",)
+    name = named(column.name)
+    told: tuple[str, ...] = ()
+    if hidden.missing > LIKE > missing:
+        told = (f"about {hidden.missing:.0%} of {name} may be missing, or none, which noise hides: raise epsilon",)
     if drift > MUCH_DRIFT:
-        off = f"{column.name!r} is drawn with other frequencies than were released, by {drift:.0%} of the records"
-        hidden += (f"{off}: leave out columns that say nearly the same",)
+        off = f"{name} is drawn with other frequencies than were released, by {drift:.0%} of the records"
+        told += (f"{off}: leave out columns that say nearly the same",)
     if hasattr(column, "values"):
         other = float(frequencies[column.n_states - column.nullable - 1]) if column.other else 0.0
         remarks = []
         if other > MOST_OTHER:
             remedy = ALL_OTHER * (other > 1 - LIKE) + "declare its values"
-            remedy += NUMBERS_IN_TEXT * (column.dtype != "category") + KEYS * (other > 1 - LIKE)
-            remarks = [f"{other:.0%} of {column.name!r} are other: {remedy}"]
+            if other > 1 - LIKE:
+                remedy += NUMBERS_IN_TEXT * (column.dtype != "category") + KEYS
+            remarks = [f"{other:.0%} of {name} are other: {remedy}"]
         elif outside > 1 - LIKE:
-            remarks = [f"no declared value of {column.name!r} occurs: declare those that do"]
+            remarks = [f"no declared value of {name} occurs: declare those that do"]
         elif outside > LIKE:
-            remarks = [f"about {outside:.0%} of {column.name!r} are none of its declared values"]
-        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, (*remarks, *hidden))
+            remarks = [f"about {outside:.0%} of {name} are none of its declared values"]
+        elif hidden.other > MOST_OTHER:
+            share = f"up to about {hidden.other:.0%} of {name} may be other values than stand out of the noise"
+            remarks = [f"{share}: declare its values, or raise epsilon"]
+        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, (*remarks, *told))
     if found is None:
-        remarks = [f"about {outside:.0%} of {column.name!r} lie outside of its bounds"] if outside > LIKE else []
-        return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, (*remarks, *hidden))
+        remarks = outside_remarks(column.name, outside)
+        return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, (*remarks, *told))
     known = found.doubt() if found.cells is None else _doubt_of(column, found, frequencies, covariance)
-    told = (*number_remarks(column.name, found, known), *hidden)
+    told = (*number_remarks(column.name, found, known), *told)
     return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, told)
 
 
@@ -229,22 +251,35 @@ def _doubt_of(column, found, frequencies, covariance):
     return found.doubt(cells, starts, covariance[:n, :n].numpy())
 
 
+def named(name):
+    """A column as remarks name it: by its name, or by its place in an array."""
+    return repr(name) if isinstance(name, str) else f"column {name}"
+
+
+def outside_remarks(name, outside):
+    """What is to be told of a share of records outside of declared bounds."""
+    told = f"about {outside:.0%} of {named(name)} lie outside of its bounds: declare bounds that hold them"
+    return (told,) if outside > LIKE else ()
+
+
 def number_remarks(name, found, known):
     """What is poor of counted numbers, of which so much is known."""
     declare = "declare tighter bounds" if found.is_bounded else "declare its bounds"
     if found.cells is None:
-        return (f"the numbers of {name!r} do not stand out of the noise: {declare}",)
+        return (f"the numbers of {named(name)} do not stand out of the noise: {declare}",)
     if found.outside > LIKE:
         where = "its bounds, or of where its numbers" if found.is_bounded else "where its numbers"
-        lost = f"about {found.outside:.0%} of {name!r} lie outside of {where} seem to lie"
+        lost = f"about {found.outside:.0%} of {named(name)} lie outside of {where} seem to lie"
         return (f"{lost}: declare bounds that hold them",)
     if not known.is_much:
-        return ()
+        hidden = found.noise / found.present if found.is_constant else 0.0
+        told = f"all of {named(name)} seem to be one number, but up to about {hidden:.0%} may be others"
+        return (f"{told}, which noise hides: raise epsilon",) if hidden > MOST_OTHER else ()
     if not found.is_resolved:
-        return (f"the numbers of {name!r} lie closer together than could be told apart: {declare}",)
+        return (f"the numbers of {named(name)} lie closer together than could be told apart: {declare}",)
     remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
     off = f"about {known.error:.0%} of" if known.error < 1 else "more than"
-    return (f"the numbers of {name!r} are off by {off} their spread: {remedy}",)
+    return (f"the numbers of {named(name)} are off by {off} their spread: {remedy}",)
 
 
 def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):

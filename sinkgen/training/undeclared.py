@@ -15,14 +15,14 @@ from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CATEGORIES, key_of
 from sinkgen.denoise.frequencies import UNLIKELY, some_or_none
-from sinkgen.denoise.numbers import Counts, first_cells, merged, with_tails
+from sinkgen.denoise.numbers import first_cells
+from sinkgen.denoise.search import NEGLIGIBLE, Counted, Numbers
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery
-from sinkgen.training.numbers import Counted, Numbers, count_numbers
+from sinkgen.training.numbers import count_numbers
 from sinkgen.training.stage import StateCounts
 
 SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
-NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
 
 
 class LearnedForm(NamedTuple):
@@ -81,7 +81,7 @@ def learn_table(form, source, total, mechanism):
         states |= {waiting["categories"][place]: of for place, of in known.items()}
     if waiting["bins"]:
         found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
-        counted = {j: _with_tails(columns[j], of) for j, of in zip(waiting["bins"], found, strict=True)}
+        counted = {j: of.with_tails() for j, of in zip(waiting["bins"], found, strict=True)}
         chances, _ = some_or_none(*torch.tensor([of.absent for of in found]).T)
         parts = zip(counted.items(), (chances > UNLIKELY).tolist(), strict=True)
         columns |= {j: _with_counted(columns[j], of, may_miss=may) for (j, of), may in parts}
@@ -99,18 +99,16 @@ def learn_outside(form, source, total, mechanism):
     if not form.declared:
         return {}
     query = MarginalQuery([1] * len(form.declared))
-    outside = source.map(partial(_outside, form, [form.columns[j] for j in form.declared]))
+    outside = source.map(partial(_outside, form))
     counts = mechanism.release("outside", query, outside)[0] / max(total, 1.0)
     noise = mechanism.noise_multiplier("outside") * query.sensitivity / max(total, 1.0)
     shares = torch.where(counts > SURE * noise, counts.clamp_max(1.0), 0.0).tolist()
     return dict(zip(form.declared, shares, strict=True))
 
 
-def _outside(form, columns, records):
-    frame = form.arrange(records.values, columns).frame
-    codes = [-1 + column.outside(frame[column.name]) for column in columns]
-    labels = torch.zeros(len(records), dtype=torch.long)
-    return records.having(values=torch.from_numpy(np.stack(codes, 1).astype(np.int16)), labels=labels)
+def _outside(form, records):
+    codes = form.outside(records.values).astype(np.int16) - 1
+    return records.having(values=torch.from_numpy(codes), labels=torch.zeros(len(records), dtype=torch.long))
 
 
 def _learn_categories(form, columns, source, total, mechanism):
@@ -196,16 +194,6 @@ def _numbers(form, columns, records):
     return records.having(values=torch.from_numpy(cells), labels=None)
 
 
-def _with_tails(column, found):
-    """What was counted, with cells up to the column's declared bounds."""
-    if found.cells is None or column.bounds is None:
-        return found
-    counts = Counts(found.values, found.sizes, max(found.noise, NEGLIGIBLE), max(found.present, 1.0))
-    grain = column.step or found.grain
-    cells, counts = with_tails(found.cells, counts, column.bounds, grain)
-    return found._replace(cells=cells, values=counts.values, sizes=counts.sizes)
-
-
 def _with_counted(column, found, *, may_miss):
     """The column with the cells that were found, in bins; evenly between its bounds where nothing was.
 
@@ -217,7 +205,7 @@ def _with_counted(column, found, *, may_miss):
         cells = first_cells(column.bounds or (0.0, 1.0), found.grain, 1)
         bins = np.zeros(len(cells.shares))
     else:
-        bins = merged(cells.shares * found.present, found.noise)
+        bins = found.bins()
     # What was not declared may be missing by its dtype; whether it is, these counts say first.
     is_nullable = column.nullable and (column.bounds is not None or may_miss)
     low, last = cells.first(), cells.last(found.grain)

@@ -23,7 +23,7 @@ from sinkgen import (
 from sinkgen.data.limits import Box, linked
 from sinkgen.data.patterns import Pattern
 from sinkgen.data.table import Rows, table_format
-from sinkgen.training.numbers import Numbers
+from sinkgen.denoise.search import Numbers
 from sinkgen.training.tables import ascent, field, tabular
 
 N = 400

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from sinkgen.denoise.doubt import UNKNOWN, Doubt, distance, doubt, redrawn
+from sinkgen.denoise.doubt import UNKNOWN, Doubt, distance, doubt, refilled
 from sinkgen.denoise.numbers import Cells, Counts, held_cells
+from sinkgen.denoise.search import Numbers, Search
 
 
 def cut(n_cells, n, noise, seed):
@@ -34,18 +35,63 @@ def test_the_expected_error_of_bins_is_that_of_their_noise():
     assert found == pytest.approx(np.mean(actual) / spread, rel=0.1)
 
 
-def test_the_expected_error_within_a_bin_is_that_of_fresh_noise():
+def sought(values, noise, random, bounds=None, steps=4):
+    """What noisy counts of numbers show, in steps as a fit has them."""
+    search = Search(Numbers(bounds, None), float(len(values)))
+    for _ in range(steps):
+        search.cut(noise)
+        ends, codes = search.places()
+        counts = np.bincount(codes[np.searchsorted(ends, values, side="right")], minlength=codes.max() + 2)
+        search.learn(counts + noise * random.normal(size=len(counts)), noise)
+    return search.counted
+
+
+@pytest.mark.parametrize("noise", [12.0, 40.0])
+def test_the_expected_error_is_that_of_a_search_with_fresh_noise(noise):
     expected, actual = [], []
     for seed in range(12):
-        grid, real, counts, found = cut(30, 3000, 25.0, seed)
-        others = redrawn(found, counts, lambda counts, of=grid: held_cells(of, counts), grid)
-        expected.append(
-            doubt(
-                found, [0], np.zeros((1, 1)), others, noises=np.full(len(found.shares), 25.0), n=3000, n_most=3000
-            ).error
-        )
-        actual.append(distance(found, Cells(grid.edges, real)) / 0.16)
-    assert 0.5 < np.mean(expected) / np.mean(actual) < 2
+        random = np.random.default_rng(seed)
+        values = np.sort(random.normal(50, 10, 2000))
+        found = sought(values, noise, random)
+        cells = refilled(found.cells, found.bins(), empirical(values))
+        starts = np.flatnonzero(np.diff(found.bins(), prepend=-1))
+        expected.append(found.doubt(cells, starts, np.zeros((len(starts), len(starts)))).error)
+        actual.append(distance(cells, empirical(values)) / 10)
+    assert 0.5 < np.mean(expected) / np.mean(actual) < 2.5
+
+
+def empirical(values):
+    """Sorted values as cells of next to no width."""
+    edges = np.append(values, values[-1] + 1e-9)
+    return Cells(edges, np.full(len(values), 1 / len(values)))
+
+
+@pytest.mark.parametrize("bounds", [(1950.0, 2019.0), (-1e4, 1e4)])
+def test_noise_alone_is_no_reason_to_believe_in_a_single_number(bounds):
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        found = sought(random.uniform(1950, 2019, 200), 74.0, random, bounds)
+        assert np.diff(found.cells.edges[[0, -1]]) > 10 or found.doubt().is_much or found.is_constant  # which is told
+
+
+def test_a_far_cell_that_was_chosen_for_its_noise_is_not_believed():
+    wrong = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        found = sought(random.gamma(4, 7, 1500), 40.0, random)
+        wrong += np.abs(found.cells.edges).max() > 1e5
+    assert wrong == 0
+
+
+def test_what_is_left_over_is_outside_even_where_its_own_count_says_little():
+    # Only their sum tells that a quarter of the numbers, spread over many octaves, are not in the cells that are known.
+    told = 0
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        values = np.where(random.random(450) < 0.7, 0.0, 10 ** random.uniform(0, 6, 450))
+        found = sought(values, 40.0, random)
+        told += found.outside > 0.05 or found.doubt().is_much
+    assert told >= 18
 
 
 def test_more_noise_wider_cells_and_fewer_records_are_more_doubt():
@@ -61,11 +107,19 @@ def test_more_noise_wider_cells_and_fewer_records_are_more_doubt():
     assert UNKNOWN.is_much
 
 
-def test_how_bins_of_nothing_are_filled_is_no_matter():
-    cells, other = Cells(np.arange(5.0), np.array([0.5, 0.0, 0.0, 0.5])), Cells(np.array([0.0, 1.0]), np.ones(1))
+def test_numbers_beyond_cells_that_might_have_been_found_are_clipped_to_them():
+    real, narrow = Cells(np.arange(5.0), np.array([0.5, 0.0, 0.0, 0.5])), Cells(np.array([0.0, 1.0]), np.ones(1))
+    assert refilled(narrow, np.zeros(1, dtype=int), real).shares.tolist() == [1.0]
     none, many = np.zeros(4), 1e12
-    found = doubt(cells, [0, 1, 3], np.zeros((3, 3)), [other], noises=none, n=many, n_most=many, grain=1.0)
-    assert found.error == pytest.approx(0, abs=1e-5)
+    exact = {"noises": none, "n": many, "n_most": many, "grain": 1.0}
+    found = doubt(real, [0, 1, 3], np.zeros((3, 3)), [narrow], **exact).error
+    assert found == pytest.approx(1.5 / real_deviation(real), rel=1e-3)  # half of them, by three
+    assert doubt(real, [0, 1, 3], np.zeros((3, 3)), [real], **exact).error == pytest.approx(0, abs=1e-5)
+
+
+def real_deviation(cells):
+    middles = (cells.edges[1:] + cells.edges[:-1]) / 2
+    return np.sqrt(cells.shares @ (middles - cells.shares @ middles) ** 2 + 1 / 12)
 
 
 def test_cells_that_do_not_stand_out_are_doubted_as_their_bin_is():

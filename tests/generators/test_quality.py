@@ -11,7 +11,10 @@ import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning
 from sinkgen.data.table_columns import CategoryColumn
-from sinkgen.generators.quality import FittedSchema, column_quality, drifts
+from sinkgen.denoise.doubt import Doubt
+from sinkgen.denoise.numbers import Cells
+from sinkgen.denoise.search import Counted, Numbers
+from sinkgen.generators.quality import FittedSchema, column_quality, drifts, number_remarks
 
 N = 2000
 
@@ -29,7 +32,7 @@ def table():
 def remarks(X, y=None, epsilon=3, **parameters):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        gen = DPSinkhornGenerator(epsilon, noise_seed=0, random_state=0, **parameters).fit(X, y)
+        gen = DPSinkhornGenerator(epsilon, random_state=0, **{"noise_seed": 0} | parameters).fit(X, y)
     told = [str(warning.message) for warning in caught if warning.category is PoorFitWarning]
     assert told == ([gen.schema_.summary()] if gen.schema_.remarks else [])
     return gen.schema_
@@ -51,6 +54,45 @@ def test_a_declaration_that_misses_the_data_is_told(name, declared, told):
     assert schema[name].remarks == schema.remarks
 
 
+@pytest.mark.parametrize(("X", "bounds", "named"), [
+    (np.full((N, 2), (500.0, 0.5)), (0, 1), "column 0"),
+    (np.full((N, 2), (7, 3)), [(0, 10), (10, 20)], "column 1"),
+    (np.full((N, 2), True), [(0, 1), (-1, 0)], "column 1"),
+    (np.full((N, 4, 4), 255.0), (0, 1), "'pixels'"),
+    (np.full((N, 4, 4), 255, np.uint8), (0, 127), "'pixels'"),
+])  # fmt: skip
+def test_bounds_of_an_array_that_miss_its_numbers_are_told(X, bounds, named):
+    schema = remarks(X, schema=bounds)
+    (remark,) = schema.remarks
+    assert f"of {named} lie outside of its bounds: declare bounds that hold them" in remark
+    assert schema.columns[0].clipped > 0.9
+    assert remarks(X, schema=(-1, 1000) if X.dtype == float else (0, 255)).remarks == ()
+
+
+def test_pixels_a_little_beyond_their_bounds_in_a_few_places_are_as_they_should_be():
+    X = np.full((N, 8, 8), 0.5)
+    X[:, 0, :3] = 1.01  # as some ways to resize leave them
+    assert remarks(X, schema=(0, 1)).remarks == ()
+
+
+def test_values_that_noise_may_hide_are_told():
+    few, told = pd.DataFrame({"sex": ["Female"] * 100}), []
+    for seed in range(6):
+        (remark,) = remarks(few, epsilon=0.5, noise_seed=seed).remarks
+        told.append("may be other values than stand out of the noise" in remark or "are other" in remark)
+    assert all(told)
+    assert remarks(pd.concat([few] * 40), epsilon=0.5).remarks == ()
+
+
+def test_numbers_that_noise_may_hide_behind_a_single_one_are_told():
+    one = Cells(np.array([40.0, 41.0]), np.ones(1))
+    sizes, known = np.ones(1), Numbers(None, 1.0)
+    for noise, is_told in ((5.0, False), (15.0, True)):
+        found = Counted(one, 1.0, 100.0, noise, 100 * sizes, sizes, (0.0, 1.0), 0.0, True, known, (noise,))
+        told = number_remarks("age", found, Doubt(0.0, 0.01))
+        assert [("up to about 15% may be others" in remark) for remark in told] == [True] * is_told
+
+
 def test_what_is_well_known_is_not_remarked_on():
     X = table()[["age", "sex"]]
     assert remarks(X, schema={"age": (18, 90), "sex": ["Female", "Male"]}).remarks == ()
@@ -63,7 +105,11 @@ def test_numbers_and_classes_that_do_not_stand_out_are_told():
     assert [column.name for column in few.columns if "declare its bounds" in column.remarks[0]] == list("abc")
     rare = remarks(table()[["age"]], np.arange(N) < 4, epsilon=1, classes=[False, True])
     assert any(remark.startswith("class True: about") for remark in rare.remarks)
-    assert remarks(random.normal(size=(20, 2)), epsilon=0.1).remarks[0].startswith("the numbers of 0 do not stand out")
+    assert (
+        remarks(random.normal(size=(20, 2)), epsilon=0.1)
+        .remarks[0]
+        .startswith("the numbers of column 0 do not stand out")
+    )
 
 
 def test_labels_that_do_not_stand_out_are_told():

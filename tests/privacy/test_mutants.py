@@ -19,6 +19,7 @@ from scipy import stats
 from sinkgen import DPSinkhornGenerator, PrivacyLedger, records
 from sinkgen.accounting import GaussianRelease
 from sinkgen.accounting.unit import Unit
+from sinkgen.denoise.search import Numbers
 from sinkgen.exceptions import FitError
 from sinkgen.ot import resolve_cost
 from sinkgen.privacy import groups
@@ -34,7 +35,7 @@ from sinkgen.privacy.sealed import seal, unseal
 from sinkgen.privacy.streams import Coins, Streams, new_key
 from sinkgen.records import ArraySource, Draw, Records
 from sinkgen.training import persons as persons_of
-from sinkgen.training.numbers import Numbers, count_numbers
+from sinkgen.training.numbers import count_numbers
 
 D, N = 2000, 1000
 

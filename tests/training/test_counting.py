@@ -6,9 +6,10 @@ import torch
 
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.facts import STEPS
+from sinkgen.denoise.search import Mean, Numbers
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.records import ArraySource
-from sinkgen.training.numbers import Mean, Numbers, count_numbers
+from sinkgen.training.numbers import count_numbers
 from sinkgen.training.stage import StateCounts
 
 SEEDS = range(8)
