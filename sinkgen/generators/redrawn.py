@@ -168,13 +168,17 @@ class Redrawn:
             for pair, of in zip(self._pairs, self._start, strict=True)
         ]
         cliques = [pair.clique for pair in self._pairs]
+        for clique, shares in self._unknown.shares(frequencies, random):
+            cliques.append(clique)
+            targets.append(raked(shares, clique.independent(frequencies)).float())
+            start.append(torch.zeros_like(targets[-1]))
         more = self._unknown.potentials(random)
         made = Field(
             [*cliques, *(clique for clique, _ in more)], [*start, *(of for _, of in more)], targets, heights,
             frequencies, self._population(min(n, MOST_SETTLED), random), places=self._field.places, coupling=coupling,
             limits=self._field.limits,
         )  # fmt: skip
-        settle(made, [0.0] * len(self._pairs), SWEEPS, random, moments=moments, coupling_step=COUPLING_STEP)
+        settle(made, [0.0] * len(cliques), SWEEPS, random, moments=moments, coupling_step=COUPLING_STEP)
         codes = made.population.long()
         if n > codes.shape[1]:
             codes = made._draw_states(codes[-1][torch.arange(n) % codes.shape[1]], False, random)

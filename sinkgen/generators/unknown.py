@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen.generators.cliques import Clique
+from sinkgen.generators.cliques import Clique, even_groups
 
 COARSE = 8  # groups of a column in which dependence is looked for
 MEAN_ABSOLUTE = math.sqrt(2 / math.pi)  # of a normal number
@@ -15,6 +15,7 @@ STANDS_OUT = 3.0  # standard deviations: of less, a pair may not have been asked
 MOST = 1.5  # variance of records' log-probabilities by all pairs: of more, columns would be another's shadow
 LEAST = 0.01
 MOST_PAIRS = 200
+LEAST_RATIO = 0.05  # of a share to what it is of independent columns
 
 
 class Open(NamedTuple):
@@ -75,19 +76,33 @@ class Unknown(NamedTuple):
         pairs.sort(key=lambda pair: -pair.size)
         return cls(pairs[:MOST_PAIRS], frequencies, ordered, scale < 1 or len(pairs) > MOST_PAIRS)
 
-    def potentials(self, random):
-        """Cliques of two columns' states, and what a cell adds to a log-probability: another draw each time."""
+    def shares(self, frequencies, random):
+        """Cliques of columns that were not counted together, and shares of their cells: other ones each time.
+
+        Dependence was looked for in groups, and hardly any was found: so of these it is little.
+        """
         found = []
         for pair in self.pairs:
-            sides = [None if pair.groups is None else of for of in (pair.groups or (None, None))]
-            first, second = (self._scores(j, of, random) for j, of in zip(pair.columns, sides, strict=True))
-            size = pair.size * float(torch.randn((), generator=random))
             if pair.groups is None:
-                added = torch.outer(first.whole, second.whole)
-            else:
+                groups = [even_groups(self.frequencies[j], COARSE, self.ordered[j]) for j in pair.columns]
+                clique = Clique(pair.columns, tuple(groups))
+                expected = clique.independent(frequencies)
+                scores = [_by_group(frequencies[j], self._scores(j, None, random).whole, of)
+                          for j, of in zip(pair.columns, groups, strict=True)]  # fmt: skip
+                size = pair.size * float(torch.randn((), generator=random))
+                found.append((clique, expected * (1 + size * torch.outer(*scores)).clamp_min(LEAST_RATIO)))
+        return found
+
+    def potentials(self, random):
+        """Cliques of the states of columns of which groups were counted, and what a cell adds to a log-probability."""
+        found = []
+        for pair in self.pairs:
+            if pair.groups is not None:
+                first, second = (self._scores(j, of, random) for j, of in zip(pair.columns, pair.groups, strict=True))
                 added = torch.outer(first.within, second.whole) + torch.outer(first.whole, second.within)
-            states = tuple(torch.arange(n) for n in added.shape)
-            found.append((Clique(pair.columns, states), (size * added).float()))
+                size = pair.size * float(torch.randn((), generator=random))
+                states = tuple(torch.arange(n) for n in added.shape)
+                found.append((Clique(pair.columns, states), (size * added).float()))
         return found
 
     def _scores(self, column, groups, random):
@@ -114,6 +129,12 @@ class Unknown(NamedTuple):
 class _Scores(NamedTuple):
     whole: torch.Tensor
     within: torch.Tensor
+
+
+def _by_group(frequencies, scores, groups):
+    """Mean score of each group."""
+    sums = torch.zeros(int(groups.max()) + 1, dtype=torch.float64)
+    return sums.index_add(0, groups, frequencies * scores) / sums.index_add(0, groups, frequencies).clamp_min(1e-12)
 
 
 def _hidden(release, frequencies, pair, n_columns, n, counts):

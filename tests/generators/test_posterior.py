@@ -177,3 +177,17 @@ def test_what_has_no_counts_is_refused(fitted):
     with pytest.raises(ValueError, match="m must be"):
         fitted["field"].sample_posterior(0)
     assert torch.is_tensor(fitted["field"].release_.counts[0].counts)
+
+
+def test_columns_that_were_not_counted_together_do_not_share_what_a_third_shares_with_both():
+    """Of ``a`` and ``c`` nothing stood out, though both go with ``b``: they are nearly independent, not given ``b``."""
+    random = np.random.default_rng(0)
+    a, c = random.choice(list("xyz"), 4000), random.choice(list("uvw"), 4000)
+    b = np.where(random.random(4000) < 0.15 + 0.35 * (a == "x") + 0.35 * (c == "u"), "yes", "no")
+    frame = pd.DataFrame({"a": a, "b": b, "c": c})
+    schema = {"a": list("xyz"), "b": ["no", "yes"], "c": list("uvw")}
+    gen = DPSinkhornGenerator(3, schema=schema, **SEEDS).fit(frame)
+    assert {part.columns for part in gen.release_.counts if len(part.columns) == 2} >= {(0, 1), (1, 2)}
+    sets = gen.sample_posterior(8, random_state=0)
+    apart = [(data.a[data.c == "u"] == "x").mean() - (data.a[data.c != "u"] == "x").mean() for data in sets]
+    assert abs(np.mean(apart)) < 0.03
