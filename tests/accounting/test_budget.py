@@ -49,7 +49,8 @@ def test_an_infinite_budget_is_no_noise():
 
 @pytest.mark.parametrize("mechanism", ["semidual", "batch"])
 @pytest.mark.parametrize(
-    "missing", [("count",), ("bounds", "labels", "count"), ("labels", "count"), ("bounds", "count")]
+    "missing",
+    [("count", "outside"), ("bounds", "labels", "count"), ("labels", "count", "outside"), ("bounds", "count")],
 )
 def test_plans_hold_a_row_for_everything_that_is_missing(mechanism, missing):
     form = numeric_format(np.zeros((1, 4, 4)), schema=None if "bounds" in missing else (0, 1))
