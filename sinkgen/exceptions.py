@@ -91,7 +91,7 @@ class PoorFitWarning(UserWarning):
     'PoorFitWarning'
     >>> print(gen.schema_)
     0: learned
-    POOR: the numbers of 0 do not stand out of the noise: declare its bounds
+    POOR: the numbers of column 0 do not stand out of the noise: declare its bounds
     """
 
 
