@@ -439,7 +439,8 @@ def held_cells(cells, counts):
     # Again, of those that are not empty alone: the noise of what is empty is no news of them.
     some = Counts(counts.values[held], counts.sizes[held], counts.noise, counts.total)
     ends = np.searchsorted(held, (zero, zero + 1)).tolist()
-    shares[held] = _split(cells.shares[held] / cells.shares[held].sum(), some, ends, _shrunk)
+    expected = cells.shares[held] + TINY  # of wide bounds, a narrow cell's share may be no number above 0
+    shares[held] = _split(expected / expected.sum(), some, ends, _shrunk)
     kept = Cells(cells.edges, shares).part(held[0], held[-1] + 1)
     return kept._replace(shares=kept.shares / kept.shares.sum())
 

@@ -196,3 +196,9 @@ def test_a_heavy_zero_beside_the_last_cell_makes_no_tail(sign):
     assert np.isfinite(found.shares).all()
     assert (found.shares >= 0).all()
     assert found.shares.sum() == pytest.approx(1)
+
+
+def test_cells_of_which_nothing_was_expected_hold_what_is_found():
+    cells = Cells(np.arange(4.0), np.array([0.0, 0.0, 1.0]))  # as in bounds of many magnitudes
+    found = held_cells(cells, Counts(np.array([60.0, 40.0, -9.0]), np.ones(3), 2.0, 100.0))
+    assert found.shares.tolist() == pytest.approx([0.6, 0.4], abs=0.1)
