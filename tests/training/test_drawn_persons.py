@@ -15,7 +15,10 @@ from sinkgen.generators.people import SIZES, PeopleMixture, spread_of
 from sinkgen.sources import chunks
 from sinkgen.training.persons import learn_sizes
 from sinkgen.training.tables.marginals import Marginals as Counts
-from sinkgen.training.tables.people import Across, Constant, PeopleFit, feasible
+from sinkgen.training.tables.people.across import Across
+from sinkgen.training.tables.people.known import Constant
+from sinkgen.training.tables.people.row_types import PeopleFit
+from sinkgen.training.tables.people.spread import feasible
 
 pytestmark = [pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")]
 WHOLE = Marginals(whole_groups=True, steps=300)

@@ -4,7 +4,7 @@ from sinkgen.data.facts import Facts
 from sinkgen.exceptions import BadValueError
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.field import FieldSettings, plan_field, train_field
-from sinkgen.training.tables.people import PeopleSettings, plan_people, train_people
+from sinkgen.training.tables.people.stage import PeopleSettings, plan_people, train_people
 from sinkgen.training.tables.tabular import plan_mixture, train_mixture
 
 
