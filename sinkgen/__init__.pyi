@@ -9,12 +9,12 @@ from ._version import __version__ as __version__
 from .accounting import PrivacySpent as PrivacySpent
 from .auditing.audit import AuditReport as AuditReport
 from .auditing.audit import audit as audit
+from .data.column import Column as Column
 from .data.rules import FixedCombinations as FixedCombinations
 from .data.rules import Inequality as Inequality
 from .data.rules import Never as Never
 from .data.rules import Sum as Sum
 from .data.rules import Within as Within
-from .data.schema import Column as Column
 from .data.schema import Schema as Schema
 from .estimator import DPSinkhornGenerator as DPSinkhornGenerator
 from .exceptions import BudgetExceededError as BudgetExceededError

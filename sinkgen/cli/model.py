@@ -13,8 +13,10 @@ from sinkgen import DPSinkhornGenerator
 from sinkgen._durable import replaced, room_for
 from sinkgen.cli import images, tables
 from sinkgen.cli.console import Refused
+from sinkgen.data.column import Column
+from sinkgen.data.dtypes import kind_of
 from sinkgen.data.patterns import KeyColumn
-from sinkgen.data.schema import Column, Schema, kind_of
+from sinkgen.data.schema import Schema
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import NumberColumn
 

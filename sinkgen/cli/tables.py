@@ -16,7 +16,9 @@ import pandas as pd
 
 from sinkgen._durable import replaced
 from sinkgen.cli.console import Refused
-from sinkgen.data.schema import Column, Schema, kind_of
+from sinkgen.data.column import Column
+from sinkgen.data.dtypes import kind_of
+from sinkgen.data.schema import Schema
 from sinkgen.exceptions import PrivacyLeakWarning
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")

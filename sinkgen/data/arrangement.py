@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.joint_columns import JointColumn
+from sinkgen.data.numbers import numbers_of
 from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.rules import Inequality, Rule, Sum, rule_of
-from sinkgen.data.schema import numbers_of
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.denoise.numbers import multiple
 from sinkgen.exceptions import BadValueError

@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 
+from sinkgen.data.bounds import as_number
+from sinkgen.data.categories import key_of
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.limits import Box
 from sinkgen.data.rules import FixedCombinations, Never, Within
-from sinkgen.data.schema import as_number
-from sinkgen.data.table_columns import NumberColumn, key_of
-from sinkgen.denoise.numbers import multiple
+from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 
@@ -173,9 +173,4 @@ def _range(column, wanted):
     low, high = (None if end is None else as_number(end) for end in ends)
     if low is not None and high is not None and low > high:
         raise BadValueError(f"column {column.name!r}: a rule names a range that ends before it begins")
-    grain = column.step or float(column.kind == "integer")
-    if grain:
-        low = -np.inf if low is None else multiple(np.ceil(low / grain - 1e-9), grain)
-        high = np.inf if high is None else multiple(np.floor(high / grain + 1e-9) + 1, grain)
-        return low, high
-    return -np.inf if low is None else low, np.inf if high is None else np.nextafter(high, np.inf)
+    return column.span(-np.inf if low is None else low, np.inf if high is None else high)

@@ -13,9 +13,9 @@ import torch
 
 from sinkgen._device import sent
 from sinkgen._validation import check_integer
+from sinkgen.data.bounds import parse_bounds
 from sinkgen.data.check import as_doubles, check_finite
 from sinkgen.data.dtypes import held_range
-from sinkgen.data.schema import parse_bounds
 from sinkgen.exceptions import BadValueError
 from sinkgen.images.pixels import cosine_basis
 from sinkgen.images.texture import Texture
@@ -304,7 +304,7 @@ def numeric_format(X, image_shape=None, schema=None, names=None):
     image_shape : tuple, optional
         Shape of the image that each row of a two-dimensional ``X`` holds.
     schema : (low, high) or a list of them, optional
-        See :func:`~sinkgen.data.schema.parse_bounds`.
+        See :func:`~sinkgen.data.bounds.parse_bounds`.
     names : tuple of str or int, optional
         Of the columns, where ``X`` comes from a data frame.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sinkgen.data.schema import range_of
-from sinkgen.data.table_columns import OTHER, CategoryColumn, key_of, keyed, member_counts, members
+from sinkgen.data.bounds import range_of
+from sinkgen.data.categories import key_of, keyed, member_counts, members
+from sinkgen.data.table_columns import OTHER, CategoryColumn
 from sinkgen.exceptions import BadValueError
 
 TINY = 1e-6  # weight of a combination that seems to be of no record, so that it can be drawn where it is asked for

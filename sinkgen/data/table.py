@@ -17,12 +17,15 @@ import torch
 from sinkgen.data.arrangement import Arrangement, arrangement_from_dict
 from sinkgen.data.arranging import arranged
 from sinkgen.data.boxes import boxes, check_classes, cuts
+from sinkgen.data.categories import key_of
+from sinkgen.data.column import NUMBERS, Column
+from sinkgen.data.dtypes import is_text, kind_of
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.limits import linked
 from sinkgen.data.patterns import KeyColumn, Pattern
-from sinkgen.data.schema import NUMBERS, Column, Schema, is_text, kind_of
-from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn, key_of
+from sinkgen.data.schema import Schema
+from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 

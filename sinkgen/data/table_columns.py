@@ -6,22 +6,21 @@ be rare, one for missing cells. Bins are made of smaller cells; of other states 
 
 import dataclasses
 import json
-import re
 from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
 
-from sinkgen.data.dtypes import held_range
-from sinkgen.data.schema import numbers_of, range_of
+from sinkgen.data.bounds import range_of
+from sinkgen.data.categories import key_of, keyed, member_counts, members
+from sinkgen.data.dtypes import NUMERIC, dtype_named
+from sinkgen.data.fine_cells import fine_edges
+from sinkgen.data.numbers import cells_of, numbers_of
 from sinkgen.denoise.numbers import multiple
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
-FINE_CELLS = 128
-NUMERIC = ("int", "uint", "float", "double", "halffloat", "decimal", "bool")  # how dtypes of numbers begin
-UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ class NumberColumn:
         if condition is None:
             out[len(self.bins) :, 1] = 1
             return out
-        low, high = self.span(*self.ends_of(condition))
+        low, high = self._span_of_cells(*self.ends_of(condition))
         cells = np.arange(len(self.bins))
         start, stop = np.interp([low, max(low, high)], self.edges, np.arange(len(self.edges)))
         out[: len(cells)] = np.clip(np.stack([start - cells, stop - cells], 1), 0, 1)
@@ -246,14 +245,25 @@ class NumberColumn:
         """From where on, and up to below what, numbers lie that are drawn as ``low`` to ``high``.
 
         Numbers are drawn as multiples of the grain, if there is one: what lies between the multiples holds none.
+        Either end may be infinite.
         """
-        grain = self.step or float(self.kind == "integer")
+        grain = self._grain
         if not grain:
             return low, np.nextafter(high, np.inf)
-        ends = multiple(np.array([np.ceil(low / grain - 1e-9), np.floor(high / grain + 1e-9) + 1]), grain)
-        edges = np.asarray(self.edges)  # an edge that is an end but for rounding is that end
+        return multiple(np.ceil(low / grain - 1e-9), grain), multiple(np.floor(high / grain + 1e-9) + 1, grain)
+
+    @property
+    def _grain(self):
+        return self.step or float(self.kind == "integer")
+
+    def _span_of_cells(self, low, high):
+        """The same, where an edge of the cells that is an end but for rounding is that end."""
+        ends, grain = np.array(self.span(low, high)), self._grain
+        if not grain:
+            return ends.tolist()
+        edges = np.asarray(self.edges)
         places = np.searchsorted(edges, ends - 1e-9 * grain).clip(0, len(edges) - 1)
-        return tuple(np.where(np.abs(edges[places] - ends) <= 1e-9 * grain, edges[places], ends).tolist())
+        return np.where(np.abs(edges[places] - ends) <= 1e-9 * grain, edges[places], ends).tolist()
 
     def _on_the_clock(self, date):
         """A date with a time zone as a clock of the column's time zone shows it; anything else as it is."""
@@ -273,84 +283,7 @@ class NumberColumn:
 
     def restored(self, numbers, is_missing):
         """A pandas column of numbers (m,), of its own dtype."""
-        import pandas as pd
-
-        if self.is_written:
-            cells = np.empty(len(numbers), dtype=object)
-            cells[:] = self._objects(np.where(is_missing, np.nan, numbers))
-            cells[is_missing] = None
-            return pd.Series(cells).astype(self.dtype)
-        if self.kind == "datetime":
-            return _dates(numbers, is_missing, self.dtype)
-        if is_missing.any():
-            numbers = pd.array(numbers, dtype="Float64") if self.dtype[0].isupper() else numbers
-            numbers[is_missing] = pd.NA if self.dtype[0].isupper() else np.nan
-        return _within(pd.Series(numbers, name=self.name), self.dtype).astype(dtype_named(self.dtype))
-
-    def _objects(self, numbers):
-        """Numbers or dates as texts, where it is declared how they stand in it; else one by one, nan for missing."""
-        if self.kind == "datetime":
-            dates = _dates(np.nan_to_num(numbers), np.isnan(numbers), "datetime64[s]")
-            if self.format:
-                return dates.dt.strftime(self.format).tolist()
-            return (dates.dt.date if self.step and self.step % DAY == 0 else dates.astype(object)).tolist()
-        if self.kind == "integer":
-            numbers = [int(number) for number in np.nan_to_num(numbers)]
-        if not self.decimal:
-            return np.asarray(numbers).tolist()
-        digits = _digits(self.step)
-        shown = [str(number) if digits is None else f"{number:.{digits}f}" for number in numbers]
-        return [text.replace(".", self.decimal) for text in shown]
-
-
-DAY = 86_400.0
-
-
-def _digits(step):
-    """Decimals of the multiples of a step, if it is a power of ten; else None."""
-    return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
-
-
-def _within(series, dtype):
-    """Numbers that a dtype can hold: where cells were learned, noise may have taken them beyond."""
-    import pandas as pd
-
-    made = pd.api.types.pandas_dtype(dtype_named(dtype))
-    return series.clip(*held_range(np.dtype(getattr(made, "numpy_dtype", made))))
-
-
-YEARS = (-62_135_596_800.0, 253_402_300_799.0)  # seconds of the years 1 to 9999, as dates of Python are
-OF_NANOSECONDS = (-9_223_372_036.0, 9_223_372_036.0)
-
-
-def _dates(seconds, is_missing, dtype):
-    import pandas as pd
-
-    seconds = np.clip(seconds, *(OF_NANOSECONDS if "[ns" in dtype else YEARS))
-    dates = np.floor(seconds).astype("int64").astype("datetime64[s]")
-    dates[is_missing] = np.datetime64("NaT")
-    series = pd.Series(dates)
-    if "," not in dtype:
-        return series.astype(dtype)
-    made = pd.api.types.pandas_dtype(dtype)
-    zone = getattr(made, "tz", None) or made.pyarrow_dtype.tz
-    is_summer = np.ones(len(series), dtype=bool)  # of the hour that comes twice
-    return series.dt.tz_localize(zone, ambiguous=is_summer, nonexistent="shift_forward").astype(dtype)
-
-
-def dtype_named(name):
-    """The pandas dtype of a name, or the name where pandas knows it: decimals and dictionaries of Arrow it does not."""
-    decimal = re.fullmatch(r"decimal128\((\d+), (\d+)\)\[pyarrow\]", name)
-    dictionary = re.fullmatch(r"dictionary<values=(\w+), indices=(\w+), ordered=[01]>\[pyarrow\]", name)
-    if decimal is None and dictionary is None:
-        return name
-    import pandas as pd
-    import pyarrow
-
-    if decimal is not None:
-        return pd.ArrowDtype(pyarrow.decimal128(*map(int, decimal.groups())))
-    values, indices = map(pyarrow.type_for_alias, dictionary.groups())
-    return pd.ArrowDtype(pyarrow.dictionary(indices, values))
+        return cells_of(numbers, is_missing, self)
 
 
 @dataclass(frozen=True)
@@ -504,82 +437,3 @@ class CategoryColumn:
                 raise BadValueError(f"column {self.name!r} knows the categories {list(map(json.loads, codes))}")
             out[codes[key_of(value)], 1] = 1
         return out
-
-
-def member_counts(series):
-    """How often each cell of a pandas column that is not missing occurs: {key: count}, see :func:`key_of`."""
-    places, keys = keyed(series)
-    counts = np.bincount(places[places >= 0], minlength=len(keys)).tolist()
-    return {key: count for key, count in zip(keys, counts, strict=True) if count}
-
-
-def key_of(value):
-    """What a category is counted by: its text in JSON, the same in whatever form a record has it.
-
-    Examples
-    --------
-    >>> [key_of(value) for value in (1, 1.0, np.float32(1), -0.0, True, "1")]
-    ['1', '1', '1', '0', 'true', '"1"']
-    """
-    value = value.item() if isinstance(value, np.generic) else value
-    is_whole = isinstance(value, float) and value.is_integer()
-    return json.dumps(int(value) if is_whole else value, default=repr)
-
-
-def members(keys):
-    """The categories that keys stand for, in order: booleans, numbers, texts; a tuple.
-
-    Examples
-    --------
-    >>> members(['"b"', "10", "2.5", '"a"'])
-    (2.5, 10, 'a', 'b')
-    """
-    return tuple(
-        sorted(map(json.loads, keys), key=lambda value: (isinstance(value, str), type(value) is not bool, value))
-    )
-
-
-def keyed(series):
-    """Codes (m,) of a pandas column's cells, -1 for missing ones, and the keys that these are codes of."""
-    import pandas as pd
-
-    if series.dtype == object and pd.api.types.infer_dtype(series, skipna=True) not in ("string", "empty"):
-        places, keys = series.map(key_of, na_action="ignore").factorize()  # True is 1 to pandas
-        return places, list(keys)
-    places, present = series.factorize()
-    return places, list(map(key_of, present))
-
-
-def fine_edges(column):
-    """Ends of the cells in which a column's numbers are counted; public.
-
-    Whole numbers, and dates of whole steps, have a cell each within narrow bounds. Else cells are of equal width, and,
-    for numbers that may be skewed, also of equal ratio; the column's atoms have cells of their own.
-
-    Examples
-    --------
-    >>> fine_edges(NumberColumn("age", "int64", "integer", False, (0.0, 3.0))).tolist()
-    [0.0, 1.0, 2.0, 3.0, 4.0]
-    """
-    low, high = column.bounds
-    whole = column.kind == "integer"
-    grain = _whole_grain(column)
-    if grain and (high - low) / grain < UNIT_CELLS:
-        return multiple(np.arange(np.ceil(low / grain), np.floor(high / grain) + 2), grain)
-    edges = [np.linspace(low, high, FINE_CELLS + 1)]
-    if column.kind != "datetime":
-        sizes = max(abs(low), abs(high)) * 2.0 ** (-np.arange(1, FINE_CELLS) / 4)
-        atoms = np.asarray(column.atoms)
-        edges += [sizes, -sizes, atoms, atoms + 1 if whole else np.nextafter(atoms, np.inf)]
-    ends = np.concatenate(edges)
-    ends = np.unique(np.ceil(ends) if whole else ends)
-    last = np.floor(high) + 1 if whole else high
-    return np.append(ends[(ends >= low) & (ends < last)], last)
-
-
-def _whole_grain(column):
-    """Public distance of a column's numbers, if it is a whole number; else None."""
-    if column.kind == "float":
-        return None
-    grain = column.step or (1.0 if column.kind == "integer" else None)
-    return grain if grain and grain == np.floor(grain) else None

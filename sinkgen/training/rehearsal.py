@@ -9,12 +9,14 @@ import json
 import numpy as np
 import torch
 
+from sinkgen.data.dtypes import NUMERIC
 from sinkgen.data.facts import Facts
+from sinkgen.data.fine_cells import fine_edges
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import label_set
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import NUMERIC, NumberColumn, fine_edges
+from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadValueError, DataFreeError
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.ot.costs import Cost

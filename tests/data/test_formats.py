@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sinkgen.data.bounds import parse_bounds
 from sinkgen.data.formats import format_from_dict, numeric_format
 from sinkgen.data.labels import LabelSet, declared_labels, label_set
-from sinkgen.data.schema import parse_bounds
 
 ARRAYS = {
     "columns": (np.array([[0.0, 5.0], [1.0, -5.0]]), {"schema": [(0, 1), (-5, 5)]}),
