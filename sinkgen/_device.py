@@ -26,6 +26,20 @@ def sent(tensor, device):
     return (tensor.pin_memory() if torch.cuda.is_available() else tensor).to(device, non_blocking=True)
 
 
+def moved(module, device):
+    """A module, or None, its buffers where :func:`sent` brings them; the processor does not wait, as it does in ``to``.
+
+    Examples
+    --------
+    >>> moved(torch.nn.BatchNorm1d(2, affine=False), "cpu").running_mean
+    tensor([0., 0.])
+    """
+    for part in [] if module is None else module.modules():
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, sent(buffer, device))
+    return module
+
+
 def normal(shape, random, like):
     """Normal numbers of a stream of the processor, where another tensor lies.
 

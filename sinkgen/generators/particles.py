@@ -1,11 +1,12 @@
 """Points with variation around them, and what draws records from them; public."""
 
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from sinkgen._device import sent
+from sinkgen._device import moved, normal, sent
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import radii_at
 from sinkgen.generators.space import Space
@@ -69,7 +70,7 @@ class PointMixture:
 
     def to(self, device):
         """The same mixture on a device."""
-        return PointMixture(**{name: part.to(device) for name, part in self.parts().items()})
+        return PointMixture(**{name: sent(part, device) for name, part in self.parts().items()})
 
     def parts(self):
         """The tensors by their names."""
@@ -99,17 +100,49 @@ class PointMixture:
             offsets = torch.empty_like(standard)
             for c, rows in parts.items():
                 torch.mm(standard[rows], self.factors[c].T, out=offsets[rows])
-            if self.radii.shape[1]:
-                offsets *= (radii_at(self.radii, labels, ranks) / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
-            if len(self.scales):
-                offsets *= self.scales[chosen, None]
-            return torch.empty_like(offsets).index_copy_(0, order, self.points[chosen] + offsets)
+            return torch.empty_like(offsets).index_copy_(0, order, self._around(chosen, labels, offsets, ranks))
 
         return draw
+
+    def draws_of_classes(self, n, random):
+        """Draws (n, d) of each class in turn, an iterator; the same normal numbers are behind all, and sent once."""
+        standard = normal((n, self.points.shape[1]), random, self.points)
+        ranks, mass = sent(torch.rand(n, generator=random), self.points), self.mass.cpu()
+        for c, own in class_slices(self.classes).items():
+            chosen = torch.multinomial(mass[own], n, replacement=True, generator=random) + own.start
+            labels = torch.full((n,), c, device=self.points.device)
+            yield self._around(sent(chosen, self.points), labels, standard @ self.factors[c].T, ranks)
+
+    def _around(self, chosen, labels, offsets, ranks):
+        """Draws (m, d) around the chosen points, whose offsets are turned already, at ranks of their length."""
+        if self.radii.shape[1]:
+            offsets *= (radii_at(self.radii, labels, ranks) / offsets.norm(dim=1).clamp_min(1e-12))[:, None]
+        if len(self.scales):
+            offsets *= self.scales[chosen, None]
+        return self.points[chosen] + offsets
 
 
 BLOCK, LEAST = 2**18, 16  # numbers that are drawn at once: few enough for a processor's cache; and records
 EVEN_DRAWS = 1024  # by which the mean amplitude of texture is found
+
+
+class Chance(NamedTuple):
+    """Normal numbers behind the records that are made of a mixture's draws; None of what these do not have.
+
+    Attributes
+    ----------
+    amounts : Tensor of shape (m, q), or None
+        Of their deformations.
+    noise : Tensor of shape (m, D), or None
+        Of their texture.
+    """
+
+    amounts: torch.Tensor | None
+    noise: torch.Tensor | None
+
+    def take(self, rows):
+        """Those of some of the records."""
+        return Chance(*(None if part is None else part[rows] for part in self))
 
 
 class Particles(nn.Module):
@@ -146,8 +179,8 @@ class Particles(nn.Module):
         """What draws a mixture of records of this format: with what of images the mixture has."""
         warps = form.warps() if mixture.warp_factors.numel() else None
         tones = form.tones() if len(mixture.tones) else None
-        made = cls(mixture, space, warps, form.texture() if mixture.texture.any() else None, tones)
-        return made.to(mixture.points.device)
+        texture = form.texture() if mixture.texture.any() else None
+        return cls(mixture, space, moved(warps, mixture.points), moved(texture, mixture.points), tones)
 
     def with_even_texture(self, random):
         """The same, its texture divided by what images amplify it by on the mean: so as strong as it was found."""
@@ -168,7 +201,8 @@ class Particles(nn.Module):
         size = max(LEAST, BLOCK // out.shape[1])
         for part, rows in zip(labels.split(size), out.split(size), strict=True):
             if len(part):
-                rows[:] = finish(draw(part, random), part, random)
+                coordinates = draw(part, random)
+                rows[:] = finish(coordinates, sent(part, coordinates), self.chance(len(part), random))
         return out
 
     def _drawing(self):
@@ -185,13 +219,19 @@ class Particles(nn.Module):
 
         return draw_one
 
+    def chance(self, n, random):
+        """What is random in so many records beside their coordinates: :class:`Chance`."""
+        centre, warps = self.space.centre, self.warps
+        amounts = None if warps is None else normal((n, warps.size), random, centre)
+        return Chance(amounts, None if self.texture is None else normal((n, len(centre)), random, centre))
+
     def finishing(self):
         """What makes records (m, D) of a mixture's draws (m, d): with what of images lies outside of their coordinates.
 
         Returns
         -------
         callable
-            Takes coordinates, labels on the processor, and a torch.Generator of the processor.
+            Takes coordinates (m, d), labels (m,) and :class:`Chance`, where the mixture lies.
         """
         mixture, space = self.mixture, self.space
         tone = None if self.tones is None else self.tones.mapping(mixture.tones)
@@ -200,12 +240,12 @@ class Particles(nn.Module):
             model = TextureModel(mixture.texture, mixture.spectrum, mixture.gains)
             texture = self.texture.drawing(model, space)
 
-        def finish(coordinates, labels, random):
+        def finish(coordinates, labels, chance):
             records = space.lift(coordinates).clamp_(0, 1)
             if self.warps is not None:
-                records = self.warps.draw(records, mixture.warp_factors[sent(labels, records)], random)
+                records = self.warps.draw(records, mixture.warp_factors[labels], chance.amounts)
             if texture is not None:
-                records = texture(records, random)
+                records = texture(records, chance.noise)
             records = records.clamp(0, 1)
             return records if tone is None else tone(records).clamp_(0, 1)
 

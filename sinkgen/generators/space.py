@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen._device import sent
 from sinkgen.ot.rows import product
 
 
@@ -25,7 +26,7 @@ class Space(NamedTuple):
 
     def to(self, device):
         """The same map on a device."""
-        return Space(*(part.to(device) for part in self))
+        return Space(*(sent(part, device) for part in self))
 
     def project(self, encoded):
         """Coordinates (m, d) of encoded records (m, D)."""

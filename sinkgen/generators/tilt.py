@@ -83,12 +83,12 @@ class Tilt(NamedTuple):
     ----------
     weights : Tensor of shape (2 q,)
         A draw with features phi has the odds ``exp(weights @ phi)``.
-    effective_share : float
-        Effective share of the draws under these odds, 1 where all are equal.
+    effective_share : Tensor of shape ()
+        Effective share of the draws under these odds, 1 where all are equal; where the draws lie.
     """
 
     weights: torch.Tensor
-    effective_share: float
+    effective_share: torch.Tensor
 
 
 def fit_tilt(mean, draws, noise_scale, count):
@@ -137,7 +137,7 @@ def fit_tilt(mean, draws, noise_scale, count):
     found = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
     weights = torch.from_numpy(found.x).float()
     shares = torch.softmax(draws @ sent(weights, draws), 0)
-    return Tilt(weights, float(1 / (shares.square().sum() * len(draws))))
+    return Tilt(weights, 1 / (shares.square().sum() * len(draws)))
 
 
 def keep_one(odds, random):

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sinkgen._device import normal
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
 from sinkgen.images.curves import Table
 from sinkgen.images.pixels import along_sides, colour_axes, held_waves, to_pixels, to_rows, waves
@@ -209,19 +208,16 @@ class Texture(nn.Module):
         for name, part in (parts | {"_usual_heights": self._usual.heights}).items():
             self.register_buffer(name, part, persistent=False)
 
-    def draw(self, images, model, space, random):
-        """Images (m, D) with texture of a :class:`TextureModel`, orthogonal to the space's directions."""
-        return self.drawing(model, space)(images, random)
+    def draw(self, images, model, space, white):
+        """Images (m, D) with texture of a :class:`TextureModel`, outside of the space's directions; of white noise."""
+        return self.drawing(model, space)(images, white)
 
     def drawing(self, model, space):
         """What :meth:`draw` does, for many calls: what follows from the model alone is made once."""
         strength, gains = model.strength * space.weights, Table.of(model.gains)
 
-        def draw(images, random):
-            noise = normal(images.shape, random, images)
-            if len(model.spectrum):
-                noise = self.coloured(noise, model.spectrum)
-            noise *= strength
+        def draw(images, white):
+            noise = self.coloured(white, model.spectrum).mul_(strength) if len(model.spectrum) else white * strength
             noise -= (noise @ space.basis) @ space.basis.T
             return torch.addcmul(images, noise.div_(space.weights), self._gain(images, gains))
 

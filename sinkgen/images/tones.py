@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sinkgen._device import bincount, sent
 from sinkgen.denoise.frequencies import interpolate, stepped_frequencies
-from sinkgen.images.curves import Table
+from sinkgen.images.curves import Table, ends_of
 from sinkgen.images.pixels import along_sides, to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -170,14 +170,16 @@ class Tones:
 
         @functools.cache
         def some(n):  # places by whose values alone a curve is found, where there are many
-            return sent(torch.randint(n, (N_RANKED,), generator=torch.Generator().manual_seed(0)), draws)
+            places = torch.randint(n, (N_RANKED,), generator=torch.Generator().manual_seed(0))
+            return sent(places.int(), draws)  # half the bytes to move
 
         def follow(part, i):
             values = part.flatten()
             values = values if len(values) <= N_RANKED else values[some(len(values))]
             curve = _curve(values, wanted[i], BINS[i].edges)
-            curves.append(sent(_calm(curve) if i in DETAILS else curve, part))
-            return Table.of(curves[-1])(part)
+            curve = _calm(curve) if i in DETAILS else curve
+            curves.append(sent(curve, part))
+            return Table.of(curves[-1], ends_of(curve))(part)
 
         light = follow(planes.light, 3)
         for _ in range(ROUNDS):
@@ -198,7 +200,8 @@ class Tones:
         callable
             Images to images, both (m, D).
         """
-        tables, blurs = [Table.of(curve) for curve in curves], [self._blurs(scale, curves) for scale in (1, 2)]
+        tables = [Table.of(curve, ends) for curve, ends in zip(curves, ends_of(curves), strict=True)]
+        blurs = [self._blurs(scale, curves) for scale in (1, 2)]
 
         def relight(light, tables):
             light = tables[0](light)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from sinkgen._device import normal
 from sinkgen.images.pixels import to_pixels, to_rows
 
 # Constants chosen by trials: docs/experiments.md, Images.
@@ -72,10 +71,9 @@ class Warps(nn.Module):
         units = step * torch.eye(self.size, device=images.device)[:, None].expand(-1, len(images), -1)
         return torch.stack([(self.deform(images, unit) - self.deform(images, -unit)) / (2 * step) for unit in units], 1)
 
-    def draw(self, images, factors, random):
-        """Images (m, D), each deformed by amounts with covariance ``factors[i] @ factors[i].T`` (m, q, q)."""
-        amounts = torch.einsum("mqr,mr->mq", factors, normal((len(images), self.size), random, images))
-        return self.deform(images, amounts)
+    def draw(self, images, factors, standard):
+        """Images (m, D), deformed by amounts with covariance ``factors[i] @ factors[i].T``, of standard ones (m, q)."""
+        return self.deform(images, torch.einsum("mqr,mr->mq", factors, standard))
 
 
 def _waves(side, count):

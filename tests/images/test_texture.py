@@ -98,7 +98,7 @@ def test_texture_is_where_brightness_varies_and_outside_of_the_directions(shape,
     texture, white = Texture(shape), TextureModel(torch.full((D,), 0.1), WHITE, ROOT)
     images = torch.zeros(500, D)
     images[:, : D // 2] = 0.5
-    drawn = texture.draw(images, white, space, random) - images
+    drawn = texture.draw(images, white, space, torch.randn(500, D, generator=random)) - images
     gain = texture.gain(images, ROOT)
     assert float(gain[0, D // 2 - 1]) > 2 * float(gain[0, 0]) or shape != (8, 8)
     before = drawn / gain

@@ -15,7 +15,7 @@ TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
 MEAN_SIZE = 0.8  # of a normal number of variance 1
 LARGEST_TEXTURE = 3.0  # of an image, in expected ones
-FINISHED_OF_CLASS = 2048  # that are made records
+FINISHED_OF_CLASS, FINISHED_AT_ONCE = 2048, 128  # that are made records; so many fit a processor's cache
 
 
 def with_gains(mixture, stage, space):
@@ -58,31 +58,23 @@ def with_tilts(mixture, stage, space):
     query = FeatureQuery(features, n_classes, partial(_coordinates, space))
     means = mechanism.release("features", query, stage.source) / counts[:, None]
     noise = mechanism.noise_multiplier("features") * query.sensitivity / counts
-    n = min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
-    tilts = []
-    for c in range(n_classes):
+    n = FINISHED_OF_CLASS + min(MOST_OF_CLASS, max(LEAST_OF_CLASS, TILT_DRAWS // n_classes))
+    size = FINISHED_AT_ONCE if mixture.points.device.type == "cpu" else FINISHED_OF_CLASS
+    finish, chance, tilts = particles.finishing(), particles.chance(FINISHED_OF_CLASS, random), []
+    for c, draws in enumerate(mixture.draws_of_classes(n, random)):
         # What is chosen among are coordinates, which cost little. How finished records' features differ from theirs is
         # taken for the same whatever is chosen, so that few have to be finished.
-        start, off = _finishing(particles, features, c, random)
-        more = mixture.draw(torch.full((n,), c), random)
-        count = 1 / (1 / float(counts[c]) + 1 / len(start))
-        drawn = torch.cat([start, features(more)])
+        drawn, labels, offs = features(draws), torch.full((size,), c, device=draws.device), []
+        for rows in (slice(start, start + size) for start in range(0, FINISHED_OF_CLASS, size)):
+            finished = finish(draws[rows], labels, chance.take(rows))
+            offs.append(features(space.project(finished)) - drawn[rows])
+        off = torch.cat(offs).mean(0)
+        count = 1 / (1 / float(counts[c]) + 1 / FINISHED_OF_CLASS)
         tilts.append(fit_tilt(means[c] - off.cpu(), drawn, float(noise[c]), count))
-    if min(tilt.effective_share for tilt in tilts) > LARGEST_SHARE:
+    if float(torch.stack([tilt.effective_share for tilt in tilts]).min()) > LARGEST_SHARE:
         return mixture
     weights = torch.stack([tilt.weights for tilt in tilts])
     return replace(mixture, waves=features.waves, tilts=sent(weights, stage.device))
-
-
-def _finishing(particles, features, c, random):
-    """Features (m, 2 q) of a mixture's draws of class c, and their mean change (2 q,) as these are finished."""
-    draw, finish, space, offsets, starts = particles.mixture.drawing(), particles.finishing(), particles.space, [], []
-    for labels in torch.full((FINISHED_OF_CLASS,), c).split(128):
-        start = draw(labels, random)
-        finished = space.project(finish(start, labels, random))
-        starts.append(features(start))
-        offsets.append(features(finished) - starts[-1])
-    return torch.cat(starts), torch.cat(offsets).mean(0)
 
 
 def _coordinates(space, records):
