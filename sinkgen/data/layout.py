@@ -7,7 +7,9 @@ import numpy as np
 
 from sinkgen.data.check import as_records, check_frame, check_groups, check_labels, record_dtype
 from sinkgen.data.frames import FrameKind
-from sinkgen.data.table import GroupIds, Rows, check_columns, is_table
+from sinkgen.data.group_ids import GroupIds
+from sinkgen.data.table import Rows
+from sinkgen.data.table_checks import check_columns, is_table
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.records import Records
 

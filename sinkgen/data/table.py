@@ -5,11 +5,8 @@ which says where inside the cell the number lies.
 """
 
 import dataclasses
-import datetime
-import decimal
 import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,54 +14,16 @@ import torch
 from sinkgen.data.arrangement import Arrangement, arrangement_from_dict
 from sinkgen.data.arranging import arranged
 from sinkgen.data.boxes import boxes, check_classes, cuts
-from sinkgen.data.categories import key_of
-from sinkgen.data.column import NUMBERS, Column
-from sinkgen.data.dtypes import is_text, kind_of
+from sinkgen.data.column_formats import column_format
 from sinkgen.data.frames import FrameKind
+from sinkgen.data.group_ids import GroupIds
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.limits import linked
-from sinkgen.data.patterns import KeyColumn, Pattern
+from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.schema import Schema
+from sinkgen.data.table_checks import check_cells
 from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn
-from sinkgen.exceptions import BadTypeError, BadValueError
-
-
-@dataclass(frozen=True)
-class GroupIds:
-    """Where ids of groups stood, and what they were.
-
-    Attributes
-    ----------
-    name : str or int or None
-        Of the column that held them; None where they came beside the table.
-    place : int
-        Of the column, among those that are not the label.
-    dtype : str
-        Name of the pandas dtype.
-
-    Examples
-    --------
-    >>> GroupIds("patient", 0, "int64").ids(np.array([0, 0, 1])).tolist()
-    [0, 0, 1]
-    """
-
-    name: Any
-    place: int
-    dtype: str
-
-    def ids(self, numbers):
-        """Made-up ids (m,) of groups with these numbers, as a pandas column."""
-        import pandas as pd
-
-        series = pd.Series(numbers, name=self.name)
-        if pd.api.types.is_integer_dtype(self.dtype):
-            return series.astype(self.dtype)
-        return series.map("group {}".format).astype(self.dtype)
-
-    def put(self, frame, numbers):
-        """A table with these ids in their place."""
-        frame.insert(min(self.place, frame.shape[1]), self.name, self.ids(numbers))  # others may be dropped
-        return frame
+from sinkgen.exceptions import BadValueError
 
 
 @dataclass(frozen=True)
@@ -423,7 +382,7 @@ def table_format(frame, schema=None, frame_kind=None, label=None):
     Parameters
     ----------
     frame : pandas.DataFrame
-        Checked by :func:`check_columns`; its rows do not matter.
+        Checked by :func:`~sinkgen.data.table_checks.check_columns`; its rows do not matter.
     schema : Schema or dict, optional
     frame_kind : FrameKind, optional
     label : str or int, optional
@@ -449,7 +408,7 @@ def _as_schema(schema, names):
     unknown = [name for name in declared if name not in set(names)]
     if unknown:
         raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    by_text = {str(name): name for name in names} | {name: name for name in names}
+    by_text = _by_text(names)
     columns = {name: _with_parent(column, by_text) for name, column in declared.items()}
     return Schema(columns, [rule.renamed(by_text) for rule in schema.rules])
 
@@ -461,97 +420,12 @@ def _with_parent(column, by_text):
 
 def by_names_of(names, schema):
     """Columns of a schema by a table's names: JSON has written those that are numbers as texts; dict."""
-    by_text = {str(name): name for name in names} | {name: name for name in names}
+    by_text = _by_text(names)
     return {by_text.get(name, name): column for name, column in schema.items()}
 
 
-def column_format(name, dtype, declared):
-    """The format of a column of a dtype, of which a :class:`Column` is declared, or None."""
-    column = declared or Column()
-    if column.pattern is not None:
-        return _key_column(name, dtype, column)
-    kind = kind_of(dtype, column)
-    _check_kind(name, column, kind, dtype)
-    # What is not declared may be missing wherever the dtype allows: whether it ever is, is private.
-    nullable = column.nullable if declared else _holds_missing(dtype)
-    per_group = column.of is not None
-    text = "category" if hasattr(dtype, "categories") else str(dtype)
-    if kind in NUMBERS:
-        made = NumberColumn(
-            name, text, kind, nullable, column.bounds, (*column.atoms, 0.0), step=column.step or _step_of(dtype),
-            format=column.format, decimal=column.decimal, per_group=per_group,
-        )  # fmt: skip
-        return made if column.edges is None else made.with_bins(column.edges)
-    if column.bounds is not None or column.step is not None:
-        raise BadTypeError(
-            f"column {name!r} is declared as numbers and has dtype {dtype}; name its values instead, or if numbers or "
-            "dates are written in it, how: decimal='.', decimal=',' or format='%d.%m.%Y'"
-        )
-    values = (False, True) if kind == "boolean" else column.values
-    if kind == "ordinal" and values is None:
-        values = _ordered_categories(name, dtype)
-    if not (values is None or text in ("category", "object") or _holds(dtype, values)):
-        raise BadTypeError(f"column {name!r} has dtype {dtype}, and is declared to hold values that it cannot hold")
-    return CategoryColumn(name, text, kind, nullable, values, values is None, per_group)
-
-
-def _key_column(name, dtype, column):
-    first = Pattern.of(column.pattern).texts([0])
-    text = "object" if hasattr(dtype, "categories") else str(dtype)
-    if not (text == "object" or text.startswith("str") or getattr(dtype, "kind", "O") in "iu"):
-        raise BadTypeError(f"column {name!r} has dtype {dtype}: keys of a pattern are text or whole numbers")
-    if getattr(dtype, "kind", "O") in "iu" and not all(key.isdecimal() for key in first):
-        raise BadTypeError(f"column {name!r} has dtype {dtype}, which cannot hold keys such as {first[0]!r}")
-    return KeyColumn(name, text, column.pattern, column.unique)
-
-
-CONVERSIONS = {
-    "timedelta": ": convert it by .dt.total_seconds()",
-    "period": ": convert it by .dt.to_timestamp()",
-    "Sparse": ": convert it by .sparse.to_dense()",
-}
-
-
-def _check_kind(name, declared, kind, dtype):
-    """Raise TypeError where a column of this dtype cannot be what it is declared as."""
-    text, are_dates = is_text(dtype), getattr(dtype, "kind", "O") == "M"
-    told = f"column {name!r} has dtype {dtype}" + ("" if kind is None else f" and is declared as {kind}")
-    can_be = {
-        "datetime": are_dates or text,
-        "float": text or _are_numbers(dtype),
-        "integer": text or _are_numbers(dtype),
-    }
-    if kind is None or str(dtype).startswith("Sparse"):
-        remedy = CONVERSIONS.get(str(dtype).partition("[")[0].partition("64")[0], "")
-        raise BadTypeError(
-            f"column {name!r} has dtype {dtype}; columns hold numbers, booleans, text, categories or datetimes{remedy}"
-        )
-    if not can_be.get(kind, not are_dates):
-        raise BadTypeError(f"{told}, which it cannot hold: convert it, or declare what it holds")
-    if are_dates and declared.kind is None and declared.bounds is not None:
-        raise BadTypeError(f"{told}, by bounds that are numbers: give dates, or kind='datetime' for seconds since 1970")
-    if not text and (declared.format or declared.decimal):
-        raise BadTypeError(f"{told}, with format or decimal: these say how dates and numbers are written in text")
-    is_written = {"datetime": declared.format, "float": declared.decimal, "integer": declared.decimal}
-    if text and str(dtype) != "object" and not is_written.get(kind, True):
-        how = "format='%Y-%m-%d'" if kind == "datetime" else "decimal='.' or decimal=','"
-        raise BadTypeError(f"{told}: declare how they are written in it, as by {how}")
-
-
-def _are_numbers(dtype):
-    return getattr(dtype, "kind", "O") in "biuf" or str(dtype).startswith("decimal")
-
-
-def _ordered_categories(name, dtype):
-    """The categories of an ordered dtype, in its order."""
-    if not getattr(dtype, "ordered", False) or not len(dtype.categories):
-        raise BadValueError(f"column {name!r} is ordered: declare its values in the schema, in their order")
-    try:
-        return Column("ordinal", values=tuple(dtype.categories)).values
-    except TypeError:
-        raise BadTypeError(
-            f"column {name!r} has categories that are neither texts nor numbers: convert it by .astype('str')"
-        ) from None
+def _by_text(names):
+    return {str(name): name for name in names} | {name: name for name in names}
 
 
 def orders_of_dtypes(form, schema):
@@ -567,33 +441,12 @@ def _names_values(schema, column):
     return column.name in schema and schema[column.name].values is not None
 
 
-def _step_of(dtype):
-    """Distance of the numbers that a dtype of decimals holds; else None."""
-    scale = getattr(getattr(dtype, "pyarrow_dtype", None), "scale", None)
-    return None if scale is None else 10.0**-scale
-
-
 def _declared_as(arrangement, column):
     """Where the user could have declared what a modelled column lacks."""
     if isinstance(column, JointColumn):
         return f"a rule FixedCombinations of {', '.join(map(str, column.members))}"
     rises = {} if arrangement is None else {arrangement.above(name): name for name in arrangement.lows}
     return f"schema[{rises.get(column.name, column.name)!r}]"
-
-
-def _holds(dtype, values):
-    """Whether a column of this dtype can hold all of the values."""
-    import pandas as pd
-
-    try:
-        held = pd.Series(list(values), dtype=object).astype(dtype).tolist()
-        return list(map(key_of, held)) == list(map(key_of, values))  # to Python, True is 1
-    except (TypeError, ValueError, OverflowError):
-        return False
-
-
-def _holds_missing(dtype):
-    return not (isinstance(dtype, np.dtype) and dtype.kind in "biu")
 
 
 class Rows:
@@ -619,94 +472,3 @@ class Rows:
 
     def __getitem__(self, rows):
         return Rows(self.frame.iloc[rows])
-
-
-# --- Checks ----------------------------------------------------------------------------------------------------------
-
-
-def is_table(X):
-    """Whether ``X`` is a data frame of any library."""
-    return hasattr(X, "columns")
-
-
-def check_columns(frame):
-    """Check that a data frame is one that a table can be.
-
-    Raises
-    ------
-    TypeError
-        If it is not a pandas data frame.
-    ValueError
-        If it has no columns, or their names repeat.
-    """
-    if not hasattr(frame, "iloc"):
-        raise BadTypeError("a data frame in parts must be of pandas; pass X.to_pandas()")
-    if not len(frame.columns):
-        raise BadValueError("X has 0 columns; at least 1 is needed")
-    if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
-        raise BadValueError("X must have column names that are distinct texts or integers")
-
-
-def check_cells(column, series):
-    """Check the cells of a pandas column against its format; see :meth:`TableFormat.check`."""
-    if isinstance(column, CategoryColumn):
-        _check_categories(column, series)
-        if not column.nullable and series.isna().any():
-            raise BadValueError(f"column {column.name!r} has missing cells; declare Column(..., nullable=True)")
-        return
-    numbers = column.numbers(series)
-    missing = np.isnan(numbers)
-    if is_text(series.dtype) and (missing & series.notna().to_numpy()).any():
-        how = f", format={column.format!r}" * bool(column.format) + f", decimal={column.decimal!r}" * bool(
-            column.decimal
-        )
-        raise BadTypeError(
-            f"column {column.name!r} is declared as {column.kind}{how}, and has cells that cannot be read so"
-        )
-    if np.isinf(numbers).any():
-        raise BadValueError(
-            f"column {column.name!r} has infinite cells: replace them by finite ones, or by missing ones and declare "
-            "Column(..., nullable=True)"
-        )
-    if not column.nullable and missing.any():
-        raise BadValueError(f"column {column.name!r} has missing cells; declare Column(..., nullable=True)")
-
-
-def _check_categories(column, series):
-    kinds = _kinds_of_cells(series)
-    if any(issubclass(kind, (datetime.date, decimal.Decimal)) for kind in kinds):
-        raise BadTypeError(
-            f"column {column.name!r} holds dates or decimals as objects: convert it by pandas.to_datetime or "
-            "pandas.to_numeric, or declare Column(kind='datetime') or Column(kind='float')"
-        )
-    are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
-    if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
-        raise BadTypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
-    held, declared = ({_word(kind) for kind in of} for of in (kinds, map(type, column.values or ())))
-    if held and declared and not held & declared:
-        raise BadTypeError(
-            f"column {column.name!r} holds {' and '.join(sorted(held))}, and is declared to hold "
-            f"{' and '.join(sorted(declared))}: declare values as they are in it"
-        )
-    if not hasattr(series.dtype, "categories") or column.values is None or not len(series.dtype.categories):
-        return
-    unknown = set(map(key_of, series.dtype.categories)) - set(map(key_of, column.values))
-    if len(unknown) == len(series.dtype.categories) or (unknown and column.kind == "ordinal"):
-        raise BadTypeError(
-            f"column {column.name!r} has a dtype of other categories than those declared: declare values as they are "
-            "in it, the same in all chunks if they are ordered"
-        )
-
-
-def _kinds_of_cells(series):
-    """Types of the cells of a column of categories; by its dtype, where that says it."""
-    cells = series.dtype.categories if hasattr(series.dtype, "categories") else series.dropna()
-    if str(cells.dtype).startswith(("str", "string", "large_string", "dictionary")):
-        return {str}
-    if cells.dtype.kind in "biuf":
-        return {{"b": bool, "f": float}.get(cells.dtype.kind, int)}
-    return {type(value.item() if isinstance(value, np.generic) else value) for value in cells}
-
-
-def _word(kind):
-    return "texts" if issubclass(kind, str) else "truth values" if kind is bool else "numbers"

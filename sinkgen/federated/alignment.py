@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sinkgen._types import RandomState
 from sinkgen._validation import check_integer
-from sinkgen.data.table import is_table
+from sinkgen.data.table_checks import is_table
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.ot import sinkhorn
 from sinkgen.parameters import torch_stream

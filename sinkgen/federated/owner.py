@@ -12,7 +12,7 @@ from sinkgen._validation import check_integer, check_real
 from sinkgen._version import __version__
 from sinkgen.accounting import GaussianRelease, compose
 from sinkgen.data.layout import Layout
-from sinkgen.data.table import is_table
+from sinkgen.data.table_checks import is_table
 from sinkgen.exceptions import BadValueError, DataFreeError
 from sinkgen.federated.memory import Memory
 from sinkgen.federated.messages import expect, field, pack, unpack

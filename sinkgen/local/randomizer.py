@@ -10,7 +10,8 @@ import torch
 from sinkgen._types import RandomState
 from sinkgen._validation import check_integer, check_real
 from sinkgen.data.labels import LabelSet, declared_labels
-from sinkgen.data.table import Rows, TableFormat, check_columns, table_format
+from sinkgen.data.table import Rows, TableFormat, table_format
+from sinkgen.data.table_checks import check_columns
 from sinkgen.denoise.frequencies import project_simplex, smooth_frequencies
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.product import ProductMixture, stratified

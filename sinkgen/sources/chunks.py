@@ -6,7 +6,7 @@ from typing import Any
 
 from sinkgen.data.check import as_records, check_groups, check_labels
 from sinkgen.data.layout import make_layout
-from sinkgen.data.table import is_table
+from sinkgen.data.table_checks import is_table
 from sinkgen.exceptions import BadTypeError, BadValueError
 
 

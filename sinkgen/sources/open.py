@@ -11,7 +11,8 @@ import numpy as np
 from sinkgen.data.check import as_doubles, as_records, check_groups, check_labels
 from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
-from sinkgen.data.table import Rows, check_columns, is_table
+from sinkgen.data.table import Rows
+from sinkgen.data.table_checks import check_columns, is_table
 from sinkgen.exceptions import BadTypeError, BadValueError, FitError
 from sinkgen.records import CHUNK, PIECE, ArraySource, AskedRecords, ChunkedSource, RecordSource
 from sinkgen.sources.chunks import Chunks, none_of
