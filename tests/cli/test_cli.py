@@ -20,8 +20,10 @@ Image = pytest.importorskip("PIL.Image")
 
 from typer.testing import CliRunner  # noqa: E402
 
+from sinkgen.cli import labels  # noqa: E402
 from sinkgen.cli import model as models  # noqa: E402
 from sinkgen.cli.app import app  # noqa: E402
+from sinkgen.cli.draws import example_output  # noqa: E402
 
 SECRET = "Rumpelstiltskin"  # stands in cells; must stand in no message
 
@@ -288,7 +290,7 @@ def test_a_folder_of_parquet_files_and_columns_left_out(people, tmp_path):
     drawn = pd.read_csv(tmp_path / "synth.csv.gz")
     assert set(drawn) == set(people) - {"gain", "score"}
     assert set(drawn["city"]) <= {*people["city"], "other"}
-    assert models.example_output(tmp_path / "data") == "synth.parquet"
+    assert example_output(tmp_path / "data") == "synth.parquet"
     run("report", tmp_path / "m", "--real", tmp_path / "data", "-o", tmp_path / "page.html")
 
 
@@ -467,7 +469,7 @@ def test_other_libraries_messages_are_not_shown(workplace, monkeypatch):
 
     monkeypatch.setattr(pd.DataFrame, "insert", fail)
     assert "unexpected ValueError" in run("sample", workplace / "model", code=1).stderr
-    monkeypatch.setattr(models, "load", lambda path: models._as_number(SECRET))  # float() quotes what it cannot read
+    monkeypatch.setattr(models, "load", lambda path: labels._as_number(SECRET))  # float() quotes what it cannot read
     assert "unexpected ValueError" in run("sample", workplace / "model", code=1).stderr
 
 

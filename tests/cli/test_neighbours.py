@@ -13,7 +13,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from sinkgen import DPSinkhornGenerator, PrivacyLedger  # noqa: E402
 from sinkgen.cli.app import app  # noqa: E402
-from sinkgen.cli.model import read_private  # noqa: E402
+from sinkgen.cli.private import read_private  # noqa: E402
 from sinkgen.data.categories import member_counts  # noqa: E402
 from sinkgen.data.table_columns import CategoryColumn  # noqa: E402
 

@@ -1,0 +1,1 @@
+"""The commands, a module each. Heavy imports wait until a command runs."""
