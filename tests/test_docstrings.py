@@ -31,11 +31,12 @@ def public_modules():
 
 
 def members(owner, name, thing):
-    """A public thing and, of a class, its public methods and properties."""
+    """A public thing and, of a class, its public methods and properties; those of our mixins, too."""
     yield name, thing
     if not inspect.isclass(thing) or issubclass(thing, BaseException):
         return
-    for key, member in vars(thing).items():
+    mixins = [base for base in thing.__mro__ if base.__module__.startswith("sinkgen") and "Mixin" in base.__name__]
+    for key, member in [pair for part in (thing, *mixins) for pair in vars(part).items()]:
         function = member
         for wrapper in ("__func__", "fget", "func", "fn"):  # classmethod, property, cached_property, available_if
             function = getattr(function, wrapper, function)

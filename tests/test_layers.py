@@ -23,7 +23,7 @@ LEVELS = [
     {"lite"},
     {"generators", "sources"},
     {"parameters", "storage", "training"},
-    {"fitting"},
+    {"fitting", "sampling"},
     {"estimator"},
     {"auditing", "planning"},
     {"cli", "federated", "local", "tstr"},
