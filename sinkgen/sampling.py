@@ -97,6 +97,8 @@ class SamplingMixin:
 
         Examples
         --------
+        >>> import numpy as np
+        >>> from sinkgen import DPSinkhornGenerator
         >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
         >>> gen.sample(3).shape
         (3, 2)
@@ -161,8 +163,9 @@ class SamplingMixin:
 
         Examples
         --------
+        >>> import numpy as np
         >>> import pandas as pd
-        >>> from sinkgen import inference
+        >>> from sinkgen import DPSinkhornGenerator, inference
         >>> people = pd.DataFrame({"age": np.arange(2000) % 80, "sex": ["F", "M"] * 1000})
         >>> gen = DPSinkhornGenerator(epsilon=5, schema={"age": (0, 80), "sex": ["F", "M"]}).fit(people)
         >>> sets = gen.sample_posterior(5)
@@ -224,6 +227,8 @@ class SamplingMixin:
 
         Examples
         --------
+        >>> import numpy as np
+        >>> from sinkgen import DPSinkhornGenerator
         >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(np.random.default_rng(0).normal(size=(500, 2)))
         >>> gen.sample_dask(250_000).chunks
         ((100000, 100000, 50000), (2,))
@@ -263,7 +268,9 @@ class SamplingMixin:
 
         Examples
         --------
+        >>> import numpy as np
         >>> import tempfile, pandas as pd
+        >>> from sinkgen import DPSinkhornGenerator
         >>> frame = pd.DataFrame(np.random.default_rng(0).normal(size=(500, 2)), columns=["a", "b"])
         >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(frame)
         >>> with tempfile.TemporaryDirectory() as folder:

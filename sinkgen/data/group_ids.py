@@ -19,6 +19,7 @@ class GroupIds:
 
     Examples
     --------
+    >>> import numpy as np
     >>> GroupIds("patient", 0, "int64").ids(np.array([0, 0, 1])).tolist()
     [0, 0, 1]
     """

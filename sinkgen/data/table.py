@@ -44,6 +44,7 @@ class TableFormat:
     Examples
     --------
     >>> import pandas as pd
+    >>> from sinkgen import Column
     >>> frame = pd.DataFrame({"age": [31, 50], "sex": ["F", "M"]})
     >>> schema = {"age": Column(edges=(0, 40, 90)), "sex": ["F", "M"]}
     >>> form = table_format(frame, schema)

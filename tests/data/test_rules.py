@@ -596,7 +596,7 @@ def test_records_that_break_rules_count_as_the_nearest_that_do_not():
 
 @pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
 def test_rules_in_files_of_the_command_line(tmp_path):
-    from sinkgen.cli import model
+    from sinkgen.cli.private import read_private
 
     frame = make_frame().assign(label=np.random.default_rng(0).choice(["a", "b"], N))
     frame.to_csv(tmp_path / "data.csv", index=False)
@@ -604,7 +604,7 @@ def test_rules_in_files_of_the_command_line(tmp_path):
     whole = {name: Column("integer", COLUMNS[name]) for name in ("rent", "food")}
     schema = Schema({**COLUMNS, **whole, "label": ["a", "b"]}, rules)
     (tmp_path / "schema.json").write_text(schema.to_json())
-    private = model.read_private(tmp_path / "data.csv", tmp_path / "schema.json", "label", None)
+    private = read_private(tmp_path / "data.csv", tmp_path / "schema.json", "label", None)
     assert private.X["id"].tolist() == frame["id"].tolist()  # text, though it looks like numbers
     gen = DPSinkhornGenerator(3, schema=private.schema, classes=private.classes, random_state=0)
     X, y = gen.fit(private.X, private.y).sample(300, random_state=0)
