@@ -3,8 +3,13 @@
 import contextlib
 import hashlib
 import itertools
+import os
 import random
 from dataclasses import replace
+
+# Small problems run faster on one thread, and two test processes do not fight for cores, nor do theirs: read by what is
+# imported from here on, and by the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import contracts
 import numpy as np
@@ -13,7 +18,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from sinkgen.privacy import streams
-from sinkgen.training.tables import ascent, tabular
+from sinkgen.training.tables import ascent, field, tabular
 
 collect_ignore = ["typing"]  # scripts that a type checker reads, and that are not run
 
@@ -71,7 +76,7 @@ def pytest_fixture_setup(fixturedef, request):
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Small problems run faster on one thread, and two test processes do not fight for cores."""
+    """Also where a test has asked for more."""
     torch.set_num_threads(1)
 
 
@@ -117,7 +122,14 @@ def quick_networks(monkeypatch):
 
 
 @pytest.fixture
-def quick_tables(monkeypatch):
+def quick_fields(monkeypatch):
+    """Few sweeps of a table's field, over few draws, for tests of other things than how well it fits."""
+    monkeypatch.setattr(ascent, "POPULATION", 2000)
+    monkeypatch.setattr(field, "CELLS_SWEPT", 0)
+
+
+@pytest.fixture
+def quick_tables(monkeypatch, quick_fields):
     """Hardly any steps of a table's public fit, for tests of what comes before it."""
     auto = tabular.auto_settings
     quick = {"steps": 5, "members": 1, "refinement_steps": 5}

@@ -14,7 +14,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_blocks_run(page, digits, tmp_path, monkeypatch, capsys):
+def test_code_blocks_run(page, digits, tmp_path, monkeypatch, capsys, quick_tables):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sinkgen.generators.distill.STEPS", 5)
     names = dict(zip(("X", "y"), digits, strict=True))

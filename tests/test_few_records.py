@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sinkgen import Column, DPSinkhornGenerator, html_report, score_report
 
 SEEDED = pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+pytestmark = pytest.mark.usefixtures("quick_fields")
 DECLARED = {
     "float": (-5, 5),
     "integer": (0, 100),
@@ -40,6 +41,7 @@ def table(n, random):
     })  # fmt: skip
 
 
+@pytest.mark.usefixtures("quick_tables")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(

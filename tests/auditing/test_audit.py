@@ -26,7 +26,7 @@ CASES_OF_ALL = CASES | {
 
 
 @pytest.mark.parametrize("name", CASES_OF_ALL)
-def test_a_claim_that_holds_is_not_refuted(name):
+def test_a_claim_that_holds_is_not_refuted(name, quick_tables):
     parameters, data = CASES_OF_ALL[name]
     found = audit(DPSinkhornGenerator(2, **parameters), *data, fits=16)
     assert found.holds
@@ -35,7 +35,7 @@ def test_a_claim_that_holds_is_not_refuted(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_tenth_of_the_noise_is_caught(name, monkeypatch):
+def test_a_tenth_of_the_noise_is_caught(name, monkeypatch, quick_tables):
     noise = GaussianMechanism._noise
     monkeypatch.setattr(GaussianMechanism, "_noise", lambda self, *at: 0.1 * noise(self, *at))
     parameters, data = CASES[name]

@@ -15,7 +15,7 @@ DAY = datetime.datetime(2024, 1, 1)
 
 
 @pytest.fixture(autouse=True)
-def quick_fit(monkeypatch):
+def quick_fit(monkeypatch, quick_fields):
     quick = {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
     made = tabular.TabularSettings
     monkeypatch.setattr(tabular, "TabularSettings", lambda **given: made(**{**given, **quick}))

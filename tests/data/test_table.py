@@ -16,18 +16,21 @@ from sinkgen.data.table_columns import CATEGORIES
 from sinkgen.exceptions import BadValueError
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.records import ArraySource
-from sinkgen.training.tables import tabular
+from sinkgen.training.tables import ascent, field, tabular
 from sinkgen.training.undeclared import learn_table
 
-
-@pytest.fixture(autouse=True)
-def quick_fit(monkeypatch):
-    quick = {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
-    monkeypatch.setattr(tabular, "TabularSettings", lambda **given: SETTINGS(**{**given, **quick}))
-
-
-SETTINGS = tabular.TabularSettings
 N = 600
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_fit():
+    """Public fits of few steps: how well they fit hardly matters here."""
+    mixture, quick = tabular.TabularSettings, {"members": 1, "components": 10, "steps": 60, "refinement_steps": 10}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tabular, "TabularSettings", lambda **given: mixture(**{**given, **quick}))
+        patch.setattr(ascent, "POPULATION", 2000)
+        patch.setattr(field, "CELLS_SWEPT", 0)
+        yield
 
 
 def make_frame(n=N):

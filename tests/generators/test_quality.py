@@ -159,7 +159,7 @@ def test_the_fitted_schema_is_a_mapping_of_columns_by_name():
 
 
 @pytest.mark.parametrize("labelled", [False, True])
-def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere(labelled):
+def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere(labelled, quick_tables):
     random, lost, silent, needless = np.random.default_rng(0), 0, 0, 0
     X = pd.DataFrame(random.normal(size=(600, 24))).add_prefix("x")
     X.iloc[:, :12] = X.iloc[:, :12].mask(random.random((600, 12)) < 0.12)
