@@ -4,6 +4,8 @@ import torch
 
 FETCHING = {"cuda"}  # types of devices that fetch by themselves what lies in memory that the system cannot move
 
+CACHED = 2**18  # numbers; what is larger comes from the system anew each time, and that takes longer than to fill it
+
 
 def sent(tensor, device):
     """The tensor on a device; the processor does not wait for it.
@@ -49,6 +51,25 @@ def normal(shape, random, like):
     torch.Size([2, 3])
     """
     return sent(torch.randn(shape, generator=random), like)
+
+
+def cached(rows, width=None):
+    """How many rows (m, d) are worked at together: on the processor as many as fit its cache, on a card all.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (m, d)
+    width : int, optional
+        Numbers that are made of a row; d by default.
+
+    Examples
+    --------
+    >>> cached(torch.zeros(9000, 1000)), cached(torch.zeros(9000, 1000), 1_000_000)
+    (256, 16)
+    """
+    if rows.device.type != "cpu":
+        return max(1, len(rows))
+    return max(16, CACHED // max(1, width or rows.shape[1]) // 16 * 16)  # as products want them, see sinkgen.ot.rows
 
 
 def bincount(places, n, weights=None):

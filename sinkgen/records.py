@@ -221,7 +221,7 @@ class ArraySource:
 
     def map(self, function):
         """Apply ``function`` now, and keep what it gives."""
-        mapped = concatenated([_applied(function, chunk) for chunk in self.chunks()])
+        mapped = _filled((_applied(function, chunk) for chunk in self.chunks()), len(self._records))
         if isinstance(mapped.groups, torch.Tensor):
             # Sums cut by weight what they hold together: here that is done once, and not at each pass.
             span = TOGETHER * self._chunk_size
@@ -323,6 +323,22 @@ def _applied(function, records):
     if records.groups is not None and (mapped.groups is None or len(mapped.groups) != len(mapped)):
         raise FitError("a map of records must say whose they are: use records.having(values=...)")
     return mapped
+
+
+def _filled(chunks, most):
+    """The records of chunks, at most so many in all: put where they stay, and not held twice."""
+    first = next(chunks)
+    if len(first) == most:
+        return first
+    out = Records(*(None if part is None else part.new_empty(most, *part.shape[1:]) for part in first))
+    end = 0
+    for chunk in itertools.chain([first], chunks):
+        rows = slice(end, end + len(chunk))
+        for part, own in zip(chunk, out, strict=True):
+            if own is not None:
+                own[rows] = part
+        end = rows.stop
+    return out.take(slice(0, end))
 
 
 def _sizes(draw, position, size=CHUNK):

@@ -246,7 +246,7 @@ class Particles(nn.Module):
                 records = self.warps.draw(records, mixture.warp_factors[labels], chance.amounts)
             if texture is not None:
                 records = texture(records, chance.noise)
-            records = records.clamp(0, 1)
+            records = records.clamp_(0, 1)
             return records if tone is None else tone(records).clamp_(0, 1)
 
         return finish

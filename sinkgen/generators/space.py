@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen._device import sent
-from sinkgen.ot.rows import product
+from sinkgen._device import cached, sent
+from sinkgen.ot.rows import by_columns, product
 
 
 class Space(NamedTuple):
@@ -31,7 +31,11 @@ class Space(NamedTuple):
     def project(self, encoded):
         """Coordinates (m, d) of encoded records (m, D)."""
         centre, weights, basis = (part.to(encoded) for part in self)
-        return product((encoded - centre) * weights, basis)
+        basis = by_columns(basis)
+        out, size = encoded.new_empty(len(encoded), basis.shape[1]), cached(encoded)
+        for rows, own in zip(encoded.split(size), out.split(size), strict=True):
+            own[:] = product((rows - centre).mul_(weights), basis)
+        return out
 
     def lift(self, coordinates):
         """Encoded records (m, D), where the space lies, of coordinates (m, d)."""

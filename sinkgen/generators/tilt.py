@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from sinkgen._device import normal, sent
-from sinkgen.ot.rows import product
+from sinkgen._device import cached, normal, sent
+from sinkgen.ot.rows import by_columns, product
 
 # Constants chosen by trials: docs/experiments.md, Images.
 N_WAVES = 1024
 WIDTHS = (0.5, 0.25)  # of the features' kernels, as shares of the median distance between draws
 POOL = 4  # draws of which one is kept
-STEPS = 50
+STEPS, ACCURACY = 50, 1e-5  # of the dual, whose values are entropies
 NO_TILT = torch.zeros(0, 0)
 LARGEST_SHARE = 0.97  # effective share of the draws from which on a tilt changes too little to be made
 
@@ -54,8 +54,14 @@ class Features(NamedTuple):
 
     def __call__(self, coordinates):
         """Features (m, 2 q) of coordinates (m, d)."""
-        phases = product(coordinates, self.waves.to(coordinates))
-        return torch.cat([phases.cos(), phases.sin()], 1) / math.sqrt(self.waves.shape[1])
+        waves, size = by_columns(self.waves.to(coordinates)), cached(coordinates, self.size // 2)
+        out = coordinates.new_empty(len(coordinates), self.size)
+        for rows, own in zip(coordinates.split(size), out.split(size), strict=True):
+            phases, (even, odd) = product(rows, waves), own.chunk(2, 1)
+            torch.cos(phases, out=even)
+            torch.sin(phases, out=odd)
+            own /= math.sqrt(waves.shape[1])
+        return out
 
     def odds(self, coordinates, weights, classes):
         """Products (m, k) of the features of coordinates (m, k, d) with the weights (n_classes, 2 q) of their classes.
@@ -134,7 +140,8 @@ def fit_tilt(mean, draws, noise_scale, count):
         value = found[0] - wanted @ weights + 0.5 * ridge * (weights @ weights)
         return value, found[1:] - wanted + ridge * weights
 
-    found = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
+    options = {"maxiter": STEPS, "ftol": ACCURACY}
+    found = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options=options)
     weights = torch.from_numpy(found.x).float()
     shares = torch.softmax(draws @ sent(weights, draws), 0)
     return Tilt(weights, 1 / (shares.square().sum() * len(draws)))

@@ -22,6 +22,17 @@ def whole(rows):
     return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
+def by_columns(matrix):
+    """The matrix (d, k) as it lies in memory for :func:`product`, where several products are taken with it.
+
+    Examples
+    --------
+    >>> by_columns(torch.ones(3, 2)).stride()
+    (1, 3)
+    """
+    return matrix.T.contiguous().T
+
+
 def product(rows, matrix):
     """The product (m, k) of rows (m, d) and a matrix (d, k).
 
@@ -31,7 +42,7 @@ def product(rows, matrix):
     torch.Size([3, 2])
     """
     # The other matrix column by column: with its rows, how a row of the product is rounded depends on its place.
-    return F.linear(whole(rows), matrix.T.contiguous())[: len(rows)]
+    return F.linear(whole(rows), by_columns(matrix).T)[: len(rows)]
 
 
 def softmax(rows):

@@ -87,8 +87,8 @@ class SumQuery:
         raise NotImplementedError
 
     def evaluate(self, chunks):
-        """Sum over all chunks, in double precision; each chunk's where its records lie."""
-        total = torch.zeros(self.size, dtype=torch.float64)
+        """Sum over all chunks, in double precision, where the records lie; it is fetched from there once."""
+        total = None
         at = functools.lru_cache(self._at)  # what is public travels to a device once a release
         for records in several(chunks):
             parts = [
@@ -97,8 +97,9 @@ class SumQuery:
                 for start in range(0, len(part), CHUNK)
             ]
             if parts:
-                total += on_grid(sum(parts), self.sensitivity)
-        return total
+                value = on_grid(sum(parts), self.sensitivity)
+                total = value if total is None else total.add_(value)
+        return torch.zeros(self.size, dtype=torch.float64) if total is None else total.cpu()
 
     def reach(self, max_rows):
         """By the triangle inequality: so many times what a record can move the sum."""
@@ -112,7 +113,7 @@ class SumQuery:
         """
         try:
             with full_precision():
-                value = at(records.values.device).contribution(records).to("cpu", torch.float64)
+                value = at(records.values.device).contribution(records).double()
             if torch.isfinite(value).all():
                 return value
             if len(records) == 1:
@@ -276,4 +277,4 @@ def clip_rows(rows, bound):
             [0.0000, 1.0000]])
     """
     factors = clip_factors(rows.norm(dim=1), bound)[:, None]
-    return torch.where(factors > 0, rows * factors, torch.zeros_like(rows))
+    return (rows * factors).masked_fill_(factors <= 0, 0.0)

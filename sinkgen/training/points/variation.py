@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from sinkgen._device import normal, sent
+from sinkgen._device import cached, normal, sent
 from sinkgen._groups import by_class, class_slices
 from sinkgen.denoise.radii import fit_radii
 from sinkgen.denoise.spectra import covariance_factors, shape_factors
@@ -64,7 +64,9 @@ class Offsets:
     def __call__(self, classes):
         """Index (m,) of each record's point, and offsets (m, d), of records by class; zero for one of no class."""
         values = classes.records.values
-        seen, coordinates = self.seen.measure(values), self.space.project(values)
+        coordinates = self.space.project(values)
+        # Squared distances are measured in the space itself.
+        seen = coordinates if self.seen.measure == self.space.project else self.seen.measure(values)
         serving = torch.full((len(values),), -1, dtype=torch.long, device=values.device)
         for c, own in classes.slices.items():
             part = self._slices.get(c)
@@ -90,13 +92,16 @@ class FittedWarps(NamedTuple):
     tangents: torch.Tensor
     fits: torch.Tensor
 
-    def amounts(self, serving, offsets):
-        """Amounts (m, q) that explain the offsets."""
-        return torch.einsum("mqd,md->mq", self.fits.to(offsets)[serving], offsets)
-
-    def remainders(self, serving, offsets, amounts):
-        """What the amounts leave of the offsets, (m, d)."""
-        return offsets - torch.einsum("mqd,mq->md", self.tangents.to(offsets)[serving], amounts)
+    def explain(self, serving, offsets):
+        """Amounts (m, q) that explain offsets (m, d) from the points that serve, and what they leave, (m, d)."""
+        fits, tangents = self.fits.to(offsets), self.tangents.to(offsets)
+        amounts, left = offsets.new_empty(len(offsets), fits.shape[1]), torch.empty_like(offsets)
+        size = cached(offsets, fits[0].numel())
+        parts = (part.split(size) for part in (serving, offsets, amounts, left))
+        for own, rows, found, rest in zip(*parts, strict=True):
+            found[:] = torch.einsum("mqd,md->mq", fits[own], rows)
+            torch.sub(rows, torch.einsum("mqd,mq->md", tangents[own], found), out=rest)
+        return amounts, left
 
 
 def fit_warps(warps, points, space, variances):
@@ -226,8 +231,8 @@ def _explained(warps, offsets, records):
     serving, left = offsets(classes)
     parts = [serving[:, None].to(left)]  # exact: points are few
     if warps is not None:
-        parts.append(warps.amounts(serving, left))
-        left = warps.remainders(serving, left, parts[1])
+        amounts, left = warps.explain(serving, left)
+        parts.append(amounts)
     return classes.records.having(values=torch.cat([*parts, left], 1))
 
 
