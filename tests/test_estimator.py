@@ -134,7 +134,7 @@ def test_synthetic_digits_teach_a_classifier(digits):
 @pytest.mark.parametrize("mechanism", ["semidual", "batch"])
 def test_without_noise_the_classes_are_found(mechanism, blobs):
     X, y = blobs
-    steps = {} if mechanism == "semidual" else {"steps": 600, "sampling_rate": 0.2}
+    steps = {} if mechanism == "semidual" else {"steps": 300, "sampling_rate": 0.2}
     gen = DPSinkhornGenerator(np.inf, mechanism=mechanism, random_state=0, **PUBLIC, **steps).fit(X, y)
     X_new, y_new = gen.sample(400, random_state=0)
     for label in (0, 1):

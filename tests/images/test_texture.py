@@ -1,5 +1,6 @@
 """Texture that released moments leave outside of the directions, and public variation of images."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -164,6 +165,11 @@ def fit(**given):
     return DPSinkhornGenerator(100, classes=[0, 1], random_state=0, **given).fit(X, y)
 
 
+@pytest.fixture(scope="module")
+def textured():
+    return fit()
+
+
 def half_flat(n=3000, side=16, seed=0):
     """Plain images, and coarse shapes with grain: no pixel of the plain ones is off by more than 1."""
     random = np.random.default_rng(seed)
@@ -198,8 +204,8 @@ def test_a_fit_says_that_details_which_noise_hides_are_left_out():
     assert not DPSinkhornGenerator(50, random_state=0).fit(X).schema_.remarks
 
 
-def test_samples_have_texture_where_records_do():
-    fitted = fit()
+def test_samples_have_texture_where_records_do(textured):
+    fitted = copy.deepcopy(textured)
     assert float(fitted.release_.generator.mixture.texture.max()) > 0
     drawn, _ = fitted.sample(400, random_state=0)
     fitted.generator_.texture = None
@@ -211,7 +217,7 @@ def test_samples_have_texture_where_records_do():
     assert drawn[:, 0].mean() < 0.3 * drawn[:, 6:10, 6:10].mean()
 
 
-def test_augment_varies_what_is_drawn_and_nothing_else():
+def test_augment_varies_what_is_drawn_and_nothing_else(textured):
     seen = []
 
     def darker(images, random):
@@ -221,7 +227,7 @@ def test_augment_varies_what_is_drawn_and_nothing_else():
 
     plain = fit(augment=None)
     assert "warps" not in [row.what for row in plain.privacy_spent().releases]
-    assert "warps" in [row.what for row in fit().privacy_spent().releases]
+    assert "warps" in [row.what for row in textured.privacy_spent().releases]
     bright, _ = plain.sample(50, random_state=3)
     dark, _ = DPSinkhornGenerator.from_release(plain.release_, augment=darker).sample(50, random_state=3)
     np.testing.assert_allclose(dark.astype(float), bright / 2, atol=1)
@@ -233,8 +239,8 @@ def test_augment_varies_what_is_drawn_and_nothing_else():
     assert float(parts.sample_dask(30, random_state=0)[0].max().compute()) == 0
 
 
-def test_a_loaded_model_without_texture_draws_the_same(tmp_path):
-    release = fit().release_
+def test_a_loaded_model_without_texture_draws_the_same(textured, tmp_path):
+    release = textured.release_
     drawn = release.generator
     mixture = replace(drawn.mixture, texture=torch.zeros_like(drawn.mixture.texture))
     plain = replace(release, generator=Particles.of(mixture, drawn.space, release.form))
@@ -245,8 +251,8 @@ def test_a_loaded_model_without_texture_draws_the_same(tmp_path):
     np.testing.assert_array_equal(again.sample(5000, random_state=0)[0], fitted.sample(5000, random_state=0)[0])
 
 
-def test_augment_is_saved_by_name_and_never_as_code(tmp_path):
-    plain = fit(augment="affine")
+def test_augment_is_saved_by_name_and_never_as_code(textured, tmp_path):
+    plain = DPSinkhornGenerator.from_release(textured.release_, augment="affine")
     plain.save(tmp_path / "named")
     again = DPSinkhornGenerator.load(tmp_path / "named")
     np.testing.assert_array_equal(again.sample(5, random_state=0)[0], plain.sample(5, random_state=0)[0])
