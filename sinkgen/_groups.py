@@ -138,15 +138,21 @@ def _count(clique, codes, known):
     parts = []
     for j, of, n in zip(clique.columns, clique.groups, shape, strict=True):
         if (j, id(of)) not in known:
-            known[j, id(of)] = of.to(codes.device, torch.int32).index_select(0, codes[j])  # half the bytes to move
+            known[j, id(of)] = of.to(codes.device, torch.int32).index_select(0, codes[j].int())  # fewer bytes to move
         parts.append((known[j, id(of)], n))
     return torch.bincount(numbered(parts), minlength=clique.size)
 
 
 def numbered(parts):
-    """Places (m,) among all combinations, the last fastest, of places (m,) and how many of each there are."""
-    (first, _), *others = parts
+    """Places (m,) among all combinations, the last fastest, of places (m,) and how many of each there are.
+
+    Of short integers they stay short, where there are so few: the fewer bytes are to move.
+    """
+    (first, n_all), *others = parts
     out = first
     for places, n in others:
+        n_all *= n
+        if n_all > torch.iinfo(out.dtype).max:
+            out, places = out.int(), places.int()
         out = torch.add(places, out, alpha=n)
     return out

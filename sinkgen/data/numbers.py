@@ -28,6 +28,8 @@ def numbers_of(series, declared=None):
         series = _read_text(series, declared)
     if series.dtype.kind != "M":
         numbers = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        if series.dtype.kind in "iub":
+            return numbers
         is_short = str(series.dtype).lower().startswith("float32")
         return _shortest(numbers, np.float32) if is_short else _decimal(numbers)
     if isinstance(series.dtype, pd.ArrowDtype):

@@ -5,6 +5,7 @@ around zero), and even cells between bounds that are known; then cells that hold
 counts before have shown. So whatever the scale, the resolution is what the noise allows.
 """
 
+import bisect
 import math
 from typing import NamedTuple
 
@@ -448,8 +449,9 @@ def held_cells(cells, counts):
 def _split(expected, counts, first, half):
     """Shares of cells, from the whole down; nodes are cut at the ``first`` places, then in halves, by ``half``."""
     total = max(counts.total, LEAST)
-    found, below, sizes = _sums(counts.values / total), _sums(expected), _sums(counts.sizes)
-    noise, out, waiting = counts.noise / total, np.zeros(len(expected)), [(0, len(expected), 1.0)]
+    # As lists: the nodes are hundreds, and each takes a few numbers of them.
+    found, below, sizes = (_sums(of).tolist() for of in (counts.values / total, expected, counts.sizes))
+    noise, out, waiting = float(counts.noise / total), np.zeros(len(expected)), [(0, len(expected), 1.0)]
     while waiting:
         start, stop, share = waiting.pop()
         if stop == start + 1:
@@ -457,7 +459,7 @@ def _split(expected, counts, first, half):
             continue
         middle = next((place for place in first if start < place < stop), None)
         if middle is None:
-            middle = start + 1 + int(np.abs(2 * below[start + 1 : stop] - below[start] - below[stop]).argmin())
+            middle = _halfway(below, start, stop)
         part = (sizes[middle] - sizes[start]) / (sizes[stop] - sizes[start])
         lacking = share - (found[stop] - found[start])
         left = found[middle] - found[start] + part * lacking
@@ -466,6 +468,15 @@ def _split(expected, counts, first, half):
         of_left = half(left, share * min(prior, 1.0), share, deviation)
         waiting += [(start, middle, of_left), (middle, stop, share - of_left)]
     return out
+
+
+def _halfway(sums, start, stop):
+    """The first place between two at which rising sums are nearest to half of what lies between."""
+    aim = (sums[start] + sums[stop]) / 2
+    after = min(bisect.bisect_left(sums, aim, start + 1, stop), stop - 1)
+    before = max(after - 1, start + 1)
+    nearest = min(sums[before], sums[after], key=lambda of: abs(of - aim))
+    return bisect.bisect_left(sums, nearest, start + 1, stop)
 
 
 def _half(found, expected, share, deviation):

@@ -17,7 +17,7 @@ from sinkgen.ot.rows import product
 from sinkgen.privacy.query import ROUNDING_MARGIN, SumQuery, by_weight, on_grid
 from sinkgen.records import Records, rechunked
 
-MANY_RECORDS = 2**15  # that are counted at once in cells of many cliques
+MANY_CODES = 2**21  # that are counted at once in cells of many cliques
 
 
 class MarginalQuery(SumQuery):
@@ -431,7 +431,8 @@ class DistanceQuery:
     def _count(self, chunks):
         total = torch.zeros(sum(map(len, self.expected)), dtype=torch.float64)
         # Cliques are thousands, and what each of their calls costs is paid once for many records: counts are exact.
-        for records in rechunked(chunks, itertools.repeat(MANY_RECORDS)):
+        n_columns = 1 + max(j for clique in self.cliques for j in clique.columns)
+        for records in rechunked(chunks, itertools.repeat(MANY_CODES // n_columns + 1)):
             for weight, part in by_weight(records):
                 total += on_grid(weight * torch.cat(_clique_counts(self.cliques, part)).cpu(), 1.0)
         return total
@@ -451,8 +452,9 @@ class DistanceQuery:
 
 def _clique_counts(cliques, records):
     """Counts (size,) of the cells of each clique, float64; what has no state in a clique (-1) counts nowhere there."""
-    codes, labels = records.values.int(), records.labels.int()  # half the bytes to move
-    columns = torch.cat([codes.T, labels[None]]).contiguous()
+    is_short = max(len(of) for clique in cliques for of in clique.groups) <= torch.iinfo(torch.int16).max
+    dtype = torch.int16 if is_short else torch.int32  # the fewer bytes are to move
+    columns = torch.cat([records.values.to(dtype).T, records.labels.to(dtype)[None]]).contiguous()
     if (columns >= 0).all():
         return [counts.double() for counts in count_cells(cliques, columns)]
     rows = (columns[:, (columns[list(clique.columns)] >= 0).all(0)] for clique in cliques)
