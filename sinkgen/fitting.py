@@ -29,16 +29,13 @@ from sinkgen.denoise.search import Counted
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
 from sinkgen.generators.field import Field
 from sinkgen.generators.quality import (
-    LIKE,
-    ColumnQuality,
     FittedSchema,
     Hidden,
     class_quality,
     column_frequencies,
     column_quality,
     drifts,
-    number_remarks,
-    outside_remarks,
+    group_quality,
 )
 from sinkgen.generators.release import Release
 from sinkgen.inference.counts import estimate_of, pooled
@@ -345,12 +342,9 @@ def fitted_schema(
         what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
-        names = form.group_names
-        found = [(names[j], number_remarks(names[j], of, of.doubt())) for j, of in known.counted.items()]
-        columns = [ColumnQuality(name, True, remarks=remarks) for name, remarks in found if remarks]
-        columns += [
-            ColumnQuality(names[j], False, clipped=share, remarks=outside_remarks(names[j], share))
-            for j, share in known.outside.items() if share > LIKE
+        columns = [
+            of for j, name in enumerate(form.group_names)
+            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0))).remarks
         ]  # fmt: skip
         noise = known.classes.noise
     are_known = known.classes.coded is labels

@@ -36,7 +36,7 @@ class NumericFormat:
     names : tuple of str or int, or None
         Names of the columns, where records are decoded into a data frame.
     declared : tuple of int
-        Groups of which it is counted how many records lie outside of the declared bounds.
+        Groups of which it is counted how many records lie outside of the declared bounds, and where within.
     """
 
     dtype: str
@@ -72,7 +72,7 @@ class NumericFormat:
     @property
     def missing(self):
         """Names of the releases that have to find what is not known."""
-        return () if self.bounds else ("bounds",)
+        return () if self.bounds and not self.declared else ("bounds",)
 
     @property
     def undeclared(self):
@@ -114,7 +114,7 @@ class NumericFormat:
         # All that was found may lie beyond: a little of the end that is nearest is left.
         high = np.where(high > low, high, np.minimum(high + np.maximum(np.abs(high) / 2, 1.0), last))
         low = np.where(high > low, low, high - np.maximum(np.abs(high) / 2, 1.0))
-        return dataclasses.replace(self, bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)))
+        return dataclasses.replace(self, bounds=tuple(zip(low.tolist(), high.tolist(), strict=True)), declared=())
 
     def encode(self, values, device="cpu"):
         """Encoded records: float32 tensor (m, D) in [0, 1], on a device. Values outside of the bounds are clipped."""

@@ -242,6 +242,22 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, hidd
     return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, told)
 
 
+def group_quality(name, found, outside):
+    """How well the bounds of a column of an array, or of pixels, are known; public.
+
+    Parameters
+    ----------
+    name : str or int
+    found : Counted or None
+        What the counts of its numbers have shown.
+    outside : float
+        Share of the records outside of declared bounds, as far as it stands out.
+    """
+    told = outside_remarks(name, outside) or (range_remarks(name, found) if found is not None else ())
+    is_learned = found is not None and not found.is_bounded
+    return ColumnQuality(name, is_learned, clipped=outside, remarks=told)
+
+
 def _doubt_of(column, found, frequencies, covariance):
     """How far a table's numbers are off, as they are drawn."""
     n, bins = column.n_ordered, np.asarray(column.bins)
@@ -262,21 +278,37 @@ def outside_remarks(name, outside):
     return (told,) if outside > LIKE else ()
 
 
-def number_remarks(name, found, known):
-    """What is poor of counted numbers, of which so much is known."""
-    declare = "declare tighter bounds" if found.is_bounded else "declare its bounds"
+def range_remarks(name, found):
+    """What is poor of where counted numbers lie; for arrays, of which how they lie there is learned otherwise."""
+    declare = _declare(found)
     if found.cells is None:
         return (f"the numbers of {named(name)} do not stand out of the noise: {declare}",)
     if found.outside > LIKE:
         where = "its bounds, or of where its numbers" if found.is_bounded else "where its numbers"
         lost = f"about {found.outside:.0%} of {named(name)} lie outside of {where} seem to lie"
         return (f"{lost}: declare bounds that hold them",)
+    lie_close = not found.is_resolved and found.cells.shares.max() > 1 - LIKE
+    return (_too_close(name, found),) if lie_close else ()
+
+
+def _declare(found):
+    return "declare tighter bounds" if found.is_bounded else "declare its bounds"
+
+
+def _too_close(name, found):
+    return f"the numbers of {named(name)} lie closer together than could be told apart: {_declare(found)}"
+
+
+def number_remarks(name, found, known):
+    """What is poor of counted numbers, of which so much is known."""
+    if found.cells is None or found.outside > LIKE:
+        return range_remarks(name, found)
     if not known.is_much:
         hidden = found.noise / found.present if found.is_constant else 0.0
         told = f"all of {named(name)} seem to be one number, but up to about {hidden:.0%} may be others"
         return (f"{told}, which noise hides: raise epsilon",) if hidden > MOST_OTHER else ()
     if not found.is_resolved:
-        return (f"the numbers of {named(name)} lie closer together than could be told apart: {declare}",)
+        return (_too_close(name, found),)
     remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"
     off = f"about {known.error:.0%} of" if known.error < 1 else "more than"
     return (f"the numbers of {named(name)} are off by {off} their spread: {remedy}",)

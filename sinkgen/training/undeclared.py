@@ -23,6 +23,7 @@ from sinkgen.training.numbers import count_numbers
 from sinkgen.training.stage import StateCounts
 
 SURE = 3.0  # standard deviations by which what lies outside of a declaration has to stand out
+FAR_TOO_WIDE = 4.0  # times where the numbers lie; narrower bounds clip fewer of them than they would gain
 
 
 class LearnedForm(NamedTuple):
@@ -65,8 +66,9 @@ def learn_form(facts, source, total, mechanism):
     if not form.missing:
         return LearnedForm(form, {}, {})
     counted = _count_bounds(form, source, total, mechanism)
-    form = form.with_bounds([_bounds(*pair) for pair in counted])
-    return LearnedForm(form, dict(enumerate(map(_worse, counted))), {})
+    bounds = dict(enumerate(form.bounds or ())) | {j: _bounds(*pair) for j, pair in counted.items()}
+    form = form.with_bounds([bounds[j] for j in range(form.n_groups)])
+    return LearnedForm(form, {j: _worse(pair) for j, pair in counted.items()}, {})
 
 
 def learn_table(form, source, total, mechanism):
@@ -215,31 +217,41 @@ def _with_counted(column, found, *, may_miss):
 
 
 def _count_bounds(form, source, total, mechanism):
-    """Of columns; or, where many share theirs, of their least and greatest numbers: a pair for each."""
+    """Of groups of columns, by place; or, where many share theirs, of their least and greatest numbers: a pair each.
+
+    Bounds that were declared may be far wider than the numbers lie: where within these do, is counted.
+    """
     kind = "float" if np.dtype(form.dtype).kind == "f" else "integer"
     ends = 1 if form.n_groups == form.n_encoded else 2
-    known = [Numbers(None, 1.0 if kind == "integer" else None)] * form.n_groups * ends
-    numbers = source.map(partial(_extremes, form.n_groups, ends))
+    groups = list(form.declared) if form.bounds else list(range(form.n_groups))
+    known = [
+        Numbers(form.bounds and form.bounds[j], 1.0 if kind == "integer" else None) for j in groups for _ in range(ends)
+    ]
+    numbers = source.map(partial(_extremes, form.n_groups, groups, ends))
     counted = count_numbers(known, numbers, total, mechanism, "bounds", STEPS["bounds"])
-    return list(zip(counted[::ends], counted[ends - 1 :: ends], strict=True))
+    return dict(zip(groups, zip(counted[::ends], counted[ends - 1 :: ends], strict=True), strict=True))
 
 
 def _worse(pair):
     return min(pair, key=lambda counted: (counted.cells is not None, counted.is_resolved))
 
 
-def _extremes(n_groups, ends, records):
+def _extremes(n_groups, groups, ends, records):
     with np.errstate(over="ignore"):  # of a wider dtype: infinite is as large as any
         # A copy: torch takes no array that runs backwards, and warns of one that must not be written to.
-        rows = np.array(records.values, dtype=np.float64, order="C").reshape(len(records), n_groups, -1)
+        rows = np.array(records.values, dtype=np.float64, order="C").reshape(len(records), n_groups, -1)[:, groups]
     extremes = rows if ends == 1 else np.stack([rows.min(2), rows.max(2)], 2)
     return records.having(values=torch.from_numpy(extremes.reshape(len(rows), -1)), labels=None)
 
 
 def _bounds(least, greatest):
+    """Where the numbers lie; of declared bounds, if these are not many times as wide."""
+    declared = least.known.bounds
     if least.cells is None or greatest.cells is None:
-        return 0.0, 1.0
+        return declared or (0.0, 1.0)
     low, high = least.cells.first(), greatest.cells.last(greatest.grain)
+    if declared and (high - low) > (declared[1] - declared[0]) / FAR_TOO_WIDE:
+        return declared
     return (low, high) if high > low else (low, low + 1.0)
 
 

@@ -26,7 +26,7 @@ def records(n, seed):
 
 def missed(gen):
     """Share of the variance of other records that lies outside of the directions."""
-    fresh, space = records(2000, 9), gen.release_.generator.space
+    fresh, space = gen.release_.form.encode(records(2000, 9).numpy()), gen.release_.generator.space
     basis = space.basis[:, :3]  # the first, which hold most
     off = fresh - fresh.mean(0)
     return float((off - off @ basis @ basis.T).square().sum() / off.square().sum())
