@@ -5,6 +5,7 @@ from numbers import Complex, Integral, Number, Real
 import numpy as np
 
 from sinkgen.data.dtypes import dtype_named, held_range, is_text
+from sinkgen.exceptions import BadTypeError
 
 DAY = 86_400.0
 YEARS = (-62_135_596_800.0, 253_402_300_799.0)  # seconds of the years 1 to 9999, as dates of Python are
@@ -98,6 +99,29 @@ def _may_be_double(cell):
     if isinstance(cell, Integral):
         return abs(int(cell)) <= float(np.finfo(float).max)
     return isinstance(cell, Real) or not isinstance(cell, (str, Complex))
+
+
+def on_the_clock(date, column):
+    """A date with a time zone as a clock of a column's time zone shows it; anything else as it is.
+
+    Raises
+    ------
+    TypeError
+        If the column has no time zone.
+    """
+    import pandas as pd
+
+    try:
+        moment = None if column.kind != "datetime" or isinstance(date, Real) else pd.Timestamp(date)
+    except (TypeError, ValueError):
+        return date
+    if moment is None or moment.tz is None:
+        return date
+    own = pd.api.types.pandas_dtype(dtype_named(column.dtype))
+    zone = getattr(own, "tz", None) or getattr(getattr(own, "pyarrow_dtype", None), "tz", None)
+    if zone is None:
+        raise BadTypeError(f"column {column.name!r} has no time zone: give dates without one")
+    return moment.tz_convert(zone).tz_localize(None)
 
 
 def cells_of(numbers, is_missing, column):

@@ -1,5 +1,6 @@
 """What the user declares as public of a table: columns, and rules."""
 
+import dataclasses
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -250,3 +251,42 @@ def _observed(series):
         return Column(kind, nullable=nullable)
     known = series.dtype.categories if kind == "ordinal" else sorted(set(present))
     return Column(kind, values=tuple(known) or ("none",), nullable=nullable)
+
+
+def schema_of(schema, names):
+    """What is declared, by a table's names of its columns.
+
+    Parameters
+    ----------
+    schema : Schema, dict or None
+    names : sequence
+        Of the table's columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a declaration is none, or of a column that the table lacks.
+    """
+    schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
+    declared = by_names_of(names, schema)
+    unknown = [name for name in declared if name not in set(names)]
+    if unknown:
+        raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
+    by_text = _by_text(names)
+    columns = {name: _with_parent(column, by_text) for name, column in declared.items()}
+    return Schema(columns, [rule.renamed(by_text) for rule in schema.rules])
+
+
+def _with_parent(column, by_text):
+    parent = by_text.get(column.parent, column.parent)
+    return column if column.parent is None else dataclasses.replace(column, parent=parent)
+
+
+def by_names_of(names, schema):
+    """Columns of a schema by a table's names: JSON has written those that are numbers as texts; dict."""
+    by_text = _by_text(names)
+    return {by_text.get(name, name): column for name, column in schema.items()}
+
+
+def _by_text(names):
+    return {str(name): name for name in names} | {name: name for name in names}

@@ -20,7 +20,7 @@ from sinkgen.data.group_ids import GroupIds
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.limits import linked
 from sinkgen.data.patterns import KeyColumn
-from sinkgen.data.schema import Schema
+from sinkgen.data.schema import Schema, by_names_of, schema_of
 from sinkgen.data.table_checks import check_cells
 from sinkgen.data.table_columns import CATEGORIES, CategoryColumn, NumberColumn
 from sinkgen.exceptions import BadValueError
@@ -394,39 +394,13 @@ def table_format(frame, schema=None, frame_kind=None, label=None):
     TypeError, ValueError
         If the schema names a column that the table lacks, or does not fit a column's dtype.
     """
-    schema = _as_schema(schema, frame.columns)
+    schema = schema_of(schema, frame.columns)
     kept = [name for name in frame.columns if not (name in schema and schema[name].drop)]
     columns = [column_format(name, frame.dtypes[name], schema.get(name)) for name in kept]
     arrangement, modelled = arranged(columns, schema, schema.rules, label)
     if frame_kind is not None:
         frame_kind = FrameKind(frame_kind.library, {name: frame_kind.dtypes[name] for name in kept})
     return TableFormat(tuple(modelled), frame_kind, arrangement)
-
-
-def _as_schema(schema, names):
-    schema = schema if isinstance(schema, Schema) else Schema({} if schema is None else schema)
-    declared = by_names_of(names, schema)
-    unknown = [name for name in declared if name not in set(names)]
-    if unknown:
-        raise BadValueError(f"schema names columns that X lacks: {unknown}; X has {list(names)}")
-    by_text = _by_text(names)
-    columns = {name: _with_parent(column, by_text) for name, column in declared.items()}
-    return Schema(columns, [rule.renamed(by_text) for rule in schema.rules])
-
-
-def _with_parent(column, by_text):
-    parent = by_text.get(column.parent, column.parent)
-    return column if column.parent is None else dataclasses.replace(column, parent=parent)
-
-
-def by_names_of(names, schema):
-    """Columns of a schema by a table's names: JSON has written those that are numbers as texts; dict."""
-    by_text = _by_text(names)
-    return {by_text.get(name, name): column for name, column in schema.items()}
-
-
-def _by_text(names):
-    return {str(name): name for name in names} | {name: name for name in names}
 
 
 def orders_of_dtypes(form, schema):

@@ -7,7 +7,6 @@ be rare, one for missing cells. Bins are made of smaller cells; of other states 
 import dataclasses
 import json
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 
@@ -15,9 +14,9 @@ from sinkgen.data.bounds import range_of
 from sinkgen.data.categories import key_of, keyed, member_counts, members
 from sinkgen.data.dtypes import NUMERIC, dtype_named
 from sinkgen.data.fine_cells import fine_edges
-from sinkgen.data.numbers import cells_of, numbers_of
+from sinkgen.data.numbers import cells_of, numbers_of, on_the_clock
 from sinkgen.denoise.numbers import multiple
-from sinkgen.exceptions import BadTypeError, BadValueError
+from sinkgen.exceptions import BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
@@ -238,7 +237,7 @@ class NumberColumn:
             If the condition is neither a number, nor a date, nor a pair of these.
         """
         ends = condition if isinstance(condition, tuple) else (condition,)
-        ends = tuple(map(self._on_the_clock, ends))
+        ends = tuple(on_the_clock(end, self) for end in ends)
         return range_of(self.name, ends if isinstance(condition, tuple) else ends[0])
 
     def span(self, low, high):
@@ -264,22 +263,6 @@ class NumberColumn:
         edges = np.asarray(self.edges)
         places = np.searchsorted(edges, ends - 1e-9 * grain).clip(0, len(edges) - 1)
         return np.where(np.abs(edges[places] - ends) <= 1e-9 * grain, edges[places], ends).tolist()
-
-    def _on_the_clock(self, date):
-        """A date with a time zone as a clock of the column's time zone shows it; anything else as it is."""
-        import pandas as pd
-
-        try:
-            moment = None if self.kind != "datetime" or isinstance(date, Real) else pd.Timestamp(date)
-        except (TypeError, ValueError):
-            return date
-        if moment is None or moment.tz is None:
-            return date
-        own = pd.api.types.pandas_dtype(dtype_named(self.dtype))
-        zone = getattr(own, "tz", None) or getattr(getattr(own, "pyarrow_dtype", None), "tz", None)
-        if zone is None:
-            raise BadTypeError(f"column {self.name!r} has no time zone: give dates without one")
-        return moment.tz_convert(zone).tz_localize(None)
 
     def restored(self, numbers, is_missing):
         """A pandas column of numbers (m,), of its own dtype."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from sinkgen.data.column_formats import column_format
 from sinkgen.data.frames import is_foreign, to_pandas
-from sinkgen.data.table import by_names_of
+from sinkgen.data.schema import by_names_of
 from sinkgen.data.table_checks import check_cells, check_columns, is_table
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadTypeError, DataFreeError
