@@ -5,6 +5,7 @@ that nobody thought of is an error.
 """
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ NEVER = {
 WRITERS = {"privacy/ledger.py", "storage.py", "privacy/journal.py", "federated/memory.py"}
 
 
+@functools.cache
 def tree(path):
     return ast.parse(path.read_text())
 
