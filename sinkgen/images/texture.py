@@ -280,7 +280,7 @@ class Texture(nn.Module):
         expected = strength.to(images)[:: self.n_channels] * usual(steepness)
         bins = (steepness.log() - EDGES[0].log()).div_((EDGES[1] / EDGES[0]).log()).long().clamp_(0, N_SLOPES - 1)
         sums = steepness.new_zeros(len(images), N_SLOPES)
-        parts = expected, left.square().mean(2).sqrt()
+        parts = expected, left[:, :, 0].abs() if self.n_channels == 1 else left.square().mean(2).sqrt()
         return tuple(sums.scatter_add(1, bins, part) / bins.shape[1] for part in parts)
 
     def fit_gains(self, expected, true, own, noise_scale):

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from sinkgen._device import bincount
+from sinkgen._device import bincount, cached
 from sinkgen._groups import by_class
 from sinkgen.denoise.radii import N_LENGTHS, radius_bins
 from sinkgen.inference.counts import NoisyCounts
@@ -213,8 +213,6 @@ class FeatureQuery(SumQuery):
         Maps records to the coordinates (m, d) that features are of, each from its own record alone.
     """
 
-    BLOCK = 4096  # records whose features are held at once
-
     weighs = True
     sensitivity = 1.0
 
@@ -225,8 +223,9 @@ class FeatureQuery(SumQuery):
     def contribution(self, records):
         """Clipped sums of one chunk; a record of no class counts nowhere."""
         sums = torch.zeros(self.n_classes, self.features.size, dtype=torch.float64, device=records.values.device)
-        for start in range(0, len(records), self.BLOCK):
-            block = records.take(slice(start, start + self.BLOCK))
+        size = cached(records.values, self.features.size // 2)
+        for start in range(0, len(records), size):
+            block = records.take(slice(start, start + size))
             features = times_weights(clip_rows(self.features(self.rows(block)), 1.0).double(), block)
             features *= (block.labels >= 0)[:, None]
             sums.index_add_(0, block.labels.clamp_min(0), features)
