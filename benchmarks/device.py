@@ -5,9 +5,10 @@
 
 For each data set a row of the fit, ``DPSinkhornGenerator(10, device=...).fit(X, y)``, and one of draws by the fitted
 model where it lies. The share is of the processor's seconds, on one thread, in operations of torch: those that would
-run on the card, over all. What numpy and Python take besides is in neither. Waits are those of the host for the card.
-Bytes are what travels, and of these those of the records. With ``--lines`` the lines of the package are told that ask
-most, and those that keep the processor busy.
+run on the card, over all. What numpy and Python take besides is in neither. Waits are those of the host for the card;
+those in passes over the records are told apart, for they grow with the number of chunks. Bytes are what travels, and of
+these those of the records. With ``--lines`` the lines of the package are told that ask most, and those that keep the
+processor busy.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def row(seen):
     here, there = totals["idle"], totals["seconds"]
     return {
         "share": round(there / (there + here), 3), "device_s": round(there, 2), "processor_s": round(here, 2),
-        "kernels": totals["kernels"], "waits": totals["waits"],
+        "kernels": totals["kernels"], "waits": totals["waits"], "waits_in_passes": in_passes(seen),
         "sent_mb": round(totals["sent"] / 1e6, 1), "records_mb": round(of_records(seen) / 1e6, 1),
         "brought_mb": round(totals["brought"] / 1e6, 1),
         "forecast_s": {key: round(of, 3) for key, of in forecast.items()},
@@ -57,6 +58,11 @@ def row(seen):
 def of_records(seen):
     """Bytes of records that were sent, of labels too."""
     return sum(n for site, n in seen.sent.items() if site.startswith(("sinkgen/data/", "sinkgen/fitting.py")))
+
+
+def in_passes(seen):
+    """Waits in passes over the records: whether a chunk's sum is finite, where its classes lie, and a pass's sum."""
+    return sum(n for site, n in seen.waits.items() if site.startswith(("sinkgen/privacy/", "sinkgen/_groups.py")))
 
 
 def measure(path, most, n_draws, lines):

@@ -114,12 +114,13 @@ def transport_step(values, n_chunks):
 
 
 def test_a_step_waits_twice_a_chunk():
-    """For where classes lie, and for the sum; and what is public is sent once."""
+    """For where classes lie, and for whether the sum is finite; what is public is sent once, as the sum comes back."""
     values = torch.rand(3000, 20, generator=torch.Generator().manual_seed(1))
     one, three, twelve = (transport_step(values, n_chunks) for n_chunks in (1, 3, 12))
     assert three["waits"] - one["waits"] == 2 * 2
     assert twelve["waits"] - three["waits"] == 9 * 2
     assert one["sent"] == three["sent"] == twelve["sent"]
+    assert twelve["brought"] - one["brought"] < 50 * 21 * 8  # the sum of all chunks comes back, not those of each
 
 
 def grey(n):
@@ -168,6 +169,8 @@ def test_classes_share_the_random_numbers_that_tilts_are_found_by():
         gen = DPSinkhornGenerator(1e3, classes=range(10), steps=2, random_state=0, device=HERE).fit(X, y)
     assert len(gen.generator_.mixture.tilts) == 10
     assert seen.totals()["sent"] < 10 * corrections.FINISHED_OF_CLASS * 256 * 4
+    # The search for each class's tilt looks at every step; all the rest of a fit together waits about 150 times.
+    assert sum(n for site, n in seen.waits.items() if not site.startswith("sinkgen/generators/tilt.py")) < 180
 
 
 def test_bytes_travel_as_bytes():
