@@ -10,8 +10,9 @@ products alone, in the same run. A fit is ``DPSinkhornGenerator().fit(X, y)`` in
 Gaussians with 10 classes; its products' share is their number of operations at the speed of a large product, over its
 seconds. Memory is the process's peak, before the fit (data included) and after it. How many points a fit places follows
 from records and budget. Tables are data frames, every second column text, nothing declared; their "points" are the
-components of the mixture. Persons have 1 to 11 rows, as likely each, in any order, of 20 columns; fits with and without
-``groups=`` take turns, in one process.
+components of the mixture. Images are made up, of ten classes, 28 x 28. Persons have 1 to 11 rows, as likely each, in
+any order, of 20 columns; fits with and without ``groups=`` take turns, in one process. Seconds are of the processor on
+one thread, else of the clock.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import time
 import numpy as np
 import pandas as pd
 import torch
+from gpu import images
 from torch.utils.flop_counter import FlopCounterMode
 
 from sinkgen import DPSinkhornGenerator
@@ -161,6 +163,14 @@ def mixed_table(n_records, n_columns):
     return pd.DataFrame(frame), np.where(score + 0.3 * kind + random.normal(size=n_records) > 1, "yes", "no")
 
 
+def grey(n_records, d):
+    """Return made-up square images of d pixels, and labels."""
+    return images(n_records, (math.isqrt(d),) * 2)
+
+
+MAKERS = {"numbers": mixture, "table": mixed_table, "images": grey}
+
+
 def peak_speed():
     """Return the operations a second of a large matrix product."""
     a = torch.rand(2048, 2048)
@@ -171,7 +181,7 @@ def peak_speed():
 def measure_fit(kind, n_records, d, epsilon):
     """Fit once for the time and the memory, once more to count operations; return one row."""
     is_table = kind == "table"
-    X, y = (mixed_table if is_table else mixture)(n_records, d)
+    X, y = MAKERS[kind](n_records, d)
     start_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
     def fit():
@@ -182,7 +192,7 @@ def measure_fit(kind, n_records, d, epsilon):
     seconds = timed(lambda: fitted.append(fit()))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     operations = math.nan
-    if not is_table and n_records <= MOST_COUNTED:
+    if kind == "numbers" and n_records <= MOST_COUNTED:
         with FlopCounterMode(display=False) as counter:
             fit()
         operations = counter.get_total_flops()
@@ -220,12 +230,13 @@ def show_fits(part, cases, kind="numbers"):
 def main():
     """Measure what is asked for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parts = ["step", "records", "columns", "budget", "tables", "persons"]
+    parts = ["step", "records", "columns", "budget", "tables", "images", "persons"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--records", nargs="+", type=int, default=[1000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--columns", nargs="+", type=int, default=[16, 64, 256, 784])
     parser.add_argument("--budget", nargs="+", type=float, default=[0.3, 1.0, 3.0, 10.0])
     parser.add_argument("--tables", nargs="+", type=int, default=[5, 10, 20, 40], help="columns of tables")
+    parser.add_argument("--images", nargs="+", type=int, default=[20_000, 60_000], help="images of 28 x 28")
     parser.add_argument("--persons", nargs="+", type=int, default=[20_000, 60_000, 200_000], help="records of persons")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
@@ -247,6 +258,8 @@ def main():
         rows += show_fits("budget", [(100_000, 64, epsilon) for epsilon in arguments.budget])
     if "tables" in arguments.parts:
         rows += show_fits("tables", [(100_000, d, 1.0) for d in arguments.tables], kind="table")
+    if "images" in arguments.parts:
+        rows += show_fits("images", [(n, 784, 10.0) for n in arguments.images], kind="images")
     if "persons" in arguments.parts:
         rows += show_persons(arguments.persons, arguments.repeats)
     if "step" in arguments.parts:  # last: processes that start later count this one's peak memory as their own
