@@ -296,8 +296,11 @@ class TableFormat:
         """
         conditions = self._checked(conditions)
         if self.arrangement is None:
-            return [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
+            parts = [c.allowed(conditions[c.name]) if c.name in conditions else None for c in self.columns]
+            _check_possible(self.columns, parts)
+            return parts
         parts = self.arrangement.allowed(conditions, self.columns)
+        _check_possible(self.columns, parts)
         self.possible_classes(parts, max(1, len(self.arrangement.classes)))
         return parts
 
@@ -447,3 +450,10 @@ class Rows:
 
     def __getitem__(self, rows):
         return Rows(self.frame.iloc[rows])
+
+
+def _check_possible(columns, parts):
+    """Refuse conditions that no cell of a column meets, by its name."""
+    for column, part in zip(columns, parts, strict=True):
+        if part is not None and not np.diff(part).any():
+            raise BadValueError(f"no record can meet the conditions: column {column.name!r} has no such cells")

@@ -25,7 +25,7 @@ TAIL = 64.0  # ratio of the numbers of an outermost cell that are told apart by 
 FINE, PARTED = 128, 6.0  # parts of a cell that holds many, at most; and by how many deviations all of them stand out
 FINEST = 2.0**-12  # of the span of known bounds: smaller magnitudes are not told apart at first
 UNRESOLVED = 4.0  # times the average share, that a cell holds which should be cut once more
-SUSPECTS = 4  # cells that are counted on, wherever others seem to lie
+SUSPECTS = 4  # cells but zero that are counted on, wherever others seem to lie
 LEAST, TINY = 1e-12, 1e-300
 
 
@@ -362,12 +362,17 @@ def _evidence_of_none(counts, hoped, where):
 
 
 def likeliest_beyond(cells, counts, held):
-    """Places of the few cells that most likely hold some, of those beyond the cells that seem to (None for none)."""
+    """Places of the few cells that most likely hold some, of those beyond the cells that seem to (None for none).
+
+    Zero is always one of them.
+    """
     scores = counts.values / (counts.noise * np.sqrt(counts.sizes)) - _costs(cells.edges)
     if held is not None:
         scores[(cells.edges[1:] > held.edges[0]) & (cells.edges[:-1] < held.edges[-1])] = -np.inf
+    zero = np.flatnonzero((cells.edges[:-1] == 0) & np.isfinite(scores))
+    scores[zero] = -np.inf
     places = np.argsort(-scores)[:SUSPECTS]
-    return np.sort(places[np.isfinite(scores[places])])
+    return np.union1d(places[np.isfinite(scores[places])], zero)
 
 
 def with_far(cells, counts, far):

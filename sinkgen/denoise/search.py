@@ -32,6 +32,7 @@ LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
 FEW = 2.0  # standard deviations by which there may be more records than were counted
 FAR = 4.4  # the same, of numbers far from all others: one that is not there would be most of a mean
+NEAR = 2.0  # the same, of zero beside numbers that begin near it
 MANY = 0.05  # share of the records beyond the cells, from which these are made wider
 LOST = 0.5  # share of the records outside of the cells, from which these are sought again
 NEGLIGIBLE = 1e-12  # weight of a cell that seems to hold nothing, so that it can be drawn where it is asked for
@@ -184,10 +185,9 @@ class Mean(NamedTuple):
         share = 1 / (1 + (noise / self.noise) ** 2)
         return Mean(float(self.value + share * (count - self.value)), noise * math.sqrt(share))
 
-    @property
-    def stands_out(self):
-        """Whether there surely are any, though they were looked for in a few places of each column."""
-        return self.value > FAR * self.noise
+    def stands_out(self, times):
+        """Whether it is more than so many times its noise."""
+        return self.value > times * self.noise
 
 
 class Search:
@@ -262,7 +262,7 @@ class Search:
         apart = Counts((self.sums / self.times)[:-1], np.ones(len(is_out)), noise, present)
         outside, doubt_of_outside = apart.records(is_out)
         outside = outside if outside > PRESENT * doubt_of_outside else 0.0
-        far = {place: of for place in self.suspects.tolist() if (of := self.far[place]).stands_out}
+        far = {place: self.far[place] for place in self.suspects.tolist() if self._is_there(place)}
         within = max(present - outside - sum(of.value for of in far.values()), 1.0)
         is_whole = self.known.bounds is not None or self.first is None
         if is_whole:  # what lies outside is clipped to bounds, or counts as the largest there may be
@@ -314,6 +314,12 @@ class Search:
             if records > max(FEW * deviation, MANY * self.total):
                 found.append((start, stop, records, deviation))
         return [new for new in found if all(new[1] <= old[0] or old[1] <= new[0] for old in ends)]
+
+    def _is_there(self, place):
+        """Whether one of the suspects surely holds some; zero is less surprising than others, where it is not far."""
+        first, last = self.grid.edges[[0, -1]]
+        is_near = self.first.edges[place] == 0 < first <= last - first
+        return self.far[place].stands_out(NEAR if is_near else FAR)
 
     def _is_one_number(self):
         """Whether the grid is a single number, of no distance to others."""

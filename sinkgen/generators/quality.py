@@ -15,10 +15,11 @@ LIKE = 0.05  # share of a column's records from which it is told that they are c
 MOST_OTHER = 0.1
 KEYS = "; or if it holds keys, their pattern, such as Column(pattern='C[0-9]{6}', unique=True), or drop=True"
 ALL_OTHER = "leave it out if it is an id, else "
-NUMBERS_IN_TEXT = ", or of numbers or dates in text decimal= or format="
+NUMBERS_IN_TEXT = ", or of numbers kind=, of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
 MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
+NARROW = 0.25  # of where the numbers of an array lie, that a cell is in which most do
 FEW = 2.0  # times the noise of a state's count, that a class should have records
 
 
@@ -287,8 +288,14 @@ def range_remarks(name, found):
         where = "its bounds, or of where its numbers" if found.is_bounded else "where its numbers"
         lost = f"about {found.outside:.0%} of {named(name)} lie outside of {where} seem to lie"
         return (f"{lost}: declare bounds that hold them",)
-    lie_close = not found.is_resolved and found.cells.shares.max() > 1 - LIKE
-    return (_too_close(name, found),) if lie_close else ()
+    return (_too_close(name, found),) if not found.is_resolved and _lies_in_one(found.cells) else ()
+
+
+def _lies_in_one(cells):
+    """Whether nearly all lie in one cell, or most in one that is narrow beside all."""
+    cell = cells.shares.argmax()
+    is_narrow = cells.edges[cell + 1] - cells.edges[cell] < NARROW * (cells.edges[-1] - cells.edges[0])
+    return cells.shares[cell] > (0.5 if is_narrow else 1 - LIKE)
 
 
 def _declare(found):
@@ -303,10 +310,13 @@ def number_remarks(name, found, known):
     """What is poor of counted numbers, of which so much is known."""
     if found.cells is None or found.outside > LIKE:
         return range_remarks(name, found)
+    if found.is_constant and found.outside:
+        others = f"about {found.outside:.0%} of {named(name)} are other numbers than the only one that stands out"
+        return (f"{others}: {_declare(found)}, or raise epsilon",)
     if not known.is_much:
-        hidden = found.noise / found.present if found.is_constant else 0.0
+        hidden = FEW * found.noise / found.present if found.is_constant else 0.0
         told = f"all of {named(name)} seem to be one number, but up to about {hidden:.0%} may be others"
-        return (f"{told}, which noise hides: raise epsilon",) if hidden > MOST_OTHER else ()
+        return (f"{told}, which noise hides: raise epsilon",) if hidden > LIKE else ()
     if not found.is_resolved:
         return (_too_close(name, found),)
     remedy = "raise epsilon" if found.is_bounded else "declare its bounds, or raise epsilon"

@@ -233,7 +233,10 @@ def _count_bounds(form, source, total, mechanism):
 
 
 def _worse(pair):
-    return min(pair, key=lambda counted: (counted.cells is not None, counted.is_resolved))
+    """What is known of the worse known end; that extremes of many numbers lie close together is as it should be."""
+    least, greatest = pair
+    worse = min(pair, key=lambda counted: counted.cells is not None)
+    return least if least is greatest else worse._replace(is_resolved=True)
 
 
 def _extremes(n_groups, groups, ends, records):
@@ -249,10 +252,31 @@ def _bounds(least, greatest):
     declared = least.known.bounds
     if least.cells is None or greatest.cells is None:
         return declared or (0.0, 1.0)
-    low, high = least.cells.first(), greatest.cells.last(greatest.grain)
+    low, high = _first(least), _last(greatest)
     if declared and (high - low) > (declared[1] - declared[0]) / FAR_TOO_WIDE:
         return declared
     return (low, high) if high > low else (low, low + 1.0)
+
+
+def _first(found):
+    cells = found.cells
+    far = _far_ends(cells.edges[-1] - cells.edges[:-1], found.values, found.sizes, found.noise)
+    return cells.part(far, len(cells.shares)).first()
+
+
+def _last(found):
+    cells = found.cells
+    widths = cells.edges[:0:-1] - cells.edges[0]
+    far = _far_ends(widths, found.values[::-1], found.sizes[::-1], found.noise)
+    return cells.part(0, len(cells.shares) - far).last(found.grain)
+
+
+def _far_ends(widths, values, sizes, noise):
+    """How many cells at an end do not stand out together, and without them the rest (k,) is many times narrower."""
+    does_not = np.cumsum(values) < SURE * noise * np.sqrt(np.cumsum(sizes))
+    is_far = widths[1:] * FAR_TOO_WIDE**2 < widths[0]
+    places = np.flatnonzero(does_not[:-1] & is_far)
+    return int(places[-1]) + 1 if len(places) else 0
 
 
 class LearnedLabels(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.facts import STEPS
-from sinkgen.denoise.search import Mean, Numbers
+from sinkgen.denoise.search import FAR, Mean, Numbers
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.records import ArraySource
 from sinkgen.training.numbers import count_numbers
@@ -49,8 +49,8 @@ def test_counts_are_those_of_the_cells_that_are_found():
 def test_means_of_several_counts_are_weighed_by_their_noise():
     mean = Mean(10.0, 1.0).with_one(20.0, 2.0)
     assert mean == pytest.approx((12.0, 0.8**0.5))
-    assert mean.stands_out
-    assert not Mean(4.0, 1.0).stands_out
+    assert mean.stands_out(FAR)
+    assert not Mean(4.0, 1.0).stands_out(FAR)
 
 
 def test_two_counts_of_the_same_states_are_one():
