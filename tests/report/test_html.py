@@ -10,6 +10,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.tree import DecisionTreeClassifier
 
 from sinkgen import DPSinkhornGenerator, PrivacySpent, html_report
 from sinkgen.accounting import GaussianRelease
@@ -211,6 +212,13 @@ OWN_TAGS |= {"caption", "thead", "tbody", "tr", "th", "td"}
 NASTY = st.text(st.sampled_from("<>&\"'`/={}%() ab\n\u2028é"), min_size=1, max_size=20)
 
 
+@pytest.fixture
+def quick_scores(monkeypatch):
+    """One small model in place of those that are trained by default."""
+    monkeypatch.setattr("sinkgen.report.scores._default_models", lambda y, random: {"tree": DecisionTreeClassifier()})
+
+
+@pytest.mark.usefixtures("quick_scores")
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(column=NASTY, category=NASTY, label=NASTY, title=NASTY)
 def test_names_and_cells_are_text_never_markup(column, category, label, title):
