@@ -40,7 +40,7 @@ def tiny_network(latent_dim, output_shape, n_classes):
 
 @pytest.fixture(autouse=True)
 def quick_distillation(monkeypatch):
-    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 5)
+    monkeypatch.setattr("sinkgen.generators.distill.STEPS", 2)
 
 
 FEATURES = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh())
