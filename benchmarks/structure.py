@@ -35,7 +35,7 @@ from tables import naive_bayes, read
 
 from sinkgen import Column, DPSinkhornGenerator, Schema
 from sinkgen.data.table import Rows, table_format
-from sinkgen.denoise.numbers import MOST_BINS
+from sinkgen.denoise.bins import MOST_BINS
 
 SCHEMA = Path(__file__).parent / "schemas" / "adult.json"
 MOST_PAIRS = 2000  # whose distances are measured

@@ -14,7 +14,7 @@ from sinkgen.data.numbers import numbers_of
 from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.rules import Inequality, Rule, Sum, rule_of
 from sinkgen.data.table_columns import NumberColumn
-from sinkgen.denoise.numbers import multiple
+from sinkgen.denoise.grain import multiple
 from sinkgen.exceptions import BadValueError
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sinkgen.denoise.numbers import multiple
+from sinkgen.denoise.grain import multiple
 
 FINE_CELLS = 128
 UNIT_CELLS = 512  # whole numbers within so wide bounds have a cell each

@@ -15,7 +15,7 @@ from sinkgen.data.categories import key_of, keyed, member_counts, members
 from sinkgen.data.dtypes import NUMERIC, dtype_named
 from sinkgen.data.fine_cells import fine_edges
 from sinkgen.data.numbers import cells_of, numbers_of, on_the_clock
-from sinkgen.denoise.numbers import multiple
+from sinkgen.denoise.grain import multiple
 from sinkgen.exceptions import BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned

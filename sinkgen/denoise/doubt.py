@@ -61,7 +61,7 @@ def refilled(cells, bins, real):
 
     Examples
     --------
-    >>> from sinkgen.denoise.numbers import Cells
+    >>> from sinkgen.denoise.cells import Cells
     >>> found, real = Cells(np.array([0.0, 1.0, 3.0]), np.ones(2) / 2), Cells(np.array([0.0, 2.0, 4.0]), np.ones(2) / 2)
     >>> refilled(found, np.arange(2), real).shares.tolist()
     [0.25, 0.75]
@@ -101,7 +101,7 @@ def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
 
     Examples
     --------
-    >>> from sinkgen.denoise.numbers import Cells
+    >>> from sinkgen.denoise.cells import Cells
     >>> cells = Cells(np.arange(4.0), np.array([0.6, 0.38, 0.02]))
     >>> doubt(cells, np.arange(3), 4 * np.eye(3), [], noises=np.ones(3), n=100, n_most=100, grain=1.0).is_much
     False
@@ -171,7 +171,7 @@ def distance(a, b):
 
     Examples
     --------
-    >>> from sinkgen.denoise.numbers import Cells
+    >>> from sinkgen.denoise.cells import Cells
     >>> distance(Cells(np.array([0.0, 1.0]), np.ones(1)), Cells(np.array([2.0, 3.0]), np.ones(1)))
     2.0
     """

@@ -1,4 +1,9 @@
-"""How the cells of a column of numbers are sought, count after count; public: of noisy counts alone."""
+"""How the cells of a column of numbers are sought, count after count; public: of noisy counts alone.
+
+A column is counted several times, in cells that get finer where its numbers lie. First come octaves (by magnitude,
+around zero), and even cells between bounds that are known; then cells that hold about equal shares by all that the
+counts before have shown. So whatever the scale, the resolution is what the noise allows.
+"""
 
 import math
 from functools import partial
@@ -6,27 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sinkgen.denoise.bins import merged
+from sinkgen.denoise.cells import Cells, Counts
 from sinkgen.denoise.doubt import UNKNOWN, below, doubt, refilled
-from sinkgen.denoise.numbers import (
-    CALENDAR,
-    DECIMALS,
-    MOST_EVEN,
-    Cells,
-    Counts,
-    by_magnitude,
-    finer_cells,
-    first_cells,
-    held_cells,
-    is_resolved,
-    likeliest_beyond,
-    likely_grain,
-    located,
-    merged,
-    n_cells,
-    with_far,
-    with_tails,
-    without_empty_ends,
-)
+from sinkgen.denoise.grain import CALENDAR, DECIMALS, likely_grain
+from sinkgen.denoise.grids import MOST_EVEN, finer_cells, first_cells, is_resolved, n_cells
+from sinkgen.denoise.numbers import by_magnitude, held_cells, likeliest_beyond, located, with_far, without_empty_ends
+from sinkgen.denoise.tails import with_tails
 
 LEAST_NOISE = 1e-6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sinkgen.denoise.numbers import Cells
+from sinkgen.denoise.cells import Cells
 
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
 MOST_OTHER = 0.1

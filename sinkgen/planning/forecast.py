@@ -16,8 +16,8 @@ from sinkgen.data import facts as metadata
 from sinkgen.data.schema import Schema
 from sinkgen.data.table import TableFormat, table_format
 from sinkgen.data.table_columns import NumberColumn
+from sinkgen.denoise.bins import merged
 from sinkgen.denoise.densities import of_columns
-from sinkgen.denoise.numbers import merged
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.training.rehearsal import completed
 from sinkgen.training.tables.marginals import States, below_noise, noise_together, share_of_one_way

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from sinkgen.denoise.numbers import grain_of
+from sinkgen.denoise.grain import grain_of
 from sinkgen.denoise.search import Search
 from sinkgen.privacy.queries.tables import JointQuery, MarginalQuery, SomeColumnsQuery
 

@@ -15,7 +15,7 @@ from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CATEGORIES, key_of
 from sinkgen.denoise.frequencies import UNLIKELY, some_or_none
-from sinkgen.denoise.numbers import first_cells
+from sinkgen.denoise.grids import first_cells
 from sinkgen.denoise.search import NEGLIGIBLE, Counted, Numbers
 from sinkgen.privacy.queries.moments import CountQuery
 from sinkgen.privacy.queries.tables import MarginalQuery

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sinkgen.denoise.cells import Cells, Counts
 from sinkgen.denoise.doubt import UNKNOWN, Doubt, distance, doubt, refilled
-from sinkgen.denoise.numbers import Cells, Counts, held_cells
+from sinkgen.denoise.numbers import held_cells
 from sinkgen.denoise.search import Numbers, Search
 
 

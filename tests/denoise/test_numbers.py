@@ -5,22 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sinkgen.denoise.numbers import (
-    DECIMALS,
-    Cells,
-    Counts,
-    finer_cells,
-    first_cells,
-    grain_of,
-    held_cells,
-    is_resolved,
-    likely_grain,
-    located,
-    merged,
-    n_cells,
-    with_tails,
-    without_empty_ends,
-)
+from sinkgen.denoise.bins import merged
+from sinkgen.denoise.cells import Cells, Counts
+from sinkgen.denoise.grain import DECIMALS, grain_of, likely_grain
+from sinkgen.denoise.grids import finer_cells, first_cells, is_resolved, n_cells
+from sinkgen.denoise.numbers import held_cells, located, without_empty_ends
+from sinkgen.denoise.tails import with_tails
 
 NOISE = 20.0
 

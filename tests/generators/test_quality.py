@@ -11,8 +11,8 @@ import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning
 from sinkgen.data.table_columns import CategoryColumn
+from sinkgen.denoise.cells import Cells
 from sinkgen.denoise.doubt import Doubt
-from sinkgen.denoise.numbers import Cells
 from sinkgen.denoise.search import Counted, Numbers
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.quality import FittedSchema, column_quality, drifts, number_remarks
