@@ -259,7 +259,7 @@ class DPSinkhornGenerator(SamplingMixin, BaseEstimator):
         >>> X = np.random.default_rng(0).normal(size=(500, 2))
         >>> gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4)).fit(X)
         >>> [row.what for row in gen.privacy_spent().releases][:2]
-        ['count', 'outside']
+        ['bounds', 'count']
         """
         given = check_parameters(self)
         with Progress(self.verbose, self.callback) as progress:

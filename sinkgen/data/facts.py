@@ -82,12 +82,9 @@ def collect(form, y, classes, policy, read_off=()):
     Raises
     ------
     ValueError
-        If something is missing and the policy is "require", or classes are declared without labels; the message names
-        the parameter.
+        If something is missing and the policy is "require"; the message names the parameter.
     """
-    if y is None and classes is not None:
-        raise BadValueError("classes declares labels, and fit got none: pass y; a column's values go into the schema")
-    labels = None if classes is None else declared_labels(classes, y)
+    labels = None if y is None or classes is None else declared_labels(classes, y)
     assumptions = ("shape and dtype of a record", *form.assumptions)
     assumptions += ("the set of labels, as declared",) if labels else ()
     assumptions += tuple(f"{fact}, read off the records" for fact in read_off)

@@ -66,9 +66,11 @@ def learn_form(facts, source, total, mechanism):
     if not form.missing:
         return LearnedForm(form, {}, {})
     counted = _count_bounds(form, source, total, mechanism)
-    bounds = dict(enumerate(form.bounds or ())) | {j: _bounds(*pair) for j, pair in counted.items()}
+    declared = dict(enumerate(form.bounds or ()))
+    bounds = declared | {j: _bounds(*pair) for j, pair in counted.items()}
     form = form.with_bounds([bounds[j] for j in range(form.n_groups)])
-    return LearnedForm(form, {j: _worse(pair) for j, pair in counted.items()}, {})
+    learned = {j: _worse(pair) for j, pair in counted.items() if bounds[j] != declared.get(j)}
+    return LearnedForm(form, learned, {})
 
 
 def learn_table(form, source, total, mechanism):
