@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sinkgen.data.categories import key_of
 from sinkgen.data.facts import STEPS
 from sinkgen.data.formats import NumericFormat
 from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import LabelSet, label_set, stand_in
 from sinkgen.data.table import TableFormat
-from sinkgen.data.table_columns import CATEGORIES, key_of
+from sinkgen.data.table_columns import CATEGORIES
 from sinkgen.denoise.frequencies import UNLIKELY, some_or_none
 from sinkgen.denoise.grids import first_cells
 from sinkgen.denoise.search import NEGLIGIBLE, Counted, Numbers
