@@ -153,6 +153,8 @@ def load_model(path, factory=None):
         content = _parse(text)
         tensors = _read_tensors(folder / "model.safetensors", content)
         read = TableFormat.from_dict if content["form"]["kind"] == TableFormat.__name__ else format_from_dict
+        if "declared" in content["form"]:  # older models kept it: of what was fitted nothing is left to be found
+            content["form"]["declared"] = []
         form, spent = read(content["form"]), PrivacySpent.from_dict(content["spent"])
         labels = LabelSet.from_dict(content["labels"]) if content["labels"] else None
         schema = FittedSchema.from_dict(content.get("schema", {"columns": [], "classes": []}))

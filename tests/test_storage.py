@@ -403,3 +403,16 @@ def test_what_is_rewritten_whole_is_read(models, tmp_path):
     shutil.copytree(path, tmp_path / "m")
     rewrite(tmp_path / "m")
     assert is_harmless(tmp_path / "m", expected)
+
+
+def test_models_that_kept_which_bounds_were_declared_are_read(tmp_path):
+    X = np.random.default_rng(0).normal(size=(200, 2))
+    gen = DPSinkhornGenerator(epsilon=5, schema=(-4, 4), random_state=0).fit(X)
+    gen.save(tmp_path / "model")
+    path = tmp_path / "model" / "model.json"
+    content = json.loads(path.read_text())
+    content["form"]["declared"] = [0, 1]
+    content["sha256"] = _digest({name: value for name, value in content.items() if name != "sha256"})
+    path.write_text(json.dumps(content))
+    again = DPSinkhornGenerator.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.sample(5, random_state=0), gen.sample(5, random_state=0))

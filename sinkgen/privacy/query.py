@@ -277,4 +277,4 @@ def clip_rows(rows, bound):
             [0.0000, 1.0000]])
     """
     factors = clip_factors(rows.norm(dim=1), bound)[:, None]
-    return (rows * factors).masked_fill_(factors <= 0, 0.0)
+    return (rows * factors).masked_fill_(~(factors > 0), 0.0)  # also where a factor is no number

@@ -195,7 +195,7 @@ def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere
     X = pd.DataFrame(random.normal(size=(600, 24))).add_prefix("x")
     X.iloc[:, :12] = X.iloc[:, :12].mask(random.random((600, 12)) < 0.12)
     y = random.choice(["p", "q"], 600) if labelled else None
-    for seed in range(3):
+    for seed in range(1, 4):
         gen = DPSinkhornGenerator(0.6, classes=["p", "q"] if labelled else None, noise_seed=seed, random_state=0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -207,7 +207,7 @@ def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere
         needless += sum(told[12:])
     assert lost > 5
     assert silent <= lost / 2
-    assert needless <= 14
+    assert needless <= 12
 
 
 def test_draws_that_leave_what_was_released_are_told_of():

@@ -431,7 +431,7 @@ class DistanceQuery:
     def _count(self, chunks):
         total = torch.zeros(sum(map(len, self.expected)), dtype=torch.float64)
         # Cliques are thousands, and what each of their calls costs is paid once for many records: counts are exact.
-        n_columns = 1 + max(j for clique in self.cliques for j in clique.columns)
+        n_columns = 1 + max((j for clique in self.cliques for j in clique.columns), default=0)
         for records in rechunked(chunks, itertools.repeat(MANY_CODES // n_columns + 1)):
             for weight, part in by_weight(records):
                 total += on_grid(weight * torch.cat(_clique_counts(self.cliques, part)).cpu(), 1.0)
@@ -452,7 +452,7 @@ class DistanceQuery:
 
 def _clique_counts(cliques, records):
     """Counts (size,) of the cells of each clique, float64; what has no state in a clique (-1) counts nowhere there."""
-    is_short = max(len(of) for clique in cliques for of in clique.groups) <= torch.iinfo(torch.int16).max
+    is_short = max((len(of) for clique in cliques for of in clique.groups), default=0) <= torch.iinfo(torch.int16).max
     dtype = torch.int16 if is_short else torch.int32  # the fewer bytes are to move
     columns = torch.cat([records.values.to(dtype).T, records.labels.to(dtype)[None]]).contiguous()
     if (columns >= 0).all():
