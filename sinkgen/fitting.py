@@ -24,21 +24,9 @@ from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.prior import read_prior
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
-from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
-from sinkgen.denoise.search import Counted
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
-from sinkgen.generators.field import Field
-from sinkgen.generators.quality import (
-    FittedSchema,
-    Hidden,
-    class_quality,
-    column_frequencies,
-    column_quality,
-    drifts,
-    group_quality,
-)
 from sinkgen.generators.release import Release
-from sinkgen.inference.counts import estimate_of, pooled
+from sinkgen.inference.counts import pooled
 from sinkgen.ot import resolve_cost
 from sinkgen.parameters import Parameters, check_array_parameters, check_table_parameters, draw_seed, torch_device
 from sinkgen.privacy.journal import Journal, Kept, Unkept, kept_journal
@@ -50,12 +38,13 @@ from sinkgen.records import AskedRecords, Records, Terms
 from sinkgen.settings import Settings, mechanism_of
 from sinkgen.sources.open import Data, check_source, fingerprint
 from sinkgen.training.batch import plan_batch, train_batch
+from sinkgen.training.known import Known, fitted_schema
 from sinkgen.training.persons import learn_sizes
 from sinkgen.training.points.semidual import plan_semidual, train_semidual
 from sinkgen.training.rehearsal import rehearse
-from sinkgen.training.stage import Schedule, Stage, StateCounts, Trained
+from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.choice import plan_marginals, train_marginals
-from sinkgen.training.undeclared import LearnedLabels, completed, learn_form, learn_labels, learn_outside
+from sinkgen.training.undeclared import completed, learn_form, learn_labels, learn_outside
 
 # Parameters that may change while a fit is unfinished.
 FREE = ("ledger", "device", "checkpoint_dir", "verbose", "callback")
@@ -287,15 +276,6 @@ def open_journal(
     return kept_journal(estimator.checkpoint_dir, settings, key=key, seed=seed, replaces=former)
 
 
-class Known(NamedTuple):
-    """What has been counted: of columns, by place, numbers, states, what lies outside of declarations; of labels."""
-
-    counted: dict[int, Counted]
-    states: dict[int, StateCounts]
-    outside: dict[int, float]
-    classes: LearnedLabels
-
-
 class Prepared(NamedTuple):
     """What every mechanism needs first: nothing is missing in the form, and classes are counted."""
 
@@ -319,62 +299,7 @@ def prepare(raw: SealedSource, facts: Facts, mechanism: GaussianMechanism, devic
     form, counted, states = learn_form(facts, raw, classes.total, mechanism)
     form, states = completed(form, classes.labels, states)
     encoded = raw.map(Encoder(form, classes.coded, device))
-    return Prepared(form, classes.labels, classes.counts, encoded, Known(counted, states, outside, classes))
-
-
-def fitted_schema(
-    form: NumericFormat | TableFormat, labels: LabelSet | None, counts: torch.Tensor, known: Known,
-    trained: Trained, mechanism: GaussianMechanism,
-) -> FittedSchema:  # fmt: skip
-    """How well columns and classes are known; post-processing."""
-    if isinstance(form, TableFormat):
-        estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
-        hidden = _hidden(form.columns, estimates, known.classes.total)
-        drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
-        parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
-        columns = [
-            column_quality(
-                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
-                hidden=hidden.get(j, Hidden()), drift=drift,
-            )
-            for j, (column, estimate, (frequencies, drift)) in parts
-        ]  # fmt: skip
-        what = "columns" if isinstance(trained.generator, Field) else "marginals"
-        noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
-    else:
-        columns = [
-            of for j, name in enumerate(form.group_names)
-            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0))).remarks
-        ]  # fmt: skip
-        noise = known.classes.noise
-    are_known = known.classes.coded is labels
-    classes = class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
-    return FittedSchema(tuple(columns), classes, trained.remarks)
-
-
-def _estimate(place, column, known, mechanism):
-    nothing = StateCounts(torch.zeros(column.n_states), torch.full((column.n_states,), torch.inf))
-    counts = known.states.get(place, nothing)
-    return estimate_of(place, counts.values, counts.variances, mechanism.counts)
-
-
-def _hidden(columns, estimates, total):
-    """Shares of the cells of columns, by their places, that may be missing or other, though more likely none are."""
-    missing = [j for j, column in enumerate(columns) if column.nullable]
-    open_ended = {
-        j: column.n_states - 1 - column.nullable for j, column in enumerate(columns) if getattr(column, "other", False)
-    }
-    last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in missing)]
-    chances, numbers = some_or_none(*torch.tensor(last).T) if last else (torch.zeros(0),) * 2
-    may = (chances > POSSIBLE) & (chances <= LIKELY)
-    unseen = {j: float(n) for j, n, told in zip(missing, numbers, may, strict=True) if told}
-    # Values that are rare there are nearly always: of these a deviation more than was found is possible.
-    others = {j: _one_more(estimates[j], state) for j, state in open_ended.items()}
-    return {j: Hidden(*(of.get(j, 0.0) / max(total, 1.0) for of in (unseen, others))) for j in range(len(columns))}
-
-
-def _one_more(estimate, state):
-    return max(float(estimate.numbers[state]), 0.0) + float(estimate.covariance[state, state].sqrt())
+    return Prepared(form, classes.labels, classes.counts, encoded, Known(facts.form, counted, states, outside, classes))
 
 
 class Encoder:

@@ -175,6 +175,29 @@ def texture_remarks(is_told, missed, are_gains_told):
     return ()
 
 
+def missing_remarks(hidden):
+    """What is poor of where cells are missing: of each column that is drawn without, the share that noise may hide.
+
+    Which of many columns have some, noise hides as well: what is told is told of all of them together.
+
+    Parameters
+    ----------
+    hidden : sequence of float
+
+    Examples
+    --------
+    >>> missing_remarks([0.02, 0.04])
+    ()
+    >>> missing_remarks([0.02, 0.2])
+    ('up to about 20% of columns that are drawn without missing cells may be, which noise hides: raise epsilon',)
+    """
+    most = max(hidden, default=0.0)
+    if most <= MOST_OTHER:
+        return ()
+    what = f"up to about {most:.0%} of columns that are drawn without missing cells may be"
+    return (f"{what}, which noise hides: raise epsilon",)
+
+
 class Hidden(NamedTuple):
     """What noise may hide of a column.
 

@@ -94,7 +94,7 @@ def test_pixels_a_little_beyond_their_bounds_in_a_few_places_are_as_they_should_
 def test_values_that_noise_may_hide_are_told():
     few, told = pd.DataFrame({"sex": ["Female"] * 100}), []
     for seed in range(6):
-        (remark,) = remarks(few, epsilon=0.5, noise_seed=seed).remarks
+        (remark,) = remarks(few, epsilon=0.5, noise_seed=seed)["sex"].remarks
         told.append("may be other values than stand out of the noise" in remark or "are other" in remark)
     assert all(told)
     assert remarks(pd.concat([few] * 40), epsilon=0.5).remarks == ()
@@ -200,6 +200,7 @@ def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             gen.fit(X, y)
+        assert any("drawn without missing cells" in remark for remark in gen.schema_.whole)  # of all of them
         told = [any("may be missing" in remark for remark in gen.schema_[name].remarks) for name in X]
         is_lost = [gen.schema_[name].missing < 0.04 for name in X.columns[:12]]
         lost += sum(is_lost)
@@ -208,6 +209,12 @@ def test_missing_cells_that_noise_hides_are_told_of_where_they_are_drawn_nowhere
     assert lost > 5
     assert silent <= lost / 2
     assert needless <= 12
+
+
+def test_missing_cells_that_noise_would_not_hide_are_no_news(quick_tables):
+    random = np.random.default_rng(0)
+    told = remarks(pd.DataFrame({"x": random.normal(size=2000), "g": random.choice(["a", "b"], 2000)}), epsilon=1)
+    assert not [remark for remark in told.remarks if "missing" in remark]
 
 
 def test_draws_that_leave_what_was_released_are_told_of():

@@ -1,0 +1,116 @@
+"""What is known of the columns and the classes of a fit, and how well; public."""
+
+from typing import NamedTuple
+
+import torch
+
+from sinkgen.data.formats import NumericFormat
+from sinkgen.data.labels import LabelSet
+from sinkgen.data.table import TableFormat
+from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
+from sinkgen.denoise.search import Counted
+from sinkgen.generators.field import Field
+from sinkgen.generators.quality import (
+    FittedSchema,
+    Hidden,
+    class_quality,
+    column_frequencies,
+    column_quality,
+    drifts,
+    group_quality,
+    missing_remarks,
+)
+from sinkgen.inference.counts import estimate_of
+from sinkgen.privacy.mechanism import GaussianMechanism
+from sinkgen.training.stage import StateCounts, Trained
+from sinkgen.training.undeclared import LearnedLabels
+
+DEVIATIONS = 2.0  # of the noise: so many missing cells a column may have, though it seems to have none
+
+
+class Known(NamedTuple):
+    """What has been counted: of columns, by place, numbers, states, what lies outside of declarations; of labels.
+
+    Attributes
+    ----------
+    asked : NumericFormat or TableFormat
+        The format as it was before anything of it was learned.
+    counted : dict of int to Counted
+    states : dict of int to StateCounts
+    outside : dict of int to float
+    classes : LearnedLabels
+    """
+
+    asked: NumericFormat | TableFormat
+    counted: dict[int, Counted]
+    states: dict[int, StateCounts]
+    outside: dict[int, float]
+    classes: LearnedLabels
+
+
+def fitted_schema(
+    form: NumericFormat | TableFormat, labels: LabelSet | None, counts: torch.Tensor, known: Known,
+    trained: Trained, mechanism: GaussianMechanism,
+) -> FittedSchema:  # fmt: skip
+    """How well columns and classes are known; post-processing."""
+    if isinstance(form, TableFormat):
+        estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
+        hidden = _hidden(form.columns, estimates, known.classes.total)
+        drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
+        parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
+        columns = [
+            column_quality(
+                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
+                hidden=hidden.get(j, Hidden()), drift=drift,
+            )
+            for j, (column, estimate, (frequencies, drift)) in parts
+        ]  # fmt: skip
+        whole = (*trained.remarks, *missing_remarks(_unseen_missing(known, estimates, [of.missing for of in columns])))
+        what = "columns" if isinstance(trained.generator, Field) else "marginals"
+        noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
+    else:
+        whole = trained.remarks
+        columns = [
+            of for j, name in enumerate(form.group_names)
+            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0))).remarks
+        ]  # fmt: skip
+        noise = known.classes.noise
+    are_known = known.classes.coded is labels
+    classes = class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
+    return FittedSchema(tuple(columns), classes, whole)
+
+
+def _estimate(place, column, known, mechanism):
+    nothing = StateCounts(torch.zeros(column.n_states), torch.full((column.n_states,), torch.inf))
+    counts = known.states.get(place, nothing)
+    return estimate_of(place, counts.values, counts.variances, mechanism.counts)
+
+
+def _hidden(columns, estimates, total):
+    """Shares of the cells of columns, by their places, that may be missing or other, though more likely none are."""
+    missing = [j for j, column in enumerate(columns) if column.nullable]
+    open_ended = {
+        j: column.n_states - 1 - column.nullable for j, column in enumerate(columns) if getattr(column, "other", False)
+    }
+    last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in missing)]
+    chances, numbers = some_or_none(*torch.tensor(last).T) if last else (torch.zeros(0),) * 2
+    may = (chances > POSSIBLE) & (chances <= LIKELY)
+    unseen = {j: float(n) for j, n, told in zip(missing, numbers, may, strict=True) if told}
+    # Values that are rare there are nearly always: of these a deviation more than was found is possible.
+    others = {j: _one_more(estimates[j], state) for j, state in open_ended.items()}
+    return {j: Hidden(*(of.get(j, 0.0) / max(total, 1.0) for of in (unseen, others))) for j in range(len(columns))}
+
+
+def _unseen_missing(known, estimates, drawn):
+    """Of the columns that seem to have no missing cells: the share that noise may hide, of each."""
+    hidden = []
+    for j, (column, estimate, share) in enumerate(zip(known.asked.columns, estimates, drawn, strict=True)):
+        if column.nullable and not share:
+            # Of numbers that were counted, the states that are drawn have no missing cells any more.
+            noise = known.counted[j].absent[1] if j in known.counted else float(estimate.covariance[-1, -1]) ** 0.5
+            hidden.append(min(DEVIATIONS * noise / max(known.classes.total, 1.0), 1.0))
+    return hidden
+
+
+def _one_more(estimate, state):
+    return max(float(estimate.numbers[state]), 0.0) + float(estimate.covariance[state, state].sqrt())
