@@ -564,6 +564,22 @@ def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
     assert torch.allclose(exact, shares, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("apart", "least", "most"), [(0.0, 0.0, 0.5), (0.15, 0.75, 1.1), (0.3, 0.8, 1.1), (0.6, 0.9, 1.1)]
+)
+def test_classes_differ_about_as_much_as_they_do(apart, least, most):
+    noise, sizes = 0.02, []
+    for seed in range(10):
+        random = torch.Generator().manual_seed(seed)
+        off = 0.2 * apart * torch.randn(8, 5, generator=random).double()
+        off = (off - off.mean(1, keepdim=True)).flatten()
+        shares = torch.stack([0.2 + off, 0.2 - off]) / 2
+        noisy = shares + noise * torch.randn(2, 40, generator=random).double()
+        found = smoothed(noisy, States((5,) * 8, (0,) * 8, (False,) * 40), noise)
+        sizes.append((found[0] - found[1]).norm() / max(off.norm(), noise * 80**0.5 * (apart == 0)))
+    assert least <= sum(sizes) / 10 < most
+
+
 @pytest.mark.parametrize(("exponent", "noise", "gain"), [(0.0, 1e-3, 0.3), (1.0, 3e-4, 0.8), (1.0, 5e-3, 0.8)])
 def test_many_frequencies_are_nearer_than_a_projection(exponent, noise, gain):
     true = (torch.arange(2000, dtype=torch.float64) + 10) ** -exponent

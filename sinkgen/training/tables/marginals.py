@@ -17,6 +17,7 @@ from sinkgen.privacy.query import SumQuery
 LEAST_CELL, LEAST_PAIR, LEAST_SERVED = 0.3, 0.15, 0.15
 LEAST_SHARE, ENOUGH = 0.3, 20.0  # of one-way marginals; the same ratio at which half of a release does for them
 GAIN = 0.005  # of a label's log-likelihood, that has to stand out
+APART = 0.5  # of what classes differ by in noisy shares and not in the likeliest, that is kept where noise is small
 RARE = 2.0  # standard deviations that missing or other cells stand out by, at least
 TINY, LEAST_FREQUENCY = 1e-9, 1e-6
 
@@ -339,7 +340,13 @@ def _joined(shares, states, noise, known, total):
 def smoothed(shares, states, noise, together=None):
     """Shares of each class from noisy ones, as even or smooth as the noise leaves open: of all classes, then of each.
 
-    All classes' shares together are taken from what they seem to be like, and each class's from these.
+    All classes' shares together are taken from what they seem to be like, and each class's from these. What is
+    likeliest of each class makes classes more alike than they are [1]_, and of few draws no classifier learns so little
+    a difference: so some of the noisy one is kept, of which all classes together show nothing.
+
+    References
+    ----------
+    .. [1] Louis, "Estimating a Population of Parameter Values Using Bayes and Empirical Bayes Methods", JASA 79, 1984.
     """
     together = torch.full((shares.shape[1],), noise * len(shares) ** 0.5) if together is None else together
     everyone, optional = shares.sum(0), torch.tensor(states.optional)
@@ -350,7 +357,22 @@ def smoothed(shares, states, noise, together=None):
         share = max(float(of_class), TINY)
         own = of_columns(row.split(states.widths), noises, states.ordered, gone, share, common)
         out.append(share * torch.cat(own))
-    return torch.stack(out)
+    found, weights = torch.stack(out), shares.sum(1, keepdim=True).clamp_min(TINY)
+    weights = weights / weights.sum()
+    return found + APART * _true_size(shares, weights, noise) * _differences(shares - found, weights)
+
+
+def _differences(shares, weights):
+    """What each class's shares are beyond its part of all classes'."""
+    return shares - weights * shares.sum(0)
+
+
+def _true_size(shares, weights, noise):
+    """About how large the differences of classes are, beside those of their noisy shares: from 0 to 1."""
+    n_classes, n_states = shares.shape
+    by_noise = noise**2 * n_states * (n_classes - 2 + n_classes * weights.square().sum())
+    noisy = _differences(shares, weights).square().sum().clamp_min(TINY**2)
+    return (1 - by_noise / noisy).clamp_min(0).sqrt()
 
 
 def naive_bayes(one_way, states):
