@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sinkgen.denoise.grids import is_resolved
+
 WITHIN = 0.15  # of its width: how far numbers are from evenly spread where nothing tells them apart
 LEAST_SPREAD, MOST_SPREADS = 1e-3, 1e3  # of what is constant, over its size; and that numbers are said to be off
 CLEAR = 2.0  # deviations by which a bin must stand out to count for the spread
@@ -120,7 +122,7 @@ def doubt(cells, starts, covariance, others, *, noises, n, n_most, grain=None):
     off = np.hypot(between, np.median(within, axis=0) if within else 0.0)
     apart = WITHIN * float(cells.shares @ (_resolved(cells, starts, n, noises) - (grain or 0.0)).clip(0))
     surely = _standing_out(cells, starts, np.sqrt(np.diag(covariance)) / max(n, 1.0))
-    spread = _spread(surely)
+    spread = _spread(surely, grain)
     chance, most = _of_two_samples(surely, n_most), MOST_SPREADS * spread
     return Doubt(min(_integral(off, edges) + apart, most) / spread, min(chance, most) / spread)
 
@@ -188,12 +190,14 @@ def below(cells, places):
     return np.interp(places, cells.edges, np.concatenate([[0.0], np.cumsum(cells.shares)]))
 
 
-def _spread(cells):
-    """Standard deviation."""
+def _spread(cells, grain):
+    """Standard deviation; of one number, by its size: others may lie as far from zero as they like, as times do."""
     middles, widths = (cells.edges[1:] + cells.edges[:-1]) / 2, np.diff(cells.edges)
     mean = cells.shares @ middles
     variance = cells.shares @ ((middles - mean) ** 2 + widths**2 / 12)
-    return max(math.sqrt(variance), LEAST_SPREAD * abs(mean), TINY)
+    held = cells.part(*np.flatnonzero(cells.shares)[[0, -1]] + [0, 1])
+    is_one = len(held.shares) == 1 and is_resolved(held, 1, grain)
+    return max(math.sqrt(variance), LEAST_SPREAD * abs(mean) * is_one, TINY)
 
 
 def _of_two_samples(cells, n):

@@ -108,6 +108,13 @@ def test_more_noise_wider_cells_and_fewer_records_are_more_doubt():
     assert UNKNOWN.is_much
 
 
+@pytest.mark.parametrize("far", [1e6, 1e9, 2e15])
+def test_how_far_off_numbers_are_does_not_depend_on_how_far_from_zero_they_lie(far):
+    random = np.random.default_rng(0)
+    assert sought(far + far * 1e-12 * random.normal(size=2000), 20.0, random).doubt().is_much
+    assert not of_bins(Cells(far + np.array([0.0, 1.0]), np.ones(1)), 20.0, 2000, grain=1.0).is_much  # one number
+
+
 def test_numbers_beyond_cells_that_might_have_been_found_are_clipped_to_them():
     real, narrow = Cells(np.arange(5.0), np.array([0.5, 0.0, 0.0, 0.5])), Cells(np.array([0.0, 1.0]), np.ones(1))
     assert refilled(narrow, np.zeros(1, dtype=int), real).shares.tolist() == [1.0]
