@@ -289,6 +289,30 @@ def test_a_slip_is_told_with_what_to_do(records, message):
         DPSinkhornGenerator().fit(records)
 
 
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([WORD, None, "a", "b"], "leave such records out"),
+        (pd.Series([WORD, pd.NA, "a", "b"], dtype="string"), "leave such records out"),
+        (pd.Categorical([WORD, None, "a", "b"]), "leave such records out"),
+        (np.array([WORD, 1, "a", 2], dtype=object), r"convert it by .astype\('str'\)"),
+        (3, "or be the name, as text, of a table's column"),
+    ],
+    ids=["none", "NA", "category", "mixed", "a number"],
+)
+def test_a_slip_in_labels_is_told_with_what_to_do(labels, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        DPSinkhornGenerator().fit(X, labels)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_tensors_are_arrays_whoever_made_them(dtype):
+    tensor = torch.rand(200, 2, dtype=torch.float32).to(dtype).requires_grad_()
+    drawn, labels = DPSinkhornGenerator(5, schema=(0, 1), steps=2).fit(tensor, tensor[:, 0] > 0.5).sample(3)
+    assert drawn.dtype == (np.float16 if dtype == torch.float16 else np.float32)
+    assert labels.dtype == bool
+
+
 def test_conditions_in_a_table_are_refused():
     gen = DPSinkhornGenerator(5, schema={"a": (0, 9)}).fit(pd.DataFrame({"a": np.arange(500) % 10}))
     with pytest.raises(TypeError, match=r"sample for each of frame.to_dict\('records'\)"):

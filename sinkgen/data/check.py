@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 
 import numpy as np
+import torch
 from scipy import sparse
 
 from sinkgen.exceptions import BadTypeError, BadValueError
+
+OF_TORCH_ALONE = (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)  # numpy has none such
 
 
 def check_records(X):
@@ -80,7 +83,7 @@ def check_frame(frame):
 
 def record_dtype(X):
     """The dtype that :func:`as_records` gives: that of ``X``; where numbers are boxed one by one, always float64."""
-    is_boxed, dtype = _is_boxed(X), np.asarray(X).dtype
+    is_boxed, dtype = _is_boxed(X), as_array(X).dtype
     return np.dtype(np.float64) if dtype.hasobject or (is_boxed and dtype.kind in "biuf") else dtype
 
 
@@ -89,12 +92,36 @@ def _is_boxed(values):
     return isinstance(values, Sequence) or getattr(getattr(values, "dtype", None), "hasobject", False)
 
 
+def as_array(values):
+    """``values`` as an array; tensors of torch wherever they lie, and of whatever numbers.
+
+    Raises
+    ------
+    TypeError
+        If it is a sparse tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> as_array(torch.ones(2, dtype=torch.bfloat16, requires_grad=True))
+    array([1., 1.], dtype=float32)
+    """
+    if not isinstance(values, torch.Tensor):
+        return np.asarray(values)
+    if values.layout != torch.strided:
+        raise BadTypeError("a tensor is sparse; a dense one is needed: pass its to_dense()")
+    held = values.detach().cpu().resolve_conj().resolve_neg()
+    return (held.float() if held.dtype in OF_TORCH_ALONE else held).numpy()
+
+
 def _as_array(X):
     is_boxed = _is_boxed(X)
     try:
-        X = np.asarray(X)
-    except ValueError:  # ragged lists; the message of numpy might show what is in them
-        raise BadValueError("X must be an array: its records differ in shape") from None
+        X = as_array(X)
+    except BadTypeError:
+        raise
+    except (TypeError, ValueError, RuntimeError):  # ragged lists; the message of numpy might show what is in them
+        raise BadValueError("X must be an array: its records differ in shape, or are no rows of numbers") from None
     if X.dtype.kind == "c":
         raise BadValueError("Complex data not supported: X must hold real numbers")
     if X.dtype.kind == "O":
@@ -122,7 +149,9 @@ def check_labels(y, n_records):
     if y is None:
         return None
     is_boxed = _is_boxed(y)
-    y = np.asarray(y)
+    y = as_array(y)
+    if not y.ndim:
+        raise BadValueError("y must hold one label for each record of X, or be the name, as text, of a table's column")
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or len(y) != n_records:
@@ -130,8 +159,11 @@ def check_labels(y, n_records):
     y = unpack_numbers(y)
     if y.dtype.kind == "O" and _all_of(y, str):
         return y
+    if y.dtype.kind == "O" and any(map(_is_nothing, y.tolist())):
+        raise BadValueError("y holds missing labels: leave such records out, or give them a label of their own")
     if y.dtype.kind not in "biufU":
-        raise BadTypeError(f"y must hold numbers or strings, got dtype {y.dtype}")
+        what = "objects of other or several kinds" if y.dtype.kind == "O" else f"dtype {y.dtype}"
+        raise BadTypeError(f"y must hold numbers or strings, got {what}: convert it by .astype('str')")
     if y.dtype.kind == "f" and not (np.isfinite(y).all() and (y == np.floor(y)).all()):
         raise BadValueError(
             "y holds numbers that are missing or not whole; a numeric target belongs into X as one more column"
@@ -152,9 +184,14 @@ def _all_of(values, kind):
     return all(issubclass(found, kind) for found in set(map(type, values.tolist())))
 
 
+def _is_nothing(value):
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, Real) and value != value)
+    )
+
+
 def _is_missing(value):
-    blank = isinstance(value, str) and not value.strip()
-    return blank or value is None or (isinstance(value, Real) and value != value)
+    return (isinstance(value, str) and not value.strip()) or _is_nothing(value)
 
 
 def check_groups(groups, n_records, name="groups"):
@@ -172,7 +209,7 @@ def check_groups(groups, n_records, name="groups"):
     missing = f"{name} holds missing values: say whose each row is, or leave such rows out"
     if hasattr(groups, "isna") and bool(groups.isna().any()):  # of pandas: whatever stands for a missing cell
         raise BadValueError(missing)
-    groups = np.asarray(groups)
+    groups = as_array(groups)
     if groups.ndim == 2 and groups.shape[1] == 1:
         groups = groups[:, 0]
     if groups.ndim != 1 or len(groups) != n_records:

@@ -31,7 +31,9 @@ def check_columns(frame):
     if not len(frame.columns):
         raise BadValueError("X has 0 columns; at least 1 is needed")
     if not all(isinstance(name, (str, int)) for name in frame.columns) or not frame.columns.is_unique:
-        raise BadValueError("X must have column names that are distinct texts or integers")
+        raise BadValueError(
+            "X must have column names that are distinct texts or integers: rename its columns, by X.columns = [...]"
+        )
 
 
 def check_cells(column, series):
@@ -68,7 +70,10 @@ def _check_categories(column, series):
         )
     are_plain = all(issubclass(kind, (str, bool, int, float)) for kind in kinds)
     if not are_plain or (any(issubclass(kind, str) for kind in kinds) and len(kinds) > 1):
-        raise BadTypeError(f"column {column.name!r} holds mixed or composite objects; text or numbers are needed")
+        raise BadTypeError(
+            f"column {column.name!r} holds mixed or composite objects; text or numbers are needed: convert it by "
+            ".astype('str'), or declare Column(drop=True)"
+        )
     held, declared = ({_word(kind) for kind in of} for of in (kinds, map(type, column.values or ())))
     if held and declared and not held & declared:
         raise BadTypeError(
