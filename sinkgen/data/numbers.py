@@ -146,7 +146,7 @@ def cells_of(numbers, is_missing, column):
     if is_missing.any():
         numbers = pd.array(numbers, dtype="Float64") if column.dtype[0].isupper() else numbers
         numbers[is_missing] = pd.NA if column.dtype[0].isupper() else np.nan
-    return _within(pd.Series(numbers, name=column.name), column.dtype).astype(dtype_named(column.dtype))
+    return pd.Series(_within(numbers, column.dtype), name=column.name).astype(dtype_named(column.dtype))
 
 
 def _objects(numbers, column):
@@ -170,12 +170,14 @@ def _digits(step):
     return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
 
 
-def _within(series, dtype):
+def _within(numbers, dtype):
     """Numbers that a dtype can hold: where cells were learned, noise may have taken them beyond."""
     import pandas as pd
 
     made = pd.api.types.pandas_dtype(dtype_named(dtype))
-    return series.clip(*held_range(np.dtype(getattr(made, "numpy_dtype", made))))
+    ends = held_range(np.dtype(getattr(made, "numpy_dtype", made)))
+    # Of an array pandas itself takes a hundred times as long.
+    return numbers.clip(*ends) if isinstance(numbers, np.ndarray) else pd.Series(numbers).clip(*ends)
 
 
 def _dates(seconds, is_missing, dtype):

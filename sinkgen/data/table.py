@@ -346,7 +346,7 @@ class TableFormat:
 
     def to_dict(self):
         """What :meth:`from_dict` reads; JSON."""
-        columns = [{"type": type(column).__name__, **dataclasses.asdict(column)} for column in self.columns]
+        columns = [{"type": type(column).__name__, **_state(column)} for column in self.columns]
         kind = None if self.frame_kind is None else self.frame_kind.to_dict()
         arrangement = None if self.arrangement is None else self.arrangement.to_dict()
         group = None if self.group is None else dataclasses.asdict(self.group)
@@ -362,6 +362,11 @@ class TableFormat:
             arrangement = arrangement_from_dict(arrangement, _column_from_dict)
         group = None if state.get("group") is None else GroupIds(**state["group"])
         return cls(columns, None if kind is None else FrameKind(**kind), arrangement, group)
+
+
+def _state(column):
+    """Its fields as they are: they hold nothing that changes, and copies of all cells of wide tables take seconds."""
+    return {field.name: getattr(column, field.name) for field in dataclasses.fields(column)}
 
 
 COLUMN_TYPES = {kind.__name__: kind for kind in (NumberColumn, CategoryColumn, JointColumn, KeyColumn)}
