@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
@@ -346,6 +347,10 @@ class SamplingMixin:
         labels = self.release_.labels
         if labels is None:
             raise BadValueError("y was given, but the generator was fitted without labels")
+        if isinstance(y, str) or np.ndim(y) == 0:
+            raise BadTypeError("y must hold the label of each record wanted: for ten of one label, y=[label] * 10")
+        if not len(y):
+            raise BadValueError("y holds no label; at least 1 is needed")
         codes = labels.encode(check_labels(y, len(y)))
         if (codes < 0).any():
             raise BadValueError(f"y holds labels that the generator does not know; it knows {list(labels.classes)}")

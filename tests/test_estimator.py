@@ -381,6 +381,9 @@ def test_sample_refuses_what_it_cannot_give(blobs):
             gen.sample(n)
     with pytest.raises(ValueError, match="without labels"):
         DPSinkhornGenerator(**PUBLIC).fit(blobs[0]).sample(y=[0])
+    for labels in (0, "a", [], np.array(1)):
+        with pytest.raises((ValueError, TypeError), match=r"y (must hold the label of each|holds no label)"):
+            gen.sample(y=labels)
 
 
 # --- randomness ------------------------------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ def as_number(value):
             ".tz_localize(None)"
         ) from None
     if np.isnat(date):
-        raise BadTypeError("bounds, edges and atoms must be numbers or dates")
+        raise BadTypeError("bounds, edges and atoms must be numbers or dates; categories stand in a list")
     return float(date.astype(np.int64)) / 1e6
 
 

@@ -25,6 +25,19 @@ def key_of(value):
     return json.dumps(int(value) if is_whole else value, default=repr)
 
 
+def named_by(condition):
+    """The categories that a condition names: one, or those of a list, an array or the like.
+
+    Examples
+    --------
+    >>> named_by("a"), named_by(np.array([1, 2]))
+    (['a'], [1, 2])
+    """
+    if isinstance(condition, (list, tuple, set, frozenset, range)):
+        return list(condition)
+    return np.asarray(condition).tolist() if np.ndim(condition) == 1 else [condition]
+
+
 def members(keys):
     """The categories that keys stand for, in order: booleans, numbers, texts; a tuple.
 

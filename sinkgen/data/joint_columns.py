@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.bounds import range_of
-from sinkgen.data.categories import key_of, keyed, member_counts, members
+from sinkgen.data.categories import key_of, keyed, member_counts, members, named_by
 from sinkgen.data.table_columns import OTHER, CategoryColumn
 from sinkgen.exceptions import BadValueError
 
@@ -239,8 +239,7 @@ class JointColumn(CategoryColumn):
         if is_number:
             low, high = range_of(name, condition)
             return np.array([cell is not None and low <= cell <= high for cell in cells])
-        wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
-        keys, known = set(map(key_of, wanted)), self.members_of(name)
+        keys, known = set(map(key_of, named_by(condition))), self.members_of(name)
         if not keys <= set(map(key_of, known)):
             raise BadValueError(f"column {name!r} knows the categories {list(known)}")
         return np.array([cell is not None and key_of(cell) in keys for cell in cells])

@@ -7,16 +7,17 @@ be rare, one for missing cells. Bins are made of smaller cells; of other states 
 import dataclasses
 import json
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
 from sinkgen.data.bounds import range_of
-from sinkgen.data.categories import key_of, keyed, member_counts, members
+from sinkgen.data.categories import key_of, keyed, member_counts, members, named_by
 from sinkgen.data.dtypes import NUMERIC, dtype_named
 from sinkgen.data.fine_cells import fine_edges
 from sinkgen.data.numbers import cells_of, numbers_of, on_the_clock
 from sinkgen.denoise.grain import multiple
-from sinkgen.exceptions import BadValueError
+from sinkgen.exceptions import BadTypeError, BadValueError
 
 CATEGORIES = ("categories", "rare categories")  # releases in which these are learned
 OTHER = "other"  # what text of the reserved state reads when drawn
@@ -234,9 +235,14 @@ class NumberColumn:
         Raises
         ------
         TypeError
-            If the condition is neither a number, nor a date, nor a pair of these.
+            If the condition is neither a number, nor a date, nor a pair of these; or of numbers a date.
         """
         ends = condition if isinstance(condition, tuple) else (condition,)
+        if self.kind in ("float", "integer") and not all(end is None or isinstance(end, Real) for end in ends):
+            raise BadTypeError(
+                f"column {self.name!r} holds numbers: a condition is one, a pair (low, high), None for no end, or None "
+                "for a missing cell"
+            )
         ends = tuple(on_the_clock(end, self) for end in ends)
         return range_of(self.name, ends if isinstance(condition, tuple) else ends[0])
 
@@ -411,7 +417,7 @@ class CategoryColumn:
         if condition is None:
             out[self.n_states - 1, 1] = float(self.nullable)
             return out
-        wanted = condition if isinstance(condition, (list, tuple, set)) else [condition]
+        wanted = named_by(condition)
         codes = {key_of(value): code for code, value in enumerate(self.values)}
         if self.other:
             codes.setdefault(key_of(OTHER), len(self.values))

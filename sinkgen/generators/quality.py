@@ -251,7 +251,7 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, hidd
                 remedy += NUMBERS_IN_TEXT * (column.dtype != "category") + KEYS
             remarks = [f"{other:.0%} of {name} are other: {remedy}"]
         elif outside > 1 - LIKE:
-            remarks = [f"no declared value of {name} occurs: declare those that do"]
+            remarks = [f"no declared value of {name} occurs: declare those that do{_range_of_two(column.values)}"]
         elif outside > LIKE:
             remarks = [f"about {outside:.0%} of {name} are none of its declared values"]
         elif hidden.other > MOST_OTHER:
@@ -280,6 +280,12 @@ def group_quality(name, found, outside):
     told = outside_remarks(name, outside) or (range_remarks(name, found) if found is not None else ())
     is_learned = found is not None and not found.is_bounded
     return ColumnQuality(name, is_learned, clipped=outside, remarks=told)
+
+
+def _range_of_two(values):
+    """What is to be added of values that may have been meant as bounds."""
+    are_numbers = len(values) == 2 and all(isinstance(value, (int, float)) for value in values)
+    return f"; a range stands in a tuple: ({values[0]}, {values[1]})" if are_numbers else ""
 
 
 def _doubt_of(column, found, frequencies, covariance):

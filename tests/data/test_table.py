@@ -182,9 +182,14 @@ def test_conditions_that_cannot_be_met(plain, conditions, message):
 def test_conditions_on_missing_cells_and_bad_ones(frame):
     gen = fitted(frame[["float", "integer"]], schema={name: SCHEMA[name] for name in ("float", "integer")})
     assert gen.sample(5, conditions={"float": np.nan})["float"].isna().all()
-    for bad in ([1, 2], "many", (1, 2, 3), (np.nan, 3)):
-        with pytest.raises(TypeError, match="'integer' holds numbers or dates"):
+    for bad in ([1, 2], "many", (1, 2, 3), (np.nan, 3), "40", ("1900", None), pd.Timestamp(0)):
+        with pytest.raises(TypeError, match="'integer' holds numbers"):
             gen.sample(5, conditions={"integer": bad})
+
+
+@pytest.mark.parametrize("made", [list, np.array, pd.Series, pd.Index, frozenset])
+def test_categories_of_a_condition_stand_in_any_list(plain, made):
+    assert set(plain.sample(50, conditions={"text": made(["u", "v"])})["text"]) == {"u", "v"}
 
 
 def test_conditions_may_have_one_end(plain):

@@ -42,7 +42,7 @@ def remarks(X, y=None, epsilon=3, **parameters):
 @pytest.mark.parametrize(("name", "declared", "told"), [
     ("sex", ["female", "male"], "no declared value of 'sex' occurs"),
     ("sex", ["Male"], "of 'sex' are none of its declared values"),
-    ("code", [7, 8], "no declared value of 'code' occurs"),
+    ("code", [7, 8], "no declared value of 'code' occurs: declare those that do; a range stands in a tuple: (7, 8)"),
     ("age", (0, 1), "lie outside of its bounds"),
     ("age", Column(edges=(0, 20, 50)), "lie outside of its bounds"),
     ("id", Column(), "of 'id' are other: leave it out if it is an id, else declare its values"),
