@@ -9,7 +9,12 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -294,6 +299,22 @@ def test_tables_with_a_column_transformer_inside_the_classifier(table):
     assert model.feature_names_in_.tolist() == ["age", "city"]
     with pytest.raises(ValueError, match="city"):
         model.predict(table[0][["age"]])
+
+
+@pytest.mark.parametrize("model", [TSTRClassifier, TSTRRegressor])
+def test_a_model_that_takes_no_texts_is_refused_before_anything_is_spent(model, table):
+    (X, y), ledger = table, PrivacyLedger()
+    target = y if model is TSTRClassifier else X["age"].rename("years")
+    with pytest.raises(TypeError, match=r"takes no columns that are not numbers, such as \['city'\]"):
+        model(DPSinkhornGenerator(ledger=ledger)).fit(X, target)
+    assert len(ledger) == 0
+
+
+def test_a_model_that_takes_categories_is_given_them(table):
+    X, y = table
+    gen = DPSinkhornGenerator(10.0, schema=SCHEMA, classes=["no", "yes"])
+    model = TSTRClassifier(gen, HistGradientBoostingClassifier(max_iter=3)).fit(X.astype({"city": "category"}), y)
+    assert model.score(X.astype({"city": "category"}), y) > 0.8
 
 
 def test_a_numeric_target_in_a_table(table):

@@ -42,6 +42,9 @@ def read_arrays(path, *, test=False, shape=None):
         return _read_folder(path, shape)
     if not path.is_file():
         raise Refused(f"{path}: no such file or folder")
+    if path.suffix.lower() != ".npz":
+        known = "tables are .csv, .tsv, either with .gz, or .parquet, arrays .npz, and images a folder of PNGs"
+        raise Refused(f"{path}: {known}")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)

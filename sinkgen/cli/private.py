@@ -116,13 +116,13 @@ def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
         if texts is not None:
             raise Refused("--classes needs --target")
         frame = tables.read_table(path, Schema({**schema, **ids}), script)
-        return Private(frame, None, schema, None, None, _observed(path, frame, schema, ids))
+        return Private(frame, None, schema, None, None, _observed(path, frame, schema, script, ids))
     labels = None if texts is None else declared_labels(texts)
     declared = {**schema, target: tables.target_column(target, schema, labels)}
     frame = tables.read_table(path, {**declared, **ids}, script)
     if target not in frame.columns:
         raise Refused(f"--target {target!r} is no column; there are: {', '.join(map(str, frame.columns))}")
-    observed = _observed(path, frame, declared, ids)
+    observed = _observed(path, frame, declared, script, ids)
     if kind_of(frame.dtypes[target], Column()) != "category" and texts is not None:
         labels = as_labels(texts, np.empty(0, frame.dtypes[target].name.lower().replace("boolean", "bool")))
     labels = labels if labels is not None else declared[target].values
@@ -134,12 +134,14 @@ def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
     )
 
 
-def _observed(path, frame, schema, ids=NO_IDS):
+def _observed(path, frame, schema, script, ids=NO_IDS):
     """What was read off the cells; an error where the schema names columns that the table lacks."""
     unknown = [name for name in schema if name not in frame.columns]
     if unknown:
         raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
     names = tables.observed_kinds(path, frame.columns, {**schema, **ids})
+    for name in names:
+        tables.check_text(frame[name], script.decimal)
     return (f"the kinds of the columns {', '.join(map(str, names))}",) if names else ()
 
 

@@ -30,6 +30,10 @@ LARGEST_INTEGER = 2**53
 DAY = 86_400.0
 FRACTIONS = ("float", "datetime")
 NO_NUMBER = "-"
+FEW_CATEGORIES, NEARLY_ALL = 20, 0.9  # different texts that may well be categories; share of them that tells of a kind
+CODE = r"[+-]?0\d+"  # of a place, perhaps
+WITH_COMMAS = r"[+-]?[\d.]*\d(,\d+)*"
+DATE = r"\d{1,4}[./-](\d{1,2}|[A-Za-z]{3})[./-]\d{1,4}([T ]\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?"
 
 
 class Script(NamedTuple):
@@ -264,7 +268,7 @@ def _observed_kind(cells, numbers):
         return "category"
     if present.str.lower().isin(("true", "false")).all():
         return "boolean"
-    if present.str.fullmatch(r"[+-]?0\d+").any():  # a code, such as that of a place
+    if present.str.fullmatch(CODE).any():
         return "category"
     if present.str.fullmatch(r"[+-]?\d{1,15}").all():
         return "integer"
@@ -272,6 +276,33 @@ def _observed_kind(cells, numbers):
         return "float"
     is_date = present.str.match(r"\d{4}-\d{2}-\d{2}").all() and _to_dates(present).notna().all()
     return "datetime" if is_date else "category"
+
+
+def check_text(cells, decimal):
+    """Refuse text, of which nothing is declared, that nearly all is numbers or dates, as is not told by itself.
+
+    Each cell would be a category, most of them too rare to be learned: the budget would be spent on nothing.
+
+    Raises
+    ------
+    Refused
+        With what to say or declare; by the column's name alone.
+    """
+    if not _is_text(cells):
+        return
+    present = cells[cells.notna() & ~cells.isin(MISSING)].drop_duplicates()
+    if len(present) < FEW_CATEGORIES or present.str.fullmatch(CODE).any():
+        return
+    told, kept = f"column {cells.name!r} holds ", 'declare it in --schema as {"kind": "category"} if they are codes'
+    if pd.to_numeric(_with_points(present, decimal), errors="coerce").notna().mean() > NEARLY_ALL:
+        number = '{"kind": "float", "nullable": true}, by which those are missing'
+        raise Refused(f"{told}numbers, but for some cells: declare it in --schema as {number}; or {kept}")
+    if present.str.contains(",").mean() > 1 - NEARLY_ALL and present.str.fullmatch(WITH_COMMAS).mean() > NEARLY_ALL:
+        comma = "say --decimal , if decimals follow these, and take them out if thousands do"
+        raise Refused(f"{told}numbers with commas: {comma}; or {kept}")
+    if present.str.fullmatch(DATE).mean() > NEARLY_ALL:
+        date = '{"kind": "datetime", "format": "%d.%m.%Y"}'
+        raise Refused(f"{told}dates: declare in --schema how they are written, as {date}; or {kept}")
 
 
 def _floats(cells, nullable):

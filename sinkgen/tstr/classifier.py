@@ -117,6 +117,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         plan.take_codes(y)
         plan.check_samples(y)
+        plan.check_model(X, np.arange(2))
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
         fit(plan.generator, X, y, groups=groups)
         X_new, y_new = plan.draw()

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils import check_random_state, column_or_1d, get_tags
@@ -56,9 +57,51 @@ class Plan:
                 f"n_samples is {self.n_samples}, and there are more classes: each needs a record at least"
             )
 
+    def check_model(self, X, target):
+        """Raise TypeError where the model takes no tables of such dtypes, as it stands alone; by their dtypes only.
+
+        Parameters
+        ----------
+        X : array or data frame
+        target : ndarray of shape (2,)
+            Two labels or numbers of the kind of ``y``.
+        """
+        if not (hasattr(X, "iloc") and type(self.model).__module__.startswith("sklearn.")) or _has_parts(self.model):
+            return
+        no_numbers = [name for name in X.columns if _is_no_number(X[name])]
+        if not no_numbers:
+            return
+        made_up = {name: _two_cells(X[name]) if name in no_numbers else [0.0, 1.0] for name in X.columns}
+        try:
+            clone(self.model).fit(pd.DataFrame(made_up), target)
+        except (TypeError, ValueError):
+            kind = type(self.model).__name__
+            raise BadTypeError(
+                f"{kind} takes no columns that are not numbers, such as {no_numbers}: put a transformer of these "
+                f"before it, as in make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
+                f"{no_numbers}), remainder='passthrough'), {kind}())"
+            ) from None
+
     def draw(self):
         """Synthetic records to train on."""
         return self.generator.sample(self.n_samples, random_state=self.seed)
+
+
+def _has_parts(model):
+    """Whether an estimator holds others, as a pipeline does."""
+    return len(model.get_params(deep=True)) > len(model.get_params(deep=False)) or hasattr(model, "steps")
+
+
+def _is_no_number(series):
+    is_number = pd.api.types.is_numeric_dtype(series.dtype)
+    return not is_number and (series.dtype != object or pd.api.types.infer_dtype(series, skipna=True) == "string")
+
+
+def _two_cells(series):
+    """Two cells that might stand in a column of texts, categories or dates."""
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        return pd.Categorical(["a", "b"])
+    return pd.Series([0, 1]).astype(series.dtype) if series.dtype.kind == "M" else ["a", "b"]
 
 
 def fit(generator, *data, groups):

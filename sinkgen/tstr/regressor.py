@@ -96,6 +96,7 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         2
         """
         plan = Plan(self.generator, self._model(), self.n_samples, self.random_state)
+        plan.check_model(X, np.arange(2.0))
         joint = _frame_with_target(X, y) if hasattr(X, "columns") else _array_with_target(X, y)
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
         fit(plan.generator, joint, groups=groups)

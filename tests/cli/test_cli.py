@@ -381,6 +381,11 @@ def refusals(folder):
     (folder / "short.csv").write_text(f"a,b\n1,2\n{SECRET}\n")
     (folder / "twice.csv").write_text("a,b,a\n1,2,3\n")
     (folder / "index.csv").write_text(",a\n0,1\n1,2\n")
+    for name, cell in (("commas", "{},5"), ("dates", "{}/01/2020"), ("thousands", "1,{}00,000")):
+        lines = [cell.format(place % 28 + 1) for place in range(28)]
+        (folder / f"{name}.csv").write_text("\n".join(["a;b", *(f"{line};1" for line in lines)]))
+    (folder / "stray.csv").write_text("\n".join(["a", *map(str, range(1, 60)), SECRET]))
+    (folder / "people.txt").write_text("a\n1\n")
     (folder / "broken.npz").write_bytes(SECRET.encode())
     (folder / "broken.parquet").write_bytes(SECRET.encode())
     np.savez(folder / "names.npz", theirs=np.zeros((3, 2)))
@@ -408,6 +413,11 @@ def refusals(folder):
         (("schema", data, "-o", schema), "--force"),
         (("fit", folder / "broken.npz", "--epsilon", 1, *new), "cannot be read as .npz"),
         (("fit", folder / "names.npz", "--epsilon", 1, *new), "it has: theirs"),
+        (("fit", folder / "people.txt", "--epsilon", 1, *new), "tables are .csv"),
+        (("fit", folder / "commas.csv", "--epsilon", 1, *new), "'a' holds numbers with commas: say --decimal ,"),
+        (("fit", folder / "thousands.csv", "--epsilon", 1, *new), "take them out if thousands do"),
+        (("fit", folder / "dates.csv", "--epsilon", 1, *new), "'a' holds dates: declare in --schema how"),
+        (("fit", folder / "stray.csv", "--epsilon", 1, *new), "'a' holds numbers, but for some cells: declare"),
         (("fit", folder / "empty", "--epsilon", 1, *new), "either PNGs, or subfolders"),
         (("fit", folder / "absent", "--epsilon", 1, *new), "no such file or folder"),
         (("fit", data, "--epsilon", -1, *new), "epsilon must lie in"),
