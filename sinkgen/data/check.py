@@ -207,11 +207,13 @@ def check_groups(groups, n_records, name="groups"):
     if groups is None:
         return None
     missing = f"{name} holds missing values: say whose each row is, or leave such rows out"
-    if hasattr(groups, "isna") and bool(groups.isna().any()):  # of pandas: whatever stands for a missing cell
+    if hasattr(groups, "isna") and np.asarray(groups.isna()).any():  # of pandas: whatever stands for a missing cell
         raise BadValueError(missing)
     groups = as_array(groups)
     if groups.ndim == 2 and groups.shape[1] == 1:
         groups = groups[:, 0]
+    if not groups.ndim:
+        raise BadValueError(f"{name} must hold one id for each record, or be the name, as text, of a table's column")
     if groups.ndim != 1 or len(groups) != n_records:
         raise BadValueError(f"{name} must hold one id for each record of X, got shape {groups.shape}")
     kind = groups.dtype.kind
@@ -225,5 +227,7 @@ def check_groups(groups, n_records, name="groups"):
         raise BadValueError(missing)
     is_whole = kind in "biu" or (kind == "f" and ((groups == np.floor(groups)) & (np.abs(groups) < 2.0**53)).all())
     if not is_whole:
-        raise BadTypeError(f"{name} must hold whole numbers or strings, got dtype {groups.dtype}")
+        raise BadTypeError(
+            f"{name} must hold whole numbers or strings, got dtype {groups.dtype}: convert it by .astype('str')"
+        )
     return groups.astype(np.uint64 if kind == "u" else np.int64).view(np.int64)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sinkgen.exceptions import BadValueError
+
 
 @dataclass(frozen=True)
 class GroupIds:
@@ -29,13 +31,25 @@ class GroupIds:
     dtype: str
 
     def ids(self, numbers):
-        """Made-up ids (m,) of groups with these numbers, as a pandas column."""
+        """Made-up ids (m,) of groups with these numbers, as a pandas column.
+
+        Raises
+        ------
+        ValueError
+            If the dtype holds no so large numbers: two groups would be of one id.
+        """
         import pandas as pd
 
         series = pd.Series(numbers, name=self.name)
-        if pd.api.types.is_integer_dtype(self.dtype):
-            return series.astype(self.dtype)
-        return series.map("group {}".format).astype(self.dtype)
+        if pd.api.types.is_numeric_dtype(self.dtype) and not pd.api.types.is_bool_dtype(self.dtype):
+            made = series.astype(self.dtype)
+            if not (made.astype("int64") == numbers).all():
+                raise BadValueError(
+                    f"there are more groups than ids of dtype {self.dtype}: draw fewer, or fit with a wider dtype"
+                )
+            return made
+        named = series.map("group {}".format)
+        return named if pd.api.types.is_bool_dtype(self.dtype) else named.astype(self.dtype)
 
     def put(self, frame, numbers):
         """A table with these ids in their place."""

@@ -296,6 +296,8 @@ def test_one_person_with_all_rows_can_be_fitted():
 MALFORMED = {
     "short": ([31337] * 3, ValueError, "groups must hold one id for each record"),
     "missing number": ([31337.0, *[math.nan] * (N - 1)], ValueError, "groups holds missing values"),
+    "missing in a frame": (pd.DataFrame({"who": [31337.0, *[None] * (N - 1)]}), ValueError, "holds missing values"),
+    "a number": (3, ValueError, "or be the name, as text, of a table's column"),
     "missing text": (["patient-31337", *[None] * (N - 1)], ValueError, "groups holds missing values"),
     "missing in pandas": (pd.Series([31337, *[None] * (N - 1)], dtype="Int64"), ValueError, "groups holds missing"),
     "fractions": ([31337.5] * N, TypeError, "whole numbers or strings"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sinkgen import Column, DPSinkhornGenerator, Marginals, PrivacyLedger
+from sinkgen.data.group_ids import GroupIds
 from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.people import SIZES, PeopleMixture, spread_of
 from sinkgen.sources import chunks
@@ -201,6 +202,16 @@ def test_rows_of_a_person_may_lie_in_several_chunks():
     )
     one, other = (gen.sample(n_groups=20, random_state=0) for gen in (whole, parted))
     pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "Float32", "boolean", "uint8"])
+def test_ids_of_any_dtype_name_each_group_once(dtype):
+    ids = GroupIds("who", 0, dtype).ids(np.arange(200))
+    assert ids.nunique() == 200
+    assert dtype == "boolean" or ids.dtype == dtype
+    if dtype == "uint8":
+        with pytest.raises(ValueError, match="more groups than ids of dtype uint8"):
+            GroupIds("who", 0, dtype).ids(np.arange(257))
 
 
 @pytest.mark.filterwarnings("ignore::sinkgen.exceptions.PoorFitWarning")
