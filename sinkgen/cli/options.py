@@ -32,6 +32,13 @@ def check_table_path(path):
         raise Refused(f"{path} is no table: its name must end in {', '.join(tables.SUFFIXES)}")
 
 
+def check_output(path, force):
+    """Refuse what cannot be written before anything is made: its folder is not there, or it is and may be kept."""
+    if not path.absolute().parent.is_dir():
+        raise Refused(f"{path}: there is no folder {path.parent}")
+    check_free(path, force)
+
+
 def check_free(path, force):
     """Whatever is written, nothing is overwritten unasked."""
     if path.is_dir():

@@ -141,7 +141,9 @@ def _observed(path, frame, schema, script, ids=NO_IDS):
         raise Refused(f"the schema names columns that {path} lacks: {', '.join(map(str, unknown))}")
     names = tables.observed_kinds(path, frame.columns, {**schema, **ids})
     for name in names:
-        tables.check_text(frame[name], script.decimal)
+        told = tables.told_of_text(frame[name], script.decimal)
+        if told:
+            raise Refused(told)
     return (f"the kinds of the columns {', '.join(map(str, names))}",) if names else ()
 
 

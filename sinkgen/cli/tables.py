@@ -278,31 +278,28 @@ def _observed_kind(cells, numbers):
     return "datetime" if is_date else "category"
 
 
-def check_text(cells, decimal):
-    """Refuse text, of which nothing is declared, that nearly all is numbers or dates, as is not told by itself.
+def told_of_text(cells, decimal):
+    """What is to be said of text that nearly all is numbers or dates, as is not told by itself; else None.
 
-    Each cell would be a category, most of them too rare to be learned: the budget would be spent on nothing.
-
-    Raises
-    ------
-    Refused
-        With what to say or declare; by the column's name alone.
+    Each cell would be a category, most of them too rare to be learned: a budget would be spent on nothing. It names the
+    column, and what to say or declare, and no cell.
     """
     if not _is_text(cells):
-        return
+        return None
     present = cells[cells.notna() & ~cells.isin(MISSING)].drop_duplicates()
     if len(present) < FEW_CATEGORIES or present.str.fullmatch(CODE).any():
-        return
+        return None
     told, kept = f"column {cells.name!r} holds ", 'declare it in --schema as {"kind": "category"} if they are codes'
     if pd.to_numeric(_with_points(present, decimal), errors="coerce").notna().mean() > NEARLY_ALL:
         number = '{"kind": "float", "nullable": true}, by which those are missing'
-        raise Refused(f"{told}numbers, but for some cells: declare it in --schema as {number}; or {kept}")
+        return f"{told}numbers, but for some cells: declare it in --schema as {number}; or {kept}"
     if present.str.contains(",").mean() > 1 - NEARLY_ALL and present.str.fullmatch(WITH_COMMAS).mean() > NEARLY_ALL:
         comma = "say --decimal , if decimals follow these, and take them out if thousands do"
-        raise Refused(f"{told}numbers with commas: {comma}; or {kept}")
+        return f"{told}numbers with commas: {comma}; or {kept}"
     if present.str.fullmatch(DATE).mean() > NEARLY_ALL:
         date = '{"kind": "datetime", "format": "%d.%m.%Y"}'
-        raise Refused(f"{told}dates: declare in --schema how they are written, as {date}; or {kept}")
+        return f"{told}dates: declare in --schema how they are written, as {date}; or {kept}"
+    return None
 
 
 def _floats(cells, nullable):

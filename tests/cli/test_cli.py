@@ -91,6 +91,13 @@ def test_parquet_and_csv_of_one_table_give_one_draft(workplace):
     assert texts[0] == texts[1]
 
 
+def test_draft_tells_of_texts_that_seem_to_be_numbers(tmp_path):
+    (tmp_path / "prices.csv").write_text("\n".join(["price;to", *(f"{place},5;me" for place in range(30))]))
+    told = run("schema", tmp_path / "prices.csv").stderr
+    assert "LOOK: column 'price' holds numbers with commas: say --decimal ," in " ".join(told.split())
+    assert "LOOK" not in run("schema", tmp_path / "prices.csv", "--decimal", ",").stderr
+
+
 def test_draft_lists_no_names(tmp_path):
     frame = pd.DataFrame({"name": [f"{SECRET} {k}" for k in range(200)], "code": ["007"] * 200})
     frame.to_csv(tmp_path / "names.csv", index=False)
@@ -411,6 +418,8 @@ def refusals(folder):
         (("fit", folder / "names.npz", "--epsilon", 1, "--drop", "a", *new), "are for tables"),
         (("schema", folder / "broken.parquet"), "cannot be read as parquet"),
         (("schema", data, "-o", schema), "--force"),
+        (("schema", data, "-o", folder / "nowhere" / "s.json"), "there is no folder"),
+        (("sample", model, "-o", folder / "nowhere" / "s.csv"), "there is no folder"),
         (("fit", folder / "broken.npz", "--epsilon", 1, *new), "cannot be read as .npz"),
         (("fit", folder / "names.npz", "--epsilon", 1, *new), "it has: theirs"),
         (("fit", folder / "people.txt", "--epsilon", 1, *new), "tables are .csv"),

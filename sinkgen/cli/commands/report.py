@@ -7,7 +7,7 @@ import typer
 
 from sinkgen._durable import replaced
 from sinkgen.cli.console import say
-from sinkgen.cli.options import Decimal, Drop, Encoding, Force, ModelArgument, Seed, Separator, check_free
+from sinkgen.cli.options import Decimal, Drop, Encoding, Force, ModelArgument, Seed, Separator, check_output
 
 EXAMPLES = (
     "sinkgen report model --real data.csv -o report.html",
@@ -45,7 +45,7 @@ def report(
     from sinkgen.cli.comparison import compare
     from sinkgen.cli.model import load
 
-    check_free(output, force)
+    check_output(output, force)
     loaded = load(model)
     script = tables.script_of(encoding, separator, decimal, drop)
     parts = compare(loaded, real, test, target, most=most, seed=seed, script=script)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sinkgen.cli.options import Force, ModelArgument, Seed, check_free
+from sinkgen.cli.options import Force, ModelArgument, Seed, check_output
 
 EXAMPLES = (
     "sinkgen sample model -n 1000 -o synth.csv",
@@ -51,6 +51,6 @@ def sample(
     loaded = load(model)
     draws.check_output(loaded, output)
     if output is not None:
-        check_free(output, force)
+        check_output(output, force)
     drawn = draws.draw(loaded, n, label or (), where or (), seed)
     draws.write(loaded, drawn, output)

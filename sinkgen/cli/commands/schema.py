@@ -7,7 +7,7 @@ import typer
 
 from sinkgen._durable import replaced
 from sinkgen.cli.console import say
-from sinkgen.cli.options import TABLE, Decimal, Drop, Encoding, Force, Separator, check_free, check_table_path
+from sinkgen.cli.options import TABLE, Decimal, Drop, Encoding, Force, Separator, check_output, check_table_path
 
 EXAMPLES = (
     "sinkgen schema data.csv > schema.json",
@@ -34,8 +34,10 @@ def schema(
 
     check_table_path(data)
     if output is not None:
-        check_free(output, force)
-    draft = tables.draft_schema(tables.read_table(data, script=tables.script_of(encoding, separator, decimal, drop)))
+        check_output(output, force)
+    script = tables.script_of(encoding, separator, decimal, drop)
+    frame = tables.read_table(data, script=script)
+    draft = tables.draft_schema(frame)
     text = tables.to_json(draft)
     if output is None:
         typer.echo(text)
@@ -43,6 +45,10 @@ def schema(
         with replaced(output) as aside:
             aside.write_text(text + "\n")
     _tell_what_was_read(draft)
+    for name in tables.observed_kinds(data, frame.columns, {}):
+        told = tables.told_of_text(frame[name], script.decimal)
+        if told:
+            say(f"LOOK: {told}")
 
 
 def _tell_what_was_read(draft):
