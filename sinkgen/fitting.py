@@ -22,6 +22,7 @@ from sinkgen.data import facts as metadata
 from sinkgen.data.facts import Facts
 from sinkgen.data.formats import NumericFormat, numeric_format
 from sinkgen.data.labels import LabelSet
+from sinkgen.data.layout import name_of_labels
 from sinkgen.data.prior import read_prior
 from sinkgen.data.table import Rows, TableFormat, orders_of_dtypes, table_format
 from sinkgen.exceptions import BadValueError, ReproducibleNoiseWarning
@@ -190,7 +191,7 @@ def declared_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
     if isinstance(values, Rows):
         check_table_parameters(estimator, given)
         _check_apart(estimator.schema, data.layout)
-        label = None if labels is None else data.layout.label or "y"
+        label = None if labels is None else data.layout.label or name_of_labels(data.layout.names or ())
         form = table_format(values.frame, estimator.schema, data.layout.frame_kind, label)
         read_off += orders_of_dtypes(form, estimator.schema)
         form = replace(form, group=data.layout.group_ids)

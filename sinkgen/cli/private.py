@@ -11,6 +11,7 @@ from sinkgen.cli.labels import as_labels, declared_labels
 from sinkgen.cli.model import SampleColumns
 from sinkgen.data.column import Column
 from sinkgen.data.dtypes import kind_of
+from sinkgen.data.layout import name_of_labels
 from sinkgen.data.schema import Schema
 
 NO_IDS = Schema({})  # of a table whose rows belong to nobody
@@ -128,7 +129,7 @@ def _private_table(path, schema, target, texts, *, ids=NO_IDS, script):
     labels = labels if labels is not None else declared[target].values
     X, y = tables.split_target(frame, target, labels)
     rest = {name: column for name, column in schema.items() if name != target}
-    rules = [rule.renamed({target: "y"}) for rule in schema.rules]  # as fit calls labels that have no column
+    rules = [rule.renamed({target: name_of_labels(X.columns)}) for rule in schema.rules]
     return Private(
         X, y, Schema(rest, rules), labels, SampleColumns(target, list(frame.columns).index(target)), observed
     )

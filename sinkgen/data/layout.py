@@ -160,6 +160,20 @@ def make_layout(template, y=None, groups=None, *, as_array=False):
     return layout
 
 
+def name_of_labels(columns):
+    """What rules call labels that have no column: "y", and where a column is called so, "y_" and so on.
+
+    Examples
+    --------
+    >>> name_of_labels(["a", "b"]), name_of_labels(["y", "b"])
+    ('y', 'y_')
+    """
+    name = "y"
+    while name in columns:
+        name += "_"
+    return name
+
+
 def _frames_differ(frame, template):
     if not is_table(frame):
         return f"it is no data frame, but {type(frame).__name__}"

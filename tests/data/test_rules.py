@@ -256,6 +256,17 @@ def breaks(rule, row):
     )
 
 
+def test_a_rule_on_a_column_called_y_is_not_one_on_the_labels():
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({name: random.choice(["a", "b"], 300) for name in ("y", "other")})
+    labels = random.choice(["a", "b"], 300)
+    rules = [Never({"y": "a", "other": "a"}), Never({"y_": "a", "other": "b"})]
+    schema = Schema({"y": ["a", "b"], "other": ["a", "b"]}, rules)
+    X, y = DPSinkhornGenerator(5, schema=schema, classes=["a", "b"]).fit(frame, labels).sample(500, random_state=0)
+    assert set(X["y"] + X["other"]) == {"ab", "ba", "bb"}
+    assert set(y + X["other"]) == {"aa", "ba", "bb"}
+
+
 @pytest.mark.filterwarnings("ignore::sinkgen.PoorFitWarning")
 @settings(max_examples=12, deadline=None)
 @given(rules=rule_sets(), seed=st.integers(0, 99), has_labels=st.booleans(), is_whole=st.booleans())
