@@ -18,6 +18,7 @@ ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers kind=, of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
+MUCH_UNSEEN = 0.1  # share of the records in which two columns may go together and are drawn as if they did not
 MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
 NARROW = 0.25  # of where the numbers of an array lie, that a cell is in which most do
 FEW = 2.0  # times the noise of a state's count, that a class should have records
@@ -173,6 +174,32 @@ def texture_remarks(is_told, missed, are_gains_told):
             "where fine details of the images are strong is hidden by noise, smooth parts are grainy: raise epsilon",
         )
     return ()
+
+
+def relation_remarks(unseen, *, are_some_known):
+    """What is poor of how columns without labels go together.
+
+    Parameters
+    ----------
+    unseen : float
+        Share of the records by which a pair of columns may be from independent, and is drawn as if it were.
+    are_some_known : bool
+        Whether any pair is known.
+
+    Examples
+    --------
+    >>> relation_remarks(0.02, are_some_known=True)
+    ()
+    >>> relation_remarks(0.24, are_some_known=True)[0].partition(":")[0]
+    'columns that go together in less than about 24% of the records are drawn as if independent, which noise hides'
+    """
+    if unseen <= MUCH_UNSEEN:
+        return ()
+    some = (
+        f"columns that go together in less than about {min(unseen, 1.0):.0%} of the records are drawn as if independent"
+    )
+    what = some if are_some_known else "all columns are drawn as if independent, for no two stand out as related"
+    return (f"{what}, which noise hides: raise epsilon, or give what is to be predicted as y",)
 
 
 def missing_remarks(hidden):

@@ -286,7 +286,8 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
         column_noises=[5.0] * 4,
         weights=torch.ones(4, 4, dtype=torch.float64),
     )
-    asked = counted.asked(frequencies, 5000.0)
+    assert 0 < counted.unseen < 0.03
+    asked = counted.pairs.asked(frequencies, 5000.0)
     assert asked.cliques[0].columns == (0, 1)
     assert (1, 2) not in [clique.columns for clique in asked.cliques]
     assert asked.targets[0].sum(0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)

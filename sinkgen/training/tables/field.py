@@ -17,6 +17,7 @@ from sinkgen.generators.answers import middles_of
 from sinkgen.generators.coupling import rank_scores, value_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
+from sinkgen.generators.quality import relation_remarks
 from sinkgen.generators.settling import settle
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field
@@ -112,9 +113,9 @@ def train_field(stage: Stage) -> Trained:
     own, of_pairs = weights_of(form, settings)
     columns = learn_columns(source, widths, mechanism, own)
     frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
-    pairs = None
+    pairs, remarks = None, ()
     if "pairs" in settings.shares:
-        pairs = learn_pairs(
+        related = learn_pairs(
             source,
             frequencies,
             ordered,
@@ -122,7 +123,11 @@ def train_field(stage: Stage) -> Trained:
             mechanism,
             column_noises=columns.noises,
             weights=of_pairs,
+            targets=[j for j, column in enumerate(form.columns) if column.name in settings.target],
         )
+        pairs = related.pairs
+        if not settings.is_coupled:
+            remarks = relation_remarks(related.unseen, are_some_known=pairs is not None)
         if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, own, "pairs"))
         else:
@@ -149,7 +154,7 @@ def train_field(stage: Stage) -> Trained:
             made = _settled(
                 made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
             )
-    return Trained(made, made.class_weights, released)
+    return Trained(made, made.class_weights, released, remarks)
 
 
 def scores_of(form, cell_shares, frequencies, is_coupled):

@@ -148,7 +148,22 @@ class Counted(NamedTuple):
         return Asked(cliques, denoised(shares, cliques, frequencies, noises), noises)
 
 
-def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises, weights):
+class Related(NamedTuple):
+    """What is known of which columns go together.
+
+    Attributes
+    ----------
+    pairs : Counted or None
+        None where no pair is far from independent.
+    unseen : float
+        Share of the records by which a pair may be from independent, and is not counted.
+    """
+
+    pairs: Counted | None
+    unseen: float
+
+
+def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises, weights, targets=()):
     """Release how far each pair of columns is from independent, then the counts of those that are far.
 
     Parameters
@@ -165,18 +180,19 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises
         Standard deviation of the noise of a state's count, of each column.
     weights : Tensor of shape (n_columns, n_columns)
         Of each pair.
+    targets : collection of int
+        Columns whose pairs are asked in any case.
     mechanism : GaussianMechanism
         Charged with "distances" and "pairs".
 
     Returns
     -------
-    Counted or None
-        None where no pair is far.
+    Related
     """
     several = [j for j, part in enumerate(frequencies) if len(part) > 1]
     pairs = list(itertools.combinations(several, 2))
     if not pairs:
-        return None
+        return Related(None, 0.0)
     grouped = [even_groups(part, COARSE, n) for part, n in zip(frequencies, ordered, strict=True)]
     coarse = [Clique(pair, tuple(grouped[j] for j in pair)) for pair in pairs]
     shares = [
@@ -190,12 +206,18 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises
     doubt = mechanism.noise_multiplier("distances") * query.sensitivity
     noise = mechanism.noise_multiplier("pairs")
     weight = torch.stack([weights[a, b] for a, b in pairs])
+    wanted = torch.tensor([not {*pair}.isdisjoint(targets) for pair in pairs])
     chosen = choose(excess, doubt, noise, weight)
+    chosen += sorted({*torch.nonzero(wanted).flatten().tolist()} - {*chosen})
+    least = float(_least(noise * (1 + weight[chosen].square().sum()).sqrt(), doubt))
+    unseen = least / 2 / max(total, 1.0) if len(chosen) < len(pairs) else 0.0
     if not chosen:
-        return None
-    cliques, own = _affordable(pairs, chosen, excess, weight, frequencies, ordered, noise=noise)
+        return Related(None, unseen)
+    # What goes with a target is worth knowing however little it is: as finely as stands out of the noise on average.
+    worth = torch.where(wanted, torch.maximum(excess, torch.tensor(PAY * NOISE_PER_CELL * total)), excess)
+    cliques, own = _affordable(pairs, chosen, worth, weight, frequencies, ordered, noise=noise)
     counts = CliqueQuery(cliques, own)
-    return Counted(counts, mechanism.release("pairs", counts, source), noise)
+    return Related(Counted(counts, mechanism.release("pairs", counts, source), noise), unseen)
 
 
 def _by_chance(clique, expected, column_noises):
@@ -325,9 +347,13 @@ def choose(excess, doubt, noise, weights):
     """
     order = excess.argsort(descending=True)
     noises = noise * weights[order].square().cumsum(0).sqrt() / weights[order]
-    least = (LEAST_CELLS * PAY * NOISE_PER_CELL * noises).clamp_min(STANDS_OUT * doubt)
-    worth = torch.nonzero(excess[order] >= least).flatten()
+    worth = torch.nonzero(excess[order] >= _least(noises, doubt)).flatten()
     return order[: int(worth[-1]) + 1].tolist() if len(worth) else []
+
+
+def _least(noises, doubt):
+    """By how many records a pair has to be from independent to be asked, by the noise of its cells' counts."""
+    return (LEAST_CELLS * PAY * NOISE_PER_CELL * noises).clamp_min(STANDS_OUT * doubt)
 
 
 def _affordable(pairs, chosen, excess, weights, frequencies, ordered, *, noise):

@@ -40,6 +40,7 @@ LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
+NO_PAIRS = "columns are drawn as if independent within each class, for noise hides how they go together: raise epsilon"
 LEAST_REFINED = 0.2  # share of the budget below which refinements do not pay
 
 
@@ -190,7 +191,7 @@ def train_mixture(stage: Stage) -> Trained:
     simple = ComponentMixture(*naive_bayes(one_way, states))
     if pairs is None:
         made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells, limits=form.limits)
-        return Trained(made, made.class_weights)
+        return Trained(made, made.class_weights, remarks=(NO_PAIRS,) if form.n_encoded > 1 else ())
     excess = pairs.excess(*simple, form.widths, total)
     marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)
     fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
