@@ -34,7 +34,8 @@ class Marginals(Settings):
         are large. 0, or 0.2 where there are refinements.
     target : str, int, tuple of them or "auto", default="auto"
         Name of the column that is to be predicted from the others, or names of several; public. Pairs with it are asked
-        with less noise and more finely, others with more. "auto": none; all columns weigh the same.
+        with less noise and more finely, others with more; and they are asked even where so few records do not show
+        that they depend on each other. "auto": none; all columns weigh the same.
     weight : dict or "auto", default="auto"
         How much more than others, 1, columns and pairs of columns matter; public. ``{"income": 3, ("age", "sex"): 5}``:
         the noise of the column's counts is as many times less beside that of others', and so is that of its pairs, or

@@ -294,6 +294,35 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
     assert asked.targets[0][0, 0] == pytest.approx(0.2, abs=0.01)
 
 
+def test_pairs_of_a_target_are_asked_though_none_stands_out():
+    random = np.random.default_rng(0)
+    a = random.integers(4, size=300)
+    b = np.where(random.random(300) < 0.8, a % 2, 1 - a % 2)
+    c = random.integers(4, size=300)
+    source = ArraySource(torch.from_numpy(np.stack([a, b, c], 1)), torch.zeros(300, dtype=torch.long))
+    frequencies = [torch.full((width,), 1 / width) for width in (4, 2, 4, 1)]
+    found = []
+    for targets in ((), (1,)):
+        mechanism = GaussianMechanism([GaussianRelease("distances", 50.0), GaussianRelease("pairs", 5.0)], noise_seed=0)
+        found.append(
+            learn_pairs(
+                source,
+                frequencies,
+                [0] * 4,
+                300.0,
+                mechanism,
+                column_noises=[5.0] * 4,
+                weights=torch.ones(4, 4, dtype=torch.float64),
+                targets=targets,
+            )
+        )
+    assert found[0].pairs is None
+    assert found[0].unseen > 0.1
+    asked = found[1].pairs.asked(frequencies, 300.0)
+    assert [clique.columns for clique in asked.cliques] == [(0, 1), (1, 2)]
+    assert asked.targets[0][0, 0] > asked.targets[0][0, 1]
+
+
 # --- The field -------------------------------------------------------------------------------------------------------
 
 

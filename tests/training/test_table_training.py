@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn
 from sinkgen.denoise.densities import likely_frequencies
 from sinkgen.denoise.frequencies import many_frequencies, project_simplex, smooth_frequencies
+from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.mechanism import GaussianMechanism
@@ -562,6 +564,17 @@ def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
     assert (found - shares).norm() < 0.5 * (noisy - shares).norm()
     exact = smoothed(shares, States((20,), (20,), (False,) * 20), 0.0)
     assert torch.allclose(exact, shares, atol=1e-9)
+
+
+def test_columns_of_few_records_go_together_within_classes_if_groups_of_states_stand_out():
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.normal(size=(500, 8)) + random.normal(size=(500, 1))).add_prefix("x")
+    gen = DPSinkhornGenerator(10.0, classes=["p", "q"], noise_seed=0, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReproducibleNoiseWarning)
+        gen.fit(X, random.choice(["p", "q"], 500))
+    correlations = gen.sample(2000, random_state=0)[0].corr().to_numpy()[np.triu_indices(8, 1)]
+    assert correlations.mean() > 0.2  # of .5; pairs of all states drown, and gave none
 
 
 @pytest.mark.parametrize(

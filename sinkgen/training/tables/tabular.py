@@ -20,6 +20,7 @@ from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.cells import CELL_SHARE, cell_share, learn_cells
+from sinkgen.training.tables.grouping import even_grouping
 from sinkgen.training.tables.label_cliques import learn_label_cliques, n_candidates, would_drown
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
@@ -36,6 +37,7 @@ from sinkgen.training.tables.marginals import (
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 LABEL_SHARE = 0.02
+COARSE = 4  # groups of a column's states, of which pairs are counted where these are too fine
 LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
@@ -172,7 +174,11 @@ def train_mixture(stage: Stage) -> Trained:
         total, states, mechanism, charged,
         n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
     )  # fmt: skip
-    share = share_of_one_way(total, states, n_classes, n_split, noise_together(settings.rows(unasked), mechanism))
+    grouping, noise = None, noise_together(settings.rows(unasked), mechanism)
+    share = share_of_one_way(total, states, n_classes, n_split, noise)
+    if share == 1:  # pairs of states would drown; of a few groups of these they may not
+        grouping = even_grouping(states, stage.known, COARSE)
+        share = share_of_one_way(total, states, n_classes, n_split, noise, grouping)
     together = charged & {"interaction parities", "interactions"}
     if together and would_drown(form.n_encoded, total, mechanism):
         unasked |= together
@@ -186,7 +192,8 @@ def train_mixture(stage: Stage) -> Trained:
     source = source.map(partial(_as_states, form))
     names = settings.rows(unasked)
     one_way, pairs = measure_marginals(
-        source, total, states, mechanism, names, n_classes=n_classes, n_split=n_split, share=share, known=stage.known
+        source, total, states, mechanism, names, n_classes=n_classes, n_split=n_split, share=share, known=stage.known,
+        grouping=grouping,
     )  # fmt: skip
     simple = ComponentMixture(*naive_bayes(one_way, states))
     if pairs is None:

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import torch
 
 from sinkgen.privacy.queries.people import AcrossQuery
-from sinkgen.training.tables.people.groups import ACROSS, TINY, even_groups, most_groups
+from sinkgen.training.tables.grouping import even_groups
+from sinkgen.training.tables.people.groups import ACROSS, TINY, most_groups
 
 
 class Across(NamedTuple):
