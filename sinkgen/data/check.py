@@ -231,3 +231,14 @@ def check_groups(groups, n_records, name="groups"):
             f"{name} must hold whole numbers or strings, got dtype {groups.dtype}: convert it by .astype('str')"
         )
     return groups.astype(np.uint64 if kind == "u" else np.int64).view(np.int64)
+
+
+def check_order(X, values, what):
+    """Refuse a pandas object whose index is that of X in another order: by position it would be of other records."""
+    if not (hasattr(X, "iloc") and hasattr(values, "iloc")):
+        return
+    one, other = X.index, values.index
+    if len(one) == len(other) and not one.equals(other) and one.is_unique and other.isin(one).all():
+        raise BadValueError(
+            f"{what} has the index of X in another order: give {what}.loc[X.index], or an array in the order of X"
+        )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sinkgen.data.check import as_doubles, as_records, check_groups, check_labels
+from sinkgen.data.check import as_doubles, as_records, check_groups, check_labels, check_order
 from sinkgen.data.frames import is_foreign, to_pandas
 from sinkgen.data.layout import Layout, make_layout
 from sinkgen.data.table import Rows
@@ -106,7 +106,8 @@ def _check_path(path):
 
 def _open_in_memory(X, y, groups, as_array):
     kind = None
-    _check_order(X, groups)
+    for what, given in (("y", y), ("groups", groups)):
+        check_order(X, given, what)
     if is_foreign(X) and as_array:
         raise BadTypeError("a data frame that is to be taken as an array must be of pandas; pass X.to_pandas()")
     if is_foreign(X):
@@ -120,17 +121,6 @@ def _open_in_memory(X, y, groups, as_array):
     layout = make_layout(X[:0], none_of(y), none_of(groups), as_array=as_array)
     records = layout.records(X, y, groups).numbered(0)
     return Data(ArraySource(*records), dataclasses.replace(layout, frame_kind=kind))
-
-
-def _check_order(X, groups):
-    """Refuse groups whose index is that of X in another order: by position they would protect others."""
-    if not (is_table(X) and hasattr(groups, "iloc")):
-        return
-    one, other = X.index, groups.index
-    if len(one) == len(other) and not one.equals(other) and one.is_unique and other.isin(one).all():
-        raise BadValueError(
-            "groups has the index of X in another order: give groups.loc[X.index], or an array in the order of X"
-        )
 
 
 def _slices(X, labels, groups, layout):

@@ -113,7 +113,7 @@ class TSTRClassifier(ClassifierMixin, BaseEstimator):
         [0, 1, 2]
         """
         plan = Plan(self.generator, self._model(), self.n_samples, self.random_state)
-        y = checked_target(y)
+        y = checked_target(X, y)
         check_classification_targets(y)
         plan.take_codes(y)
         plan.check_samples(y)

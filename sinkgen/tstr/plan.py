@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state, column_or_1d, get_tags
 
 from sinkgen._validation import check_integer
-from sinkgen.data.check import check_finite
+from sinkgen.data.check import check_finite, check_order
 from sinkgen.estimator import DPSinkhornGenerator
 from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning
 
@@ -109,10 +109,11 @@ def fit(generator, *data, groups):
     generator.fit(*data, **{} if groups is None else {"groups": groups})
 
 
-def checked_target(y):
-    """Labels or targets as one column, none of which is missing."""
+def checked_target(X, y):
+    """Labels or targets of records as one column, none of which is missing."""
     if y is None:
         raise BadValueError("this estimator requires y to be passed, but the target y is None")
+    check_order(X, y, "y")
     y = column_or_1d(y, warn=True)
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise BadValueError("y contains NaN or infinity")

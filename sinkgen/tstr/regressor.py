@@ -137,15 +137,15 @@ class TSTRRegressor(RegressorMixin, BaseEstimator):
         return RandomForestRegressor() if self.regressor is None else self.regressor
 
 
-def _target(y):
-    y = unpack_numbers(checked_target(y))
+def _target(X, y):
+    y = unpack_numbers(checked_target(X, y))
     if y.dtype.kind not in "biuf":
         raise BadTypeError(f"y must hold numbers, got dtype {y.dtype}")
     return y
 
 
 def _array_with_target(X, y):
-    X, y = check_records(X), _target(y)
+    X, y = check_records(X), _target(X, y)
     if X.ndim != 2:
         raise BadValueError(f"X must have 2 dimensions, so that the target can be one more column; got {X.ndim}")
     if len(X) != len(y):
@@ -158,7 +158,7 @@ def _frame_with_target(X, y):
     if name in X.columns:
         raise BadValueError(f"X has a column {name!r}: give y another name")
     joint = X.copy(deep=False)
-    joint[name] = _target(y)
+    joint[name] = _target(X, y)
     return joint
 
 

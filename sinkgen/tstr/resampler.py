@@ -107,13 +107,13 @@ class SyntheticResampler(BaseEstimator):
         >>> X.shape, y.shape
         ((50, 4), (50,))
         """
-        drawn = self._plan_and_fit(X, checked_target(y), groups).draw()
+        drawn = self._plan_and_fit(X, checked_target(X, y), groups).draw()
         tell_of_classes_not_drawn(drawn[1], self.generator_)
         return drawn
 
     def _plan_and_fit(self, X, y, groups):
         plan = Plan(self.generator, None, self.n_samples, self.random_state)
-        plan.take_codes(checked_target(y))
+        plan.take_codes(checked_target(X, y))
         self.generator_ = plan.generator  # at once: a warning that is made an error must not lose what is paid for
         fit(plan.generator, X, y, groups=groups)
         adopt_features(self, self.generator_)

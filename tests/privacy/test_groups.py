@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_queries import N_CLASSES, NUMBER, QUERIES, SUMS, D
 
-from sinkgen import DPSinkhornGenerator, PrivacyLedger
+from sinkgen import DPSinkhornGenerator, PrivacyLedger, SyntheticResampler, TSTRClassifier, TSTRRegressor
 from sinkgen.accounting import GaussianRelease, PrivacySpent, gaussian_epsilon
 from sinkgen.accounting.unit import PERSONS, RECORDS, Unit
 from sinkgen.data.check import check_groups
@@ -331,8 +331,11 @@ def test_columns_that_cannot_be_groups_are_refused_by_name():
     ):
         with pytest.raises(ValueError, match=words):
             DPSinkhornGenerator(schema=schema).fit(table, "b", groups="who")
-    with pytest.raises(ValueError, match="the index of X in another order"):
+    with pytest.raises(ValueError, match="groups has the index of X in another order"):
         DPSinkhornGenerator().fit(table[["a"]], groups=table["who"].sample(frac=1, random_state=0))
+    for estimator in (DPSinkhornGenerator(), TSTRClassifier(), TSTRRegressor(), SyntheticResampler()):
+        with pytest.raises(ValueError, match="y has the index of X in another order"):
+            estimator.fit(table[["a"]], table["b"].sample(frac=1, random_state=0))
     for blank in ("", "  "):
         with pytest.raises(ValueError, match="groups holds missing values"):
             DPSinkhornGenerator(**FAST).fit(X, y, groups=[blank, *map(str, ids[1:])])
