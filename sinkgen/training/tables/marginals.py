@@ -231,10 +231,21 @@ def share_of_one_way(n_records, states, n_classes, n_split, noise, grouping=None
         return 1.0
     one_way = n_records * _mean_share(states) / n_classes / (noise * n_columns**0.5)
     share = max(LEAST_SHARE, 1 / (1 + (one_way / ENOUGH) ** 2))
+    clear = clearness(n_records, states, n_split, noise, grouping)
+    return share if clear * (1 - share) ** 0.5 >= LEAST_PAIR else 1.0
+
+
+def clearness(n_records, states, n_split, noise, grouping=None):
+    """Average count of a cell of two columns, over its noise if pairs had all of the release.
+
+    Parameters
+    ----------
+    n_records, states, n_split, noise, grouping
+        As for :func:`share_of_one_way`.
+    """
     widths = states.widths if grouping is None else grouping.widths
     pairs = [1 / (a * b) for a, b in itertools.combinations(widths, 2)]
-    count = n_records * sum(pairs) / len(pairs) / n_split
-    return share if count * (1 - share) ** 0.5 >= LEAST_PAIR * noise * len(pairs) ** 0.5 else 1.0
+    return n_records * sum(pairs) / len(pairs) / n_split / (max(noise, TINY) * len(pairs) ** 0.5)
 
 
 def noise_together(names, mechanism):

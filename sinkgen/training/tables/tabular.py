@@ -26,6 +26,7 @@ from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_label
 from sinkgen.training.tables.marginals import (
     States,
     below_noise,
+    clearness,
     measure_marginals,
     naive_bayes,
     noise_together,
@@ -37,7 +38,7 @@ from sinkgen.training.tables.marginals import (
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
 LABEL_SHARE = 0.02
-COARSE = 4  # groups of a column's states, of which pairs are counted where these are too fine
+CLEAR, COARSE = 3.0, 4  # clearness below which pairs of states are too fine, and groups of these are counted
 LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
@@ -175,10 +176,9 @@ def train_mixture(stage: Stage) -> Trained:
         n_split=n_split, cell_counts=n_fine, n_pools=len(POOLS), n_components=settings.members * settings.components,
     )  # fmt: skip
     grouping, noise = None, noise_together(settings.rows(unasked), mechanism)
-    share = share_of_one_way(total, states, n_classes, n_split, noise)
-    if share == 1:  # pairs of states would drown; of a few groups of these they may not
+    if form.n_encoded > 1 and clearness(total, states, n_split, noise) < CLEAR:
         grouping = even_grouping(states, stage.known, COARSE)
-        share = share_of_one_way(total, states, n_classes, n_split, noise, grouping)
+    share = share_of_one_way(total, states, n_classes, n_split, noise, grouping)
     together = charged & {"interaction parities", "interactions"}
     if together and would_drown(form.n_encoded, total, mechanism):
         unasked |= together
