@@ -37,7 +37,7 @@ QUERIES = {
         moments.CountQuery, moments.FeatureQuery, moments.GainQuery, moments.MeanQuery, moments.MomentQuery,
         moments.NormQuery, moments.RadiusQuery, moments.ScaleQuery, moments.ToneQuery, tables.CliqueQuery,
         tables.JointQuery, tables.LabelGainQuery, tables.MarginalQuery, tables.PairQuery, tables.ParityQuery,
-        tables.ServiceQuery, tables.SomeColumnsQuery, transport.TransportQuery,
+        tables.GroupedPairQuery, tables.ServiceQuery, tables.SomeColumnsQuery, transport.TransportQuery,
     )
 }  # fmt: skip
 # What else a question may hold, and what each is made with.
