@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_iris
 from sklearn.ensemble import (
@@ -18,7 +19,8 @@ from sklearn.ensemble import (
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import GroupKFold, cross_val_predict, cross_val_score, cross_validate
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score, cross_validate
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, OneHotEncoder, StandardScaler
@@ -301,11 +303,36 @@ def test_tables_with_a_column_transformer_inside_the_classifier(table):
         model.predict(table[0][["age"]])
 
 
+def refused(model, X, y):
+    """The error of a model that cannot take the table; nothing was spent."""
+    ledger = PrivacyLedger()
+    with pytest.raises(TypeError, match=r"takes no columns that are not numbers by dtype, such as \['city'\]") as error:
+        TSTRClassifier(DPSinkhornGenerator(ledger=ledger), model).fit(X, y)
+    assert len(ledger) == 0
+    return str(error.value)
+
+
+@pytest.mark.parametrize("cells", [np.array, lambda city: np.where(city == "Oslo", 1, 0).astype(object)])
+def test_columns_of_objects_are_refused_by_dtype_whatever_their_cells(table, cells):
+    X, y = table
+    X = X.assign(city=pd.Series(cells(X["city"]), dtype=object))
+    assert "infer_objects" in refused(LogisticRegression(), X, y)
+
+
+def test_models_within_votes_and_searches_are_asked_as_well(table):
+    vote = VotingClassifier([("trees", HistGradientBoostingClassifier()), ("nb", GaussianNB())])
+    for model in (vote, GridSearchCV(LogisticRegression(), {"C": [1, 2]}), CalibratedClassifierCV(GaussianNB())):
+        refused(model, *table)
+    columns = ColumnTransformer([("city", OneHotEncoder(), ["city"])])
+    search = GridSearchCV(make_pipeline(columns, LogisticRegression()), {"logisticregression__C": [1, 2]}, cv=2)
+    assert TSTRClassifier(DPSinkhornGenerator(10.0, schema=SCHEMA), search).fit(*table).score(*table) > 0.85
+
+
 @pytest.mark.parametrize("model", [TSTRClassifier, TSTRRegressor])
 def test_a_model_that_takes_no_texts_is_refused_before_anything_is_spent(model, table):
     (X, y), ledger = table, PrivacyLedger()
     target = y if model is TSTRClassifier else X["age"].rename("years")
-    with pytest.raises(TypeError, match=r"takes no columns that are not numbers, such as \['city'\]"):
+    with pytest.raises(TypeError, match=r"takes no columns that are not numbers by dtype, such as \['city'\]"):
         model(DPSinkhornGenerator(ledger=ledger)).fit(X, target)
     assert len(ledger) == 0
 

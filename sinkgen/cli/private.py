@@ -14,6 +14,7 @@ from sinkgen.data.dtypes import kind_of
 from sinkgen.data.layout import name_of_labels
 from sinkgen.data.schema import Schema
 
+NO_WRITTEN_NUMBERS = "that no text is nearly all numbers or dates"  # or the command would have refused the table
 NO_IDS = Schema({})  # of a table whose rows belong to nobody
 
 
@@ -145,7 +146,7 @@ def _observed(path, frame, schema, script, ids=NO_IDS):
         told = tables.told_of_text(frame[name], script.decimal)
         if told:
             raise Refused(told)
-    return (f"the kinds of the columns {', '.join(map(str, names))}",) if names else ()
+    return (f"the kinds of the columns {', '.join(map(str, names))}", NO_WRITTEN_NUMBERS) if names else ()
 
 
 def _read_schema(path):

@@ -66,35 +66,42 @@ class Plan:
         target : ndarray of shape (2,)
             Two labels or numbers of the kind of ``y``.
         """
-        if not (hasattr(X, "iloc") and type(self.model).__module__.startswith("sklearn.")) or _has_parts(self.model):
-            return
-        no_numbers = [name for name in X.columns if _is_no_number(X[name])]
+        no_numbers = [name for name in X.columns if _is_no_number(X[name])] if hasattr(X, "iloc") else []
         if not no_numbers:
             return
-        made_up = {name: _two_cells(X[name]) if name in no_numbers else [0.0, 1.0] for name in X.columns}
-        try:
-            clone(self.model).fit(pd.DataFrame(made_up), target)
-        except (TypeError, ValueError):
-            kind = type(self.model).__name__
-            raise BadTypeError(
-                f"{kind} takes no columns that are not numbers, such as {no_numbers}: put a transformer of these "
-                f"before it, as in make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
-                f"{no_numbers}), remainder='passthrough'), {kind}())"
-            ) from None
+        made_up = pd.DataFrame({name: _two_cells(X[name]) if name in no_numbers else [0.0, 1.0] for name in X.columns})
+        for model in _takers(self.model):
+            try:
+                clone(model).fit(made_up, target)
+            except (TypeError, ValueError):
+                kind = type(model).__name__
+                raise BadTypeError(
+                    f"{kind} takes no columns that are not numbers by dtype, such as {no_numbers}: give numbers such a "
+                    "dtype, as by infer_objects(), and put a transformer of the others before it, as in "
+                    "make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown='ignore'), "
+                    f"{no_numbers}), remainder='passthrough'), {kind}())"
+                ) from None
 
     def draw(self):
         """Synthetic records to train on."""
         return self.generator.sample(self.n_samples, random_state=self.seed)
 
 
-def _has_parts(model):
-    """Whether an estimator holds others, as a pipeline does."""
-    return len(model.get_params(deep=True)) > len(model.get_params(deep=False)) or hasattr(model, "steps")
+def _takers(model):
+    """Models of scikit-learn that get a table as it stands: of searches and votes those inside, of pipelines none."""
+    if hasattr(model, "steps"):
+        return []
+    inner = [model.estimator] if getattr(model, "estimator", None) is not None else getattr(model, "estimators", ())
+    inner = [part[1] if isinstance(part, tuple) else part for part in inner]
+    if inner:
+        return [taker for part in inner if hasattr(part, "fit") for taker in _takers(part)]
+    has_parts = len(model.get_params(deep=True)) > len(model.get_params(deep=False))
+    return [] if has_parts or not type(model).__module__.startswith("sklearn.") else [model]
 
 
 def _is_no_number(series):
-    is_number = pd.api.types.is_numeric_dtype(series.dtype)
-    return not is_number and (series.dtype != object or pd.api.types.infer_dtype(series, skipna=True) == "string")
+    # Objects are taken for text, as a fit takes them for categories: to look at the cells would tell of them.
+    return not pd.api.types.is_numeric_dtype(series.dtype)
 
 
 def _two_cells(series):

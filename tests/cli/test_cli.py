@@ -175,7 +175,8 @@ def test_fit_tells_what_was_spent_and_what_to_do_next(workplace, tmp_path):
     assert "40/40" in lines[0]
     assert "of 2 spent" in lines[0]
     assert lines[1].endswith(
-        "public with the model: the kinds of the columns age, score, earns, city, member, since, gain"
+        "public with the model: the kinds of the columns age, score, earns, city, member, since, gain, "
+        "that no text is nearly all numbers or dates"
     )
     assert lines[-2].startswith("Differential privacy: epsilon = 2")
     assert lines[-1] == f"Draw records: sinkgen sample {tmp_path / 'm'} -n 1000 -o synth.csv"
