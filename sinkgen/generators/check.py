@@ -5,6 +5,7 @@ import math
 import torch
 
 from sinkgen.exceptions import BadValueError
+from sinkgen.generators.coupling import FARTHEST
 from sinkgen.generators.field import Field
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.people import SIZES, PeopleMixture
@@ -145,7 +146,7 @@ def _check_field(field, form, n_classes):
         _check("targets", target, clique.shape)
     if field.coupling is not None:
         for scores, width in zip(field.coupling.scores, widths, strict=True):
-            _check("scores", scores, (width,), low=-1 - SUM, high=1 + SUM)
+            _check("scores", scores, (width,), low=-2 * FARTHEST, high=2 * FARTHEST)  # clipped, then less their mean
         _check("coupling", field.coupling.weights, (len(widths), len(widths)))
     states = field.population.long()
     _require(

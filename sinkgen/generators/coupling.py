@@ -6,7 +6,7 @@ import torch
 
 from sinkgen.inference.moments import NoisyMoments
 
-FARTHEST, CLIPPINGS = 2.0, 4  # standard deviations to which values are clipped, and how often these are found anew
+FARTHEST, CLIPPINGS = 2.0, 40  # standard deviations to which values are clipped, and how often these are found anew
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
 LARGEST_MOVE = 0.3  # of a weight in a whole step, for scores of variance 1
 TINY = 1e-9
@@ -35,35 +35,6 @@ class Coupling(NamedTuple):
     def of(self, rows):
         """Scores (m, n_columns + 1) of records' states (m, n_columns + 1)."""
         return torch.stack([of[codes] for of, codes in zip(self.scores, rows.T, strict=True)], 1)
-
-
-def rank_scores(frequencies, n_ordered):
-    """Scores of states from -1 to 1: how many records have lower states, less how many have higher ones.
-
-    Their products with those of another column have, over records, Spearman's correlation, up to ties. A column has
-    them if its states have an order, or are two; states beyond those in order (missing cells) have 0.
-
-    Parameters
-    ----------
-    frequencies : Tensor of shape (n_states,)
-    n_ordered : int
-
-    Returns
-    -------
-    Tensor of shape (n_states,)
-        Of mean 0.
-
-    Examples
-    --------
-    >>> rank_scores(torch.tensor([0.5, 0.25, 0.25]), 3)
-    tensor([-0.5000,  0.2500,  0.7500])
-    """
-    n = len(frequencies) if len(frequencies) == 2 else n_ordered
-    scores = torch.zeros_like(frequencies)
-    if n > 1:
-        own = frequencies[:n]
-        scores[:n] = 2 * own.cumsum(0) - own - own.sum()
-    return scores
 
 
 def value_scores(frequencies, values):
@@ -115,6 +86,16 @@ class Moments(NamedTuple):
     covariance: torch.Tensor
     released: NoisyMoments
 
+    @property
+    def are_correlated(self):
+        """Whether any two columns are."""
+        return bool((self.covariance - torch.diag(self.covariance.diag())).any())
+
+    def of(self, columns):
+        """Those of some of the columns."""
+        places = torch.tensor([self.columns.index(j) for j in columns], dtype=torch.long)
+        return self._replace(columns=list(columns), covariance=self.covariance[places[:, None], places])
+
     def weights(self, n_columns):
         """Weights (n_columns, n_columns) of a coupling that has these moments, where scores are nearly normal."""
         return self._spread(-torch.linalg.inv(self.covariance), n_columns)
@@ -151,6 +132,6 @@ class Moments(NamedTuple):
 def spread(values, columns, n_columns):
     """Values (n, n) of some of the columns as those (n_columns, n_columns) of all: 0 elsewhere."""
     out = values.new_zeros(n_columns, n_columns)
-    places = torch.tensor(columns)
+    places = torch.tensor(columns, dtype=torch.long)
     out[places[:, None], places] = values
     return out

@@ -279,9 +279,9 @@ class _Pull(NamedTuple):
     of_record: torch.Tensor
     scores: torch.Tensor
 
-    def logits(self, rows):
-        """What is added (m, n_states), for some of the records."""
-        return torch.outer(self.of_record[rows], self.scores)
+    def add_to(self, logits, rows, states):
+        """Add it to the logits (m, n) of some of the records and states, in place."""
+        return logits.addr_(self.of_record[rows], self.scores[states])
 
 
 class _Site:
@@ -368,7 +368,7 @@ class _Site:
             values = [a + b for a, b in zip(self._potentials, pulls, strict=True)] if pulls else self._potentials
             table = torch.cat([self._spread(clique, part) for clique, part in self._parts(values)])
             found = F.embedding_bag(self._places[rows], table, mode="sum")
-        return found if self._pull is None else found + self._pull.logits(rows)[:, self._kinds.firsts]
+        return found if self._pull is None else self._pull.add_to(found, rows, self._kinds.firsts)
 
 
 def _forbidding(limits, column, codes):

@@ -176,7 +176,7 @@ def texture_remarks(is_told, missed, are_gains_told):
     return ()
 
 
-def relation_remarks(unseen, *, are_some_known):
+def relation_remarks(unseen, *, are_some_known, are_correlated):
     """What is poor of how columns without labels go together.
 
     Parameters
@@ -185,21 +185,25 @@ def relation_remarks(unseen, *, are_some_known):
         Share of the records by which a pair of columns may be from independent, and is drawn as if it were.
     are_some_known : bool
         Whether any pair is known.
+    are_correlated : bool
+        Whether any correlation of numbers is.
 
     Examples
     --------
-    >>> relation_remarks(0.02, are_some_known=True)
+    >>> relation_remarks(0.02, are_some_known=True, are_correlated=False)
     ()
-    >>> relation_remarks(0.24, are_some_known=True)[0].partition(":")[0]
+    >>> relation_remarks(0.24, are_some_known=True, are_correlated=False)[0].partition(":")[0]
     'columns that go together in less than about 24% of the records are drawn as if independent, which noise hides'
+    >>> relation_remarks(0.3, are_some_known=False, are_correlated=True)[0].partition(", for")[0]
+    'all columns are drawn as if independent, but for correlations of numbers'
     """
     if unseen <= MUCH_UNSEEN:
         return ()
-    some = (
-        f"columns that go together in less than about {min(unseen, 1.0):.0%} of the records are drawn as if independent"
-    )
-    what = some if are_some_known else "all columns are drawn as if independent, for no two stand out as related"
-    return (f"{what}, which noise hides: raise epsilon, or give what is to be predicted as y",)
+    but = ", but for correlations of numbers" if are_correlated else ""
+    some = f"columns that go together in less than about {min(unseen, 1.0):.0%} of the records are drawn"
+    what = some if are_some_known else "all columns are drawn"
+    why = "which noise hides" if are_some_known else "for no two stand out as related, which noise hides"
+    return (f"{what} as if independent{but}, {why}: raise epsilon, or give what is to be predicted as y",)
 
 
 def missing_remarks(hidden):

@@ -6,7 +6,7 @@ import torch
 
 from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
-from sinkgen.generators.coupling import rank_scores
+from sinkgen.generators.coupling import value_scores
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.records import ArraySource
 from sinkgen.training.tables.coupling import learn_moments
@@ -20,7 +20,7 @@ def test_they_are_not_coupled_to_others():
     codes = torch.from_numpy(np.stack([np.zeros(500, int), *random.integers(4, size=(2, 500))], 1))
     mechanism = GaussianMechanism([GaussianRelease("moments", 5.0, 1.0)], noise_seed=0)
     source = ArraySource(codes, torch.zeros(500).long())
-    scores = [rank_scores(of, n) for of, n in zip(frequencies, [2, 4, 4, 0], strict=True)]
+    scores = [value_scores(of, torch.arange(float(len(of)))) for of in frequencies[:3]] + [torch.zeros(1)]
     moments = learn_moments(source, frequencies, scores, 500.0, mechanism)
     assert moments.columns == [1, 2]
     assert moments.weights(4).abs().max() < 2

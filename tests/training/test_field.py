@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sinkgen import Column, DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.denoise.ratios import likely_cells
-from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.exceptions import PoorFitWarning, ReproducibleNoiseWarning
 from sinkgen.generators.cliques import Clique, even_groups
-from sinkgen.generators.coupling import Coupling, Moments, rank_scores
+from sinkgen.generators.coupling import Coupling, Moments, value_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
@@ -108,12 +108,15 @@ def test_a_pair_has_as_many_cells_as_it_pays_for(widths, n_cells):
     assert math.prod(found) <= max(n_cells, 2 ** len(widths)) or max(found) <= 2
 
 
-def test_scores_are_ranks_and_have_mean_zero():
+def test_scores_are_values_of_mean_zero_and_what_is_far_out_counts_less():
     frequencies = torch.tensor([0.5, 0.2, 0.2, 0.1])
-    assert rank_scores(frequencies, 3).tolist() == pytest.approx([-0.4, 0.3, 0.7, 0.0])
-    assert rank_scores(frequencies, 0).tolist() == [0.0] * 4  # categories have no order
-    two = torch.tensor([0.98, 0.02])
-    assert float(two @ rank_scores(two, 0)) == pytest.approx(0, abs=1e-6)
+    found = value_scores(frequencies, torch.tensor([1.0, 2.0, 3.0]))
+    assert found[3] == 0  # missing cells
+    assert float(frequencies @ found) == pytest.approx(0, abs=1e-6)
+    assert float(found[1] - found[0]) == pytest.approx(float(found[2] - found[1]), abs=1e-5)
+    far = value_scores(torch.tensor([0.49, 0.5, 0.01]), torch.tensor([0.0, 1.0, 1e6]))
+    assert far.abs().max() < 3
+    assert float(far[1] - far[0]) > 0.5  # one far state does not hide the others
 
 
 def test_covariances_lose_their_noise_and_keep_a_strong_pair():
@@ -163,7 +166,7 @@ def test_columns_that_are_nearly_the_same_keep_their_frequencies():
     ranks = torch.special.ndtr((hidden + 0.15 * torch.randn(20_000, 8, generator=random)) / (1 + 0.15**2) ** 0.5)
     codes = (10 * ranks).long()
     frequencies = [torch.full((10,), 0.1)] * 8 + [torch.ones(1)]
-    scores = [rank_scores(part, 10) for part in frequencies]
+    scores = [value_scores(part, torch.arange(10.0)[: len(part)]) for part in frequencies[:8]] + [torch.zeros(1)]
     own = torch.stack([of[part] for of, part in zip(scores[:8], codes.T, strict=True)], 1).double()
     cliques = [Clique(pair, (torch.arange(10), torch.arange(10))) for pair in itertools.combinations(range(8), 2)]
     targets = [torch.zeros(100).index_add_(0, 10 * codes[:, i] + codes[:, j], torch.ones(20_000)).view(10, 10) / 20_000
@@ -178,6 +181,29 @@ def test_columns_that_are_nearly_the_same_keep_their_frequencies():
     assert max(off) < 0.1
     together = np.corrcoef(drawn.T.numpy())
     assert together[np.triu_indices(8, 1)].mean() == pytest.approx(np.corrcoef(codes.T.numpy())[0, 1], abs=0.03)
+
+
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+def test_a_few_columns_of_few_records_keep_their_correlations():
+    hidden = np.random.default_rng(0)
+    x = hidden.normal(size=(1000, 8)) + hidden.normal(size=(1000, 1))  # half of each is shared
+    with pytest.warns(PoorFitWarning, match="of their spread"):
+        gen = DPSinkhornGenerator(1, random_state=0, noise_seed=50).fit(pd.DataFrame(x).add_prefix("x"))
+    assert spearman(gen.sample(3000, random_state=0)).mean() > 0.35
+
+
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+def test_a_start_by_correlations_leaves_what_always_goes_together():
+    random = np.random.default_rng(0)
+    sex = random.integers(2, size=4000)
+    role = np.where(random.random(4000) < 0.5, np.array(["wife", "husband"])[sex], "child")
+    frame = pd.DataFrame(
+        {"age": random.normal(size=4000) + sex, "sex": sex, "role": role, "pay": sex + random.random(4000)}
+    )
+    drawn = DPSinkhornGenerator(10, random_state=0, noise_seed=50).fit(frame).sample(4000, random_state=0)
+    assert ((drawn["role"] == "husband") & (drawn["sex"] == 0)).mean() < 0.01
+    assert abs((drawn["role"] == "wife").mean() - (role == "wife").mean()) < 0.02
+    assert drawn["pay"].corr(drawn["sex"]) > 0.8
 
 
 def spearman(frame):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.field import Field
@@ -52,15 +52,19 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
        ICML 2008.
     .. [2] Chow, Liu, "Approximating Discrete Probability Distributions with Dependence Trees", 1968.
     """
-    potentials, population = _tree(cliques, targets, frequencies, random)
+    potentials, population, trees = _tree(cliques, targets, frequencies, random)
     heights = [part.log().clamp_min(LEAST) for part in frequencies]
     coupling = None
     if moments is not None:
-        population = draw_copula(moments, population, frequencies, random)
-        coupling = Coupling(moments.scores, moments.weights(len(frequencies)))
-        heights = moments.given_others(heights)
+        # What hangs together with columns that have no scores starts from their tree: Gibbs steps hardly mend records
+        # in which what always goes together does not.
+        others = {trees[j] for j in {*range(len(frequencies))} - {*moments.columns}}
+        alone = moments.of([j for j in moments.columns if trees[j] not in others])
+        population = draw_copula(alone, population, frequencies, random)
+        coupling = Coupling(moments.scores, alone.weights(len(frequencies)))
+        heights = alone.given_others(heights)
         # What the coupling has of two columns, it need not have twice.
-        apart = [not {*clique.columns} <= {*moments.columns} for clique in cliques]
+        apart = [not {*clique.columns} <= {*alone.columns} for clique in cliques]
         potentials = [of * is_apart for of, is_apart in zip(potentials, apart, strict=True)]
     field = Field(
         cliques, potentials, targets, heights, frequencies, population,
@@ -71,7 +75,7 @@ def fit_field(cliques, targets, doubts, frequencies, places, *, sweeps, random, 
 
 
 def _tree(cliques, targets, frequencies, random):
-    """Potentials of the tree of the most telling pairs, 0 elsewhere, and records drawn from it."""
+    """Potentials of the trees of the most telling pairs, else 0, records drawn from them, and each column's tree."""
     potentials = [torch.zeros_like(part) for part in targets]
     pairs = [q for q, clique in enumerate(cliques) if len(clique.columns) == 2]
     ratios = {q: _log_ratio(targets[q], cliques[q].independent(frequencies)) for q in pairs}
@@ -80,11 +84,12 @@ def _tree(cliques, targets, frequencies, random):
     first, second = (np.array([cliques[q].columns[side] for q in pairs], dtype=np.int32) for side in (0, 1))
     p = len(frequencies)
     tree = minimum_spanning_tree(coo_array((told, (first, second)), shape=(p, p)).tocsr()).tocoo()
+    trees = connected_components(tree, directed=False)[1].tolist()
     edges = {frozenset((int(a), int(b))) for a, b in zip(tree.row, tree.col, strict=True)}
     of_edge = {frozenset(cliques[q].columns): q for q in pairs if frozenset(cliques[q].columns) in edges}
     for q in of_edge.values():
         potentials[q] = ratios[q]
-    return potentials, _ancestral(cliques, targets, frequencies, of_edge, random)
+    return potentials, _ancestral(cliques, targets, frequencies, of_edge, random), trees
 
 
 def _log_ratio(wanted, expected):

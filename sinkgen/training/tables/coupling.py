@@ -100,15 +100,11 @@ def covariance(noisy, noise):
 def draw_copula(moments, codes, frequencies, rng):
     """States (n_columns, m) in which columns with scores have been drawn anew, with nearly these moments.
 
-    They are the ranks of normal numbers with the correlations that ranks of so much have.
+    They are the ranks of normal numbers with the correlations of the scores.
     """
     codes = codes.clone()
     spread = moments.covariance.diag().sqrt()
-    ranks = (moments.covariance / torch.outer(spread, spread)).clamp(-1, 1)
-    normal = 2 * torch.sin(math.pi / 6 * ranks)
-    values, vectors = torch.linalg.eigh(normal)
-    normal = (vectors * values.clamp_min(1e-6)) @ vectors.T
-    factor = torch.linalg.cholesky(normal / torch.outer(normal.diag().sqrt(), normal.diag().sqrt())).float()
+    factor = torch.linalg.cholesky(moments.covariance / torch.outer(spread, spread)).float()
     drawn = torch.randn(codes.shape[1], len(moments.columns), generator=rng) @ factor.T
     for j, column in zip(moments.columns, torch.special.ndtr(drawn).T, strict=True):
         ends = frequencies[j].cumsum(0)

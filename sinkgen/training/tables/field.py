@@ -14,7 +14,7 @@ import torch
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.answers import middles_of
-from sinkgen.generators.coupling import rank_scores, value_scores
+from sinkgen.generators.coupling import value_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.generators.quality import relation_remarks
@@ -37,8 +37,7 @@ COLUMN_SHARE, DISTANCE_SHARE = 0.22, 0.05
 TARGET_WEIGHT = 3.0
 MORE_FOR_MANY = 0.2  # that the columns of a table of very many get
 INTERACTION_DISTANCE_SHARE, INTERACTION_SHARE = 0.02, 0.06
-# Columns with an order: from how many on moments are worth drawing by, and of how many they get half of the rest.
-FEWEST_COUPLED, MANY_COUPLED = 12, 24
+MANY_COUPLED = 24  # columns of numbers whose moments get half of the rest
 MOMENTS_SHARE = 0.1  # that they get at least: what is concluded of two columns of numbers rests on them
 CELLS_SWEPT = 600  # columns times sweeps, but never more than 40 or less than 8 sweeps
 
@@ -59,8 +58,6 @@ class FieldSettings:
         Further weights of columns, and of pairs.
     hold : float
         How strongly noise holds potentials near 0.
-    is_coupled : bool
-        Whether records are drawn by the moments of all columns with an order.
     """
 
     shares: dict
@@ -68,7 +65,6 @@ class FieldSettings:
     target: tuple = ()
     weight: tuple = ()
     hold: float = 0.1
-    is_coupled: bool = False
 
 
 def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Schedule:
@@ -86,7 +82,7 @@ def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Sch
         shares = cells | {"columns": 1 - sum(cells.values())}
     else:
         n = sum(isinstance(column, NumberColumn) for column in form.columns)
-        many = n**2 / (n**2 + MANY_COUPLED**2) if n >= FEWEST_COUPLED else 0.0
+        many = n**2 / (n**2 + MANY_COUPLED**2)
         shares = cells | {"columns": COLUMN_SHARE + MORE_FOR_MANY * many, "distances": DISTANCE_SHARE}
         if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
@@ -94,8 +90,7 @@ def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Sch
             shares["moments"] = max(many, MOMENTS_SHARE) * (1 - sum(shares.values()))
         shares["pairs"] = 1 - sum(shares.values())
     sweeps = min(40, max(8, CELLS_SWEPT // form.n_encoded))
-    is_coupled = form.n_encoded > 1 and bool(many)
-    return Schedule(FieldSettings(shares, sweeps, target, weighed, is_coupled=is_coupled), shares, {})
+    return Schedule(FieldSettings(shares, sweeps, target, weighed), shares, {})
 
 
 def train_field(stage: Stage) -> Trained:
@@ -113,21 +108,13 @@ def train_field(stage: Stage) -> Trained:
     own, of_pairs = weights_of(form, settings)
     columns = learn_columns(source, widths, mechanism, own)
     frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
-    pairs, remarks = None, ()
+    pairs, unseen = None, 0.0
     if "pairs" in settings.shares:
-        related = learn_pairs(
-            source,
-            frequencies,
-            ordered,
-            total,
-            mechanism,
-            column_noises=columns.noises,
-            weights=of_pairs,
-            targets=[j for j, column in enumerate(form.columns) if column.name in settings.target],
-        )
-        pairs = related.pairs
-        if not settings.is_coupled:
-            remarks = relation_remarks(related.unseen, are_some_known=pairs is not None)
+        targets = [j for j, column in enumerate(form.columns) if column.name in settings.target]
+        pairs, unseen = learn_pairs(
+            source, frequencies, ordered, total, mechanism,
+            column_noises=columns.noises, weights=of_pairs, targets=targets,
+        )  # fmt: skip
         if pairs is None:  # what pairs would have had goes to the columns
             columns = averaged(columns, learn_columns(source, widths, mechanism, own, "pairs"))
         else:
@@ -137,10 +124,11 @@ def train_field(stage: Stage) -> Trained:
     doubts, progress = [settings.hold * noise for noise in asked.noises], stage.progress("public fits")
     moments = None
     if "moments" in settings.shares:
-        scores = scores_of(form, cell_shares, frequencies, settings.is_coupled)
+        scores = scores_of(form, cell_shares, frequencies)
         moments = learn_moments(source, frequencies, scores, total, mechanism)
     released = None if moments is None else moments.released
-    moments = moments if settings.is_coupled else None
+    are_correlated = moments is not None and moments.are_correlated
+    remarks = relation_remarks(unseen, are_some_known=pairs is not None, are_correlated=are_correlated)
     sweeps = settings.sweeps if asked.cliques or moments else 0
     made = fit_field(
         asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, moments=moments,
@@ -157,14 +145,11 @@ def train_field(stage: Stage) -> Trained:
     return Trained(made, made.class_weights, released, remarks)
 
 
-def scores_of(form, cell_shares, frequencies, is_coupled):
-    """Scores of the states of all columns, the label last: ranks where records are drawn by them.
+def scores_of(form, cell_shares, frequencies):
+    """Scores of the states of all columns, the label last, by their values; 0 of those without an order.
 
-    Else they are values: what is concluded of means, slopes and correlations rests on products of these.
+    What is concluded of means, slopes and correlations rests on products of these, and so do draws.
     """
-    ordered = [*form.ordered, 0]
-    if is_coupled:
-        return [rank_scores(part, n) for part, n in zip(frequencies, ordered, strict=True)]
     shares = cell_shares.mean(0) if cell_shares.dim() > 1 else cell_shares
     shares, scores = shares.double().split(form.cell_counts), []
     for column, part, own, n in zip(form.columns, frequencies, shares, form.ordered, strict=False):
