@@ -29,7 +29,7 @@ from sinkgen.privacy.queries import moments, tables, transport
 from sinkgen.privacy.query import SumQuery
 from sinkgen.training import numbers, undeclared
 from sinkgen.training.points import corrections, semidual, variation, views
-from sinkgen.training.tables import cells, tabular
+from sinkgen.training.tables import cells, coupling, tabular
 
 QUERIES = {
     query.__name__: query
@@ -55,9 +55,10 @@ CLASSES = {kind.__name__: kind for kind in OBJECTS} | {"Encoder": partial(Encode
 FUNCTIONS = {
     f"{function.__module__}.{function.__qualname__}": function
     for function in (
-        cells._take_columns, corrections._coordinates, numbers._codes, semidual._measured, semidual._measured_by_class,
-        tabular._as_states, undeclared._coded, undeclared._extremes, undeclared._numbers, undeclared._outside,
-        variation._amounts, variation._explained, variation._remainders, variation._scaled, variation._served,
+        cells._take_columns, corrections._coordinates, coupling._scored, numbers._codes, semidual._measured,
+        semidual._measured_by_class, tabular._as_states, undeclared._coded, undeclared._extremes, undeclared._numbers,
+        undeclared._outside, variation._amounts, variation._explained, variation._remainders, variation._scaled,
+        variation._served,
         views._as_encoded,
     )
 }  # fmt: skip

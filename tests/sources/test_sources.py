@@ -225,7 +225,7 @@ def test_passes_over_files_are_told_file_by_file(folder):
     told, seen = watched_fit(folder, "answer", epsilon=0.2)
     passes = list(dict.fromkeys(what for what, _, _ in told if what.startswith("pass: ")))
     first = ("check", "count", "labels", "categories", "rare categories", "bins")
-    others = {"cells", "marginals", "labelling", "interaction parities", "interactions"}
+    others = {"cells", "marginals", "moments", "labelling", "interaction parities", "interactions"}
     assert passes[:6] == [f"pass: {what}" for what in first]
     # In which order, and whether those that marginals may stand in for are asked themselves, the noise decides.
     assert {"pass: cells", "pass: marginals"} <= set(passes[6:]) <= {f"pass: {what}" for what in others}

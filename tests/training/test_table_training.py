@@ -19,9 +19,11 @@ from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn
 from sinkgen.denoise.densities import likely_frequencies
 from sinkgen.denoise.frequencies import many_frequencies, project_simplex, smooth_frequencies
-from sinkgen.exceptions import ReproducibleNoiseWarning
+from sinkgen.exceptions import PoorFitWarning, ReproducibleNoiseWarning
 from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labels
+from sinkgen.generators.coupling import Moments
 from sinkgen.generators.product import ProductMixture
+from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.privacy.queries.tables import (
     GroupedPairQuery,
@@ -38,7 +40,9 @@ from sinkgen.training.tables.cells import shares_within
 from sinkgen.training.tables.labelling import learn_labelling
 from sinkgen.training.tables.marginals import (
     LEAST_SHARE,
+    Correlated,
     Grouping,
+    Marginals,
     OneWay,
     States,
     below_noise,
@@ -47,7 +51,7 @@ from sinkgen.training.tables.marginals import (
     share_of_one_way,
     smoothed,
 )
-from sinkgen.training.tables.tabular import TabularSettings, auto_settings, prior_of, smoother, train_mixture
+from sinkgen.training.tables.tabular import Fit, TabularSettings, auto_settings, prior_of, smoother, train_mixture
 
 WIDTHS, N_CLASSES = (3, 2, 4), 2
 RECORD = st.tuples(*(st.integers(-1, width - 1) for width in WIDTHS), st.integers(-1, N_CLASSES - 1))
@@ -574,7 +578,52 @@ def test_columns_of_few_records_go_together_within_classes_if_groups_of_states_s
         warnings.simplefilter("ignore", ReproducibleNoiseWarning)
         gen.fit(X, random.choice(["p", "q"], 500))
     correlations = gen.sample(2000, random_state=0)[0].corr().to_numpy()[np.triu_indices(8, 1)]
-    assert correlations.mean() > 0.2  # of .5; pairs of all states drown, and gave none
+    assert correlations.mean() > 0.3  # of .5; pairs of all states drown, and gave none
+
+
+def test_numbers_of_few_records_with_labels_keep_their_correlations():
+    random = np.random.default_rng(0)
+    X = pd.DataFrame(random.normal(size=(1500, 8)) + random.normal(size=(1500, 1))).add_prefix("x")
+    gen = DPSinkhornGenerator(1.0, classes=["p", "q"], noise_seed=50, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReproducibleNoiseWarning)
+        warnings.simplefilter("ignore", PoorFitWarning)
+        gen.fit(X, random.choice(["p", "q"], 1500))
+    correlations = gen.sample(2000, random_state=0)[0].corr().to_numpy()[np.triu_indices(8, 1)]
+    assert correlations.mean() > 0.25  # of .5; pairs alone gave .1
+
+
+def test_slopes_of_the_fit_are_those_of_its_squares_of_moments():
+    random = torch.Generator().manual_seed(0)
+    scores, noise = [torch.tensor([-1.0, 0.0, 1.0]), torch.zeros(2), torch.tensor([-1.0, 1.0]), torch.zeros(2)], 0.3
+    covariance = torch.tensor([[1.0, 0.4], [0.4, 1.0]], dtype=torch.float64)
+    released = NoisyMoments(tuple(scores), torch.eye(4).double(), noise)
+    correlated = Correlated.of(Moments(scores, [0, 2], covariance, released))
+    nothing, one_way = torch.zeros(0, 0, 0), torch.rand(2, 7, generator=random)
+    marginals = Marginals(one_way, nothing, torch.ones(2, 7), nothing, 2.0, correlated=correlated)
+    fit = Fit(marginals, (3, 2, 2), torch.eye(7), 0.1)
+    frequencies, weights = torch.rand(5, 7, generator=random), torch.rand(5, 2, generator=random)
+
+    def squares(frequencies, weights):
+        x, z = (frequencies[:, part] @ of for part, of in ((slice(3), scores[0]), (slice(5, 7), scores[2])))
+        lacks = (weights.sum(1) * x * z).sum() - 0.4
+        return (weights.T @ frequencies - one_way).square().sum() + 2.0 * (lacks / noise).square()
+
+    frequencies.requires_grad_(), weights.requires_grad_()
+    wanted = torch.autograd.grad(squares(frequencies, weights), [frequencies, weights])
+    with torch.no_grad():
+        torch.testing.assert_close(fit._slopes(frequencies, weights), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_moments_are_asked_where_pairs_do_not_stand_out():
+    assert "moments" not in auto_settings(0.27, 10).shares  # of categories
+    assert "moments" in auto_settings(0.27, 10, has_moments=True).shares
+    assert sum(auto_settings(0.27, 10, has_moments=True).shares.values()) == pytest.approx(1)
+    states, charged = States((10, 10), (10, 10), (False,) * 20), {"marginals", "moments"}
+    mechanism = GaussianMechanism([GaussianRelease(what, 100.0, 1.0) for what in charged], noise_seed=0)
+    given = {"n_split": 2, "cell_counts": [100], "n_pools": 3, "n_components": 300}
+    assert below_noise(100.0, states, mechanism, charged, **given) == {"moments"}
+    assert below_noise(1000.0, states, mechanism, charged, **given) == set()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from functools import partial
 
 import torch
 
+from sinkgen.data.table_columns import NumberColumn
 from sinkgen.denoise.spectra import spectrum
-from sinkgen.generators.coupling import Moments, spread
+from sinkgen.generators.answers import middles_of
+from sinkgen.generators.coupling import Moments, spread, value_scores
 from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.queries.moments import MomentQuery
 
@@ -15,6 +17,24 @@ ROUNDS = 5  # in which what a column shares with others is found
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
+
+
+def scores_of(form, cell_shares, frequencies):
+    """Scores of the states of all columns, the label last, by their values; 0 of those without an order.
+
+    What is concluded of means, slopes and correlations rests on products of these, and so do draws.
+    """
+    shares = cell_shares.mean(0) if cell_shares.dim() > 1 else cell_shares
+    shares, scores = shares.double().split(form.cell_counts), []
+    for column, part, own, n in zip(form.columns, frequencies, shares, form.ordered, strict=False):
+        n = len(part) if len(part) == 2 else n
+        values = torch.arange(float(n))
+        if isinstance(column, NumberColumn) and n > 1:
+            middles = torch.from_numpy(middles_of(column)[0])
+            states = torch.tensor(column.cell_states)[: len(middles)]
+            values = torch.zeros(len(part), dtype=torch.float64).index_add_(0, states, own[: len(middles)] * middles)
+        scores.append(value_scores(part, values[:n]) if n > 1 else torch.zeros_like(part))
+    return [*scores, torch.zeros_like(frequencies[-1])]
 
 
 def learn_moments(source, frequencies, scores, total, mechanism):

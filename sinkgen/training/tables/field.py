@@ -13,8 +13,6 @@ import torch
 
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadValueError
-from sinkgen.generators.answers import middles_of
-from sinkgen.generators.coupling import value_scores
 from sinkgen.generators.field import Field
 from sinkgen.generators.places import Places
 from sinkgen.generators.quality import relation_remarks
@@ -22,7 +20,7 @@ from sinkgen.generators.settling import settle
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.ascent import fit_field
 from sinkgen.training.tables.cells import cell_share, learn_cells
-from sinkgen.training.tables.coupling import learn_moments
+from sinkgen.training.tables.coupling import learn_moments, scores_of
 from sinkgen.training.tables.structure import (
     MOST_CANDIDATES,
     Asked,
@@ -143,24 +141,6 @@ def train_field(stage: Stage) -> Trained:
                 made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
             )
     return Trained(made, made.class_weights, released, remarks)
-
-
-def scores_of(form, cell_shares, frequencies):
-    """Scores of the states of all columns, the label last, by their values; 0 of those without an order.
-
-    What is concluded of means, slopes and correlations rests on products of these, and so do draws.
-    """
-    shares = cell_shares.mean(0) if cell_shares.dim() > 1 else cell_shares
-    shares, scores = shares.double().split(form.cell_counts), []
-    for column, part, own, n in zip(form.columns, frequencies, shares, form.ordered, strict=False):
-        n = len(part) if len(part) == 2 else n
-        values = torch.arange(float(n))
-        if isinstance(column, NumberColumn) and n > 1:
-            middles = torch.from_numpy(middles_of(column)[0])
-            states = torch.tensor(column.cell_states)[: len(middles)]
-            values = torch.zeros(len(part), dtype=torch.float64).index_add_(0, states, own[: len(middles)] * middles)
-        scores.append(value_scores(part, values[:n]) if n > 1 else torch.zeros_like(part))
-    return [*scores, torch.zeros_like(frequencies[-1])]
 
 
 def weights_of(form, settings):

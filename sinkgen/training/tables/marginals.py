@@ -14,7 +14,7 @@ from sinkgen.privacy.query import SumQuery
 
 # Constants chosen by trials: docs/experiments.md, Tables.
 # How large an average count has to be, in standard deviations of its noise, for a release to be worth its share.
-LEAST_CELL, LEAST_PAIR, LEAST_SERVED = 0.3, 0.15, 0.15
+LEAST_CELL, LEAST_PAIR, LEAST_SERVED, LEAST_MOMENT = 0.3, 0.15, 0.15, 2.0
 LEAST_SHARE, ENOUGH = 0.3, 20.0  # of one-way marginals; the same ratio at which half of a release does for them
 GAIN = 0.005  # of a label's log-likelihood, that has to stand out
 APART = 0.5  # of what classes differ by in noisy shares and not in the likeliest, that is kept where noise is small
@@ -59,6 +59,11 @@ class OneWay(NamedTuple):
     shares: torch.Tensor
     noise: float
     together: torch.Tensor | None = None
+
+    def frequencies(self, states):
+        """Of the states of each column, in records of all classes: list of Tensor."""
+        shares = self.shares.sum(0).clamp_min(0).split(states.widths)
+        return [(part + TINY) / (part + TINY).sum() for part in shares]
 
     def absent(self, states):
         """Which of the D states are for missing or other cells, and do not stand out: but never all of a column."""
@@ -133,6 +138,43 @@ class Pairs(NamedTuple):
         return float(squares.sum() / variance.sum().clamp_min(TINY**2)) - 1
 
 
+class Correlated(NamedTuple):
+    """Second moments that are wanted of the scores of some columns.
+
+    Attributes
+    ----------
+    scores : Tensor of shape (D, d)
+        Of the states, for each column that has some; 0 of other columns' states.
+    moments : Tensor of shape (d, d)
+    precision : Tensor of shape (d, d)
+        Inverse variance of each, halved: any two columns stand twice in it. 0 on the diagonal.
+    """
+
+    scores: torch.Tensor
+    moments: torch.Tensor
+    precision: torch.Tensor
+
+    @classmethod
+    def of(cls, moments):
+        """From moments of all columns, the label last."""
+        scores = torch.block_diag(*(part[:, None] for part in moments.scores[:-1]))[:, moments.columns]
+        apart = 1 - torch.eye(len(moments.columns))
+        return cls(scores.float(), moments.covariance.float(), apart / (2 * max(moments.released.noise, TINY) ** 2))
+
+    def excess(self, weights, frequencies):
+        """How far they are from naive Bayes', squared, in units of their noise.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_classes, n_classes)
+        frequencies : Tensor of shape (n_classes, D)
+            Naive Bayes.
+        """
+        means = frequencies @ self.scores
+        simple = (weights.sum(1, keepdim=True) * means).T @ means
+        return float(2 * (self.precision * (self.moments - simple).square()).sum() / (self.precision > 0).sum())
+
+
 class Marginals(NamedTuple):
     """Noisy marginals, as shares of the records.
 
@@ -147,6 +189,7 @@ class Marginals(NamedTuple):
         Smallest variance.
     grouping : Grouping, optional
         Of the states of the two-way marginals.
+    correlated : Correlated, optional
     """
 
     one_way: torch.Tensor
@@ -155,6 +198,7 @@ class Marginals(NamedTuple):
     two_way_weight: torch.Tensor
     unit: float
     grouping: Grouping | None = None
+    correlated: Correlated | None = None
 
 
 def below_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, n_pools, n_components):
@@ -188,6 +232,7 @@ def below_noise(n_records, states, mechanism, charged, *, n_split, cell_counts, 
     signals = {
         "cells": (n_records * n_fine / max(1, sum(cell_counts)) / n_split, LEAST_CELL * n_fine**0.5),
         "labelling": (n_records * GAIN, n_pools**0.5),
+        "moments": (n_records, LEAST_MOMENT * n_columns**0.5),
         "refinements": (n_records * _mean_share(states) / n_components, LEAST_SERVED * (n_columns + 1) ** 0.5),
     }
     return {what for what in charged & signals.keys() if _is_below(*signals[what], mechanism.noise_multiplier(what))}
@@ -303,7 +348,7 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     Parameters
     ----------
     one_way : OneWay
-    pairs : Pairs
+    pairs : Pairs or None
     total : float
         Number of records.
     states : States
@@ -316,6 +361,10 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     """
     shares, noise = one_way.shares, one_way.noise
     one_way_variance = noise**2 + relative * shares.clamp_min(0) / total + TINY / total
+    unit = one_way_variance.min()
+    if pairs is None:
+        nothing = torch.zeros(0, 0, 0)
+        return Marginals(shares, nothing, unit / one_way_variance, nothing, float(unit))
     own = (shares if len(pairs.shares) > 1 else shares.sum(0, keepdim=True)).clamp_min(0)
     of_class = (own.sum(1) / len(states.widths)).clamp_min(TINY)
     widths = states.widths
@@ -324,7 +373,6 @@ def weigh_marginals(one_way, pairs, total, states, relative):
     expected = own[:, :, None] * own[:, None, :] / of_class[:, None, None]
     # Half: each pair of columns stands twice in the symmetric matrix.
     weight = 0.5 * pair_mask(widths) / (pairs.noise**2 + relative * expected / total + TINY / total)
-    unit = one_way_variance.min()
     return Marginals(shares, pairs.shares, unit / one_way_variance, unit * weight, float(unit), pairs.grouping)
 
 

@@ -15,15 +15,18 @@ import torch
 from torch.nn import functional as F
 
 from sinkgen.data.facts import Facts
+from sinkgen.data.table_columns import NumberColumn
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
 from sinkgen.training.tables.cells import CELL_SHARE, cell_share, learn_cells
+from sinkgen.training.tables.coupling import learn_moments, scores_of
 from sinkgen.training.tables.grouping import even_grouping
 from sinkgen.training.tables.label_cliques import learn_label_cliques, n_candidates, would_drown
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
+    Correlated,
     States,
     below_noise,
     clearness,
@@ -37,13 +40,15 @@ from sinkgen.training.tables.marginals import (
 # Constants chosen by trials: docs/experiments.md, Tables.
 MOST_CLASSES = 4  # so many get two-way marginals each; beyond, those of all classes are counted together
 EFFORT = 2e12  # multiplications that all fits together may take
-LABEL_SHARE = 0.02
+LABEL_SHARE, MOMENT_SHARE = 0.02, 0.06
 CLEAR, COARSE = 3.0, 4  # clearness below which pairs of states are too fine, and groups of these are counted
 LOOK_SHARE, CLIQUE_SHARE = 0.01, 0.02
 PRIOR, LEAST_PRIOR, MOST_PRIOR = 0.35, 0.2, 10.0
 OWN_CLASS = 2.0  # by how much a component's own class is likelier at first, in its logits
 TINY = 1e-9
-NO_PAIRS = "columns are drawn as if independent within each class, for noise hides how they go together: raise epsilon"
+NO_PAIRS = (
+    "columns are drawn as if independent within each class{but}, for noise hides how they go together: raise epsilon"
+)
 LEAST_REFINED = 0.2  # share of the budget below which refinements do not pay
 
 
@@ -57,6 +62,8 @@ class TabularSettings:
         Share of the budget (of mu squared) for the cells within bins; 0 where all states are one cell each.
     label_share : float
         Share of the budget (of mu squared) for how well labels fit; 0 where there are none.
+    moment_share : float
+        Share of the budget (of mu squared) for the second moments of numbers; 0 where fewer than two columns are.
     look_share, clique_share : float
         Shares of the budget (of mu squared) for how far draws are in what the label and three columns say together,
         and for what they say where that is far; 0 where it is not looked for.
@@ -87,6 +94,7 @@ class TabularSettings:
 
     cell_share: float = 0.0
     label_share: float = 0.0
+    moment_share: float = 0.0
     look_share: float = 0.0
     clique_share: float = 0.0
     own_share: float = 0.1
@@ -106,7 +114,7 @@ class TabularSettings:
     @property
     def shares(self):
         """Share of the budget (of mu squared) of each release."""
-        small = {"cells": self.cell_share, "labelling": self.label_share}
+        small = {"cells": self.cell_share, "labelling": self.label_share, "moments": self.moment_share}
         small |= {"interaction parities": self.look_share, "interactions": self.clique_share}
         small = {what: share for what, share in small.items() if share}
         left = 1 - sum(small.values())
@@ -119,7 +127,7 @@ class TabularSettings:
         return ["marginals", *(what for what in sorted(unasked) for _ in range(steps.get(what, 1)))]
 
 
-def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
+def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True, has_moments=False):
     """Settings from the budget's Gaussian-DP parameter, and whether states may be of several cells.
 
     Refinements pay where there is little noise.
@@ -127,6 +135,7 @@ def auto_settings(mu, n_columns, *, has_cells=True, has_labels=True):
     settings = TabularSettings(
         cell_share=CELL_SHARE if has_cells else 0.0,
         label_share=LABEL_SHARE if has_labels else 0.0,
+        moment_share=MOMENT_SHARE if has_moments else 0.0,
         own_share=min(0.5, max(0.1, 0.015 / mu)),
     )
     if has_labels and n_candidates(n_columns):
@@ -156,7 +165,8 @@ class Served(NamedTuple):
 def plan_mixture(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     form: Any = facts.form
-    settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine))
+    n_numbers = sum(isinstance(column, NumberColumn) for column in form.columns)
+    settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine), has_moments=n_numbers > 1)
     settings = replace(settings, **{"cell_share": cell_share(form)} | given)
     if settings.refinements:
         settings = replace(settings, refinement_share=max(LEAST_REFINED, settings.refinement_share))
@@ -184,6 +194,8 @@ def train_mixture(stage: Stage) -> Trained:
         unasked |= together
     if share == 1:  # no pairs: nothing to refine, nor another way to draw labels
         unasked |= charged & {"refinements", "labelling"} | together
+    if grouping is None and share < 1:  # pairs say it better
+        unasked |= charged & {"moments"}
     asked = charged - unasked
     cell_shares = form.cell_shares
     if "cells" in asked:
@@ -196,12 +208,21 @@ def train_mixture(stage: Stage) -> Trained:
         grouping=grouping,
     )  # fmt: skip
     simple = ComponentMixture(*naive_bayes(one_way, states))
-    if pairs is None:
+    moments = None
+    if "moments" in asked:
+        frequencies = [*one_way.frequencies(states), torch.ones(n_classes) / n_classes]
+        scores = scores_of(form, cell_shares, frequencies)
+        moments = learn_moments(source, frequencies, scores, total, mechanism)
+    correlated = None if moments is None or not moments.are_correlated else Correlated.of(moments)
+    but = "" if correlated is None else ", but for correlations of numbers"
+    remarks = (NO_PAIRS.format(but=but),) if pairs is None and form.n_encoded > 1 else ()
+    if pairs is None and correlated is None:
         made = ProductMixture(simple.weights, simple.frequencies, form.widths, *cells, limits=form.limits)
-        return Trained(made, made.class_weights, remarks=(NO_PAIRS,) if form.n_encoded > 1 else ())
-    excess = pairs.excess(*simple, form.widths, total)
-    marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)
-    fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(excess))
+        return Trained(made, made.class_weights, remarks=remarks)
+    excesses = [] if pairs is None else [pairs.excess(*simple, form.widths, total)]
+    excesses += [] if correlated is None else [correlated.excess(*simple)]
+    marginals = weigh_marginals(one_way, pairs, total, states, settings.relative)._replace(correlated=correlated)
+    fit = Fit(marginals, form.widths, smoother(states, settings), prior_of(max(excesses)))
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
         mixture = refine(mixture, fit, source, total, stage)
@@ -210,7 +231,7 @@ def train_mixture(stage: Stage) -> Trained:
     labelled = pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
     if together - unasked and n_classes > 1:
         labelled = learn_label_cliques(labelled, source, form.ordered, total, mechanism, random)
-    return Trained(labelled, labelled.class_weights)
+    return Trained(labelled, labelled.class_weights, remarks=remarks)
 
 
 class ComponentMixture(NamedTuple):
@@ -349,7 +370,7 @@ class Fit:
 
     def _slopes(self, frequencies, weights):
         """Gradient of the weighted squares in frequencies and weights."""
-        one_way, two_way, one_way_weight, two_way_weight, *_ = self.marginals
+        one_way, two_way, one_way_weight, two_way_weight, *_, correlated = self.marginals
         one = one_way_weight * (weights.T @ frequencies - one_way)
         in_frequencies, in_weights = 2 * weights @ one, 2 * frequencies @ one.T
         counted = frequencies if self._grouping is None else frequencies @ self._grouping
@@ -360,6 +381,13 @@ class Fit:
             in_weights[:, classes] += 2 * (moved * counted).sum(1, keepdim=True)
             in_counted = 4 * own * moved
             in_frequencies += in_counted if self._grouping is None else in_counted @ self._grouping.T
+        if correlated is not None:
+            own, means = weights.sum(1, keepdim=True), frequencies @ correlated.scores
+            moved = means @ (
+                self.marginals.unit * correlated.precision * ((own * means).T @ means - correlated.moments)
+            )
+            in_weights += 2 * (moved * means).sum(1, keepdim=True)
+            in_frequencies += (4 * own * moved) @ correlated.scores.T
         return in_frequencies, in_weights
 
 
@@ -388,7 +416,7 @@ def fit_members(fit, simple, absent, settings, random, progress):
     random : torch.Generator
     progress : callable
     """
-    cost = 4 * settings.components * settings.steps * fit.marginals.two_way.numel()
+    cost = 4 * settings.components * settings.steps * max(1, fit.marginals.two_way.numel())
     n = max(1, min(settings.members, int(EFFORT / cost)))
     members = [_member(fit, simple, absent, settings, random) for _ in progress(range(n))]
     weights, frequencies = (torch.cat(parts) for parts in zip(*members, strict=True))
