@@ -4,6 +4,7 @@
     python benchmarks/structure.py xor --epsilon 1 10
     python benchmarks/structure.py labelled --epsilon 1 10
     python benchmarks/structure.py slopes --seeds 30
+    python benchmarks/structure.py few --epsilon 1 10
     python benchmarks/structure.py wide --columns 100 --seeds 1
     python benchmarks/structure.py wide --columns 24 --rows 24000 --epsilon 1 10
 
@@ -11,7 +12,9 @@ adult: boosting on synthetic rows, tested on real ones, with income, sex and mar
 left out for the last two), distances of marginals in the bins of the schema, how many records keep education and its
 number together, and husbands who are female. xor: 15,000 rows of eight fair bits and the exclusive or of three.
 labelled: tables with y, ten classes of digits and of a tree, as a table and as an array, and that exclusive or. slopes:
-5,000 rows of six columns, of which one is 1.79 and another .0196 times others, and noise. wide: rows in which ten
+5,000 rows of six columns, of which one is 1.79 and another .0196 times others, and noise. few: 500 to 5,000
+rows of eight columns with correlations of .5, nothing declared but two classes: the mean correlation drawn without
+labels, and with labels, and the area under the curve of a forest that tells these. wide: rows in which ten
 hidden numbers move all columns, beside noisy naive Bayes, which here is columns without any dependence, in the same
 even bins, and beside the real columns without dependence, which no noise allows.
 """
@@ -146,6 +149,24 @@ def slopes(arguments, epsilon, seed):
     return ratio | seconds
 
 
+def few(arguments, epsilon, seed):
+    """Correlations drawn, and the area under the curve of a forest on real rows."""
+    random, found = np.random.default_rng(seed), {}
+    for n in (500, 1000, 2000, 5000):
+        frames = [random.normal(size=(m, 8)) + random.normal(size=(m, 1)) for m in (n, 3000)]
+        noise = [random.normal(size=len(x)) for x in frames]
+        y, y_test = (x[:, :3] @ [1, 1, -1] + more > 0 for x, more in zip(frames, noise, strict=True))
+        frame = pd.DataFrame(frames[0]).add_prefix("x")
+        drawn, _ = fit_and_draw(frame, epsilon, seed)
+        gen = DPSinkhornGenerator(epsilon, classes=[False, True], random_state=seed).fit(frame, y)
+        X_new, y_new = gen.sample(n, random_state=seed)
+        for way, made in (("without labels", drawn), ("with labels", X_new)):
+            found[f"{n}, {way}"] = made.corr("spearman").to_numpy()[np.triu_indices(8, 1)].mean()
+        model = RandomForestClassifier(min_samples_leaf=3, random_state=0).fit(X_new.to_numpy(), y_new)
+        found[f"{n}, forest"] = roc_auc_score(y_test, model.predict_proba(frames[1])[:, 1])
+    return found
+
+
 def wide(arguments, epsilon, seed):
     """Errors of correlations over all pairs, distances of pairs in eight bins, and seconds."""
     random = np.random.default_rng(seed)
@@ -170,7 +191,7 @@ def wide(arguments, epsilon, seed):
     return found | seconds
 
 
-FIGURES = {"adult": adult, "xor": xor, "labelled": labelled, "slopes": slopes, "wide": wide}
+FIGURES = {"adult": adult, "xor": xor, "labelled": labelled, "slopes": slopes, "few": few, "wide": wide}
 
 
 def fit_and_draw(frame, epsilon, seed, schema=None):
