@@ -162,7 +162,7 @@ class Redrawn:
         coupling, heights = self._coupling(moments, frequencies)
         targets = [self._cells(pair, frequencies, correlations, random).float() for pair in self._pairs]
         # What the coupling has of two columns, it need not have twice.
-        is_new = coupling is not None and self._field.coupling is None
+        is_new = moments is not None
         start = [
             torch.zeros_like(of) if is_new and pair.products else of.clone()
             for pair, of in zip(self._pairs, self._start, strict=True)
@@ -248,11 +248,10 @@ class Redrawn:
 
     def _coupling(self, moments, frequencies):
         """The coupling that steps start from, or None, and the heights of states."""
-        own = self._field.coupling
-        if own is not None:
-            return Coupling(own.scores, own.weights.clone()), self._field.heights
         if moments is None:
-            return None, self._field.heights
+            own = self._field.coupling
+            return None if own is None else Coupling(own.scores, own.weights.clone()), self._field.heights
+        # Anew, for these moments: the field's own has less, as much as stands out of the noise.
         heights = moments.given_others([of.clamp_min(TINY**2).log() for of in frequencies])
         return Coupling(moments.scores, moments.weights(len(frequencies))), heights
 
