@@ -162,9 +162,8 @@ class Redrawn:
         coupling, heights = self._coupling(moments, frequencies)
         targets = [self._cells(pair, frequencies, correlations, random).float() for pair in self._pairs]
         # What the coupling has of two columns, it need not have twice.
-        is_new = moments is not None
         start = [
-            torch.zeros_like(of) if is_new and pair.products else of.clone()
+            torch.zeros_like(of) if moments is not None and pair.products else of.clone()
             for pair, of in zip(self._pairs, self._start, strict=True)
         ]
         cliques = [pair.clique for pair in self._pairs]

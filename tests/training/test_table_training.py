@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import warnings
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,6 @@ from sinkgen.data.table import TableFormat
 from sinkgen.data.table_columns import CategoryColumn
 from sinkgen.denoise.densities import likely_frequencies
 from sinkgen.denoise.frequencies import many_frequencies, project_simplex, smooth_frequencies
-from sinkgen.exceptions import PoorFitWarning, ReproducibleNoiseWarning
 from sinkgen.generators.balance import MOST_BALANCED, balanced_states, draw_labels
 from sinkgen.generators.coupling import Moments
 from sinkgen.generators.product import ProductMixture
@@ -570,27 +568,22 @@ def test_what_classes_have_together_is_smooth_and_what_they_differ_by():
     assert torch.allclose(exact, shares, atol=1e-9)
 
 
-def test_columns_of_few_records_go_together_within_classes_if_groups_of_states_stand_out():
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.ReproducibleNoiseWarning")
+@pytest.mark.filterwarnings("ignore::sinkgen.exceptions.PoorFitWarning")
+@pytest.mark.parametrize(
+    ("n", "epsilon", "noise_seed", "least"),
+    [
+        (500, 10.0, 0, 0.3),  # pairs of all states drown, and gave none
+        (1500, 1.0, 50, 0.25),  # pairs of groups alone gave .1
+    ],
+)
+def test_columns_of_few_records_go_together_within_classes(n, epsilon, noise_seed, least):
     random = np.random.default_rng(0)
-    X = pd.DataFrame(random.normal(size=(500, 8)) + random.normal(size=(500, 1))).add_prefix("x")
-    gen = DPSinkhornGenerator(10.0, classes=["p", "q"], noise_seed=0, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ReproducibleNoiseWarning)
-        gen.fit(X, random.choice(["p", "q"], 500))
+    X = pd.DataFrame(random.normal(size=(n, 8)) + random.normal(size=(n, 1))).add_prefix("x")
+    gen = DPSinkhornGenerator(epsilon, classes=["p", "q"], noise_seed=noise_seed, random_state=0)
+    gen.fit(X, random.choice(["p", "q"], n))
     correlations = gen.sample(2000, random_state=0)[0].corr().to_numpy()[np.triu_indices(8, 1)]
-    assert correlations.mean() > 0.3  # of .5; pairs of all states drown, and gave none
-
-
-def test_numbers_of_few_records_with_labels_keep_their_correlations():
-    random = np.random.default_rng(0)
-    X = pd.DataFrame(random.normal(size=(1500, 8)) + random.normal(size=(1500, 1))).add_prefix("x")
-    gen = DPSinkhornGenerator(1.0, classes=["p", "q"], noise_seed=50, random_state=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ReproducibleNoiseWarning)
-        warnings.simplefilter("ignore", PoorFitWarning)
-        gen.fit(X, random.choice(["p", "q"], 1500))
-    correlations = gen.sample(2000, random_state=0)[0].corr().to_numpy()[np.triu_indices(8, 1)]
-    assert correlations.mean() > 0.25  # of .5; pairs alone gave .1
+    assert correlations.mean() > least  # of .5
 
 
 def test_slopes_of_the_fit_are_those_of_its_squares_of_moments():
