@@ -8,6 +8,7 @@ from sinkgen.inference.moments import NoisyMoments
 
 FARTHEST, CLIPPINGS = 2.0, 40  # standard deviations to which values are clipped, and how often these are found anew
 LEAST_VARIANCE = 1e-3  # share of a column's that is added to what draws have
+LEAST_VALUE = 0.02  # of a matrix of correlations: of less, noise is most
 LARGEST_MOVE = 0.3  # of a weight in a whole step, for scores of variance 1
 TINY = 1e-9
 
@@ -35,6 +36,20 @@ class Coupling(NamedTuple):
     def of(self, rows):
         """Scores (m, n_columns + 1) of records' states (m, n_columns + 1)."""
         return torch.stack([of[codes] for of, codes in zip(self.scores, rows.T, strict=True)], 1)
+
+    def correlations(self, rows):
+        """Columns whose scores vary over records (m, n_columns + 1), and their correlations, positive definite."""
+        scores = self.of(rows).double()
+        covariance = torch.cov(scores.T, correction=0)
+        columns = torch.nonzero(covariance.diag() > LEAST_VARIANCE).flatten()
+        covariance = covariance[columns[:, None], columns]
+        units = covariance.diag().sqrt()
+        return columns.tolist(), like_correlations(covariance / torch.outer(units, units))
+
+    @property
+    def ordered(self):
+        """How many of each column's first states have an order: those up to the last that has a score."""
+        return [int(torch.nonzero(of).max()) + 1 if of.any() else 0 for of in self.scores]
 
 
 def value_scores(frequencies, values):
@@ -135,3 +150,30 @@ def spread(values, columns, n_columns):
     places = torch.tensor(columns, dtype=torch.long)
     out[places[:, None], places] = values
     return out
+
+
+def kept_by_clipping(moments, codes):
+    """Share (k, k) that clipping has left of the products of scores.
+
+    Of columns that go together a little more, ``exp(w s_j s_k)``, the product is more by ``w`` times the mean of
+    ``s_j^2 s_k^2``, and what is left of it by this mean with the records' factors.
+    """
+    scores = torch.stack([moments.scores[j].double()[codes[j]] for j in moments.columns], 1)
+    squares = scores.square()
+    factors = (moments.clip**2 / squares.sum(1, keepdim=True).clamp_min(TINY)).clamp_max(1)
+    whole = (squares.T @ squares).clamp_min(TINY)
+    return (squares.T @ (factors * squares)).clamp_min(TINY) / whole
+
+
+def like_correlations(found):
+    """The symmetric matrix with ones on the diagonal, made positive definite.
+
+    Examples
+    --------
+    >>> like_correlations(torch.tensor([[1.0, 3.0], [3.0, 1.0]]))[0, 1] < 1
+    tensor(True)
+    """
+    values, vectors = torch.linalg.eigh(found - torch.diag(found.diag() - 1))
+    found = (vectors * values.clamp_min(LEAST_VALUE)) @ vectors.T
+    units = found.diag().sqrt()
+    return found / torch.outer(units, units)

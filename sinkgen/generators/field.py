@@ -13,6 +13,7 @@ from sinkgen.generators.cliques import Clique
 from sinkgen.generators.coupling import Coupling
 from sinkgen.generators.kinds import Kinds
 from sinkgen.generators.places import Places
+from sinkgen.generators.within import within_states
 
 SWEEPS = 3  # over the columns, in which a draw leaves the record of the population that it starts from
 SETTLING = 15  # the same, for a population that meets conditions
@@ -78,6 +79,7 @@ class Field(nn.Module):
         self.population = population.short() if max(map(len, heights)) < 2**15 else population.int()
         self.is_free = True  # of conditions: its frequencies are known then
         self._kinds: dict[int, Kinds] = {}
+        self._correlations: tuple | None = None  # of scores
 
     def tensors(self):
         """All of it as tensors, of which :meth:`from_tensors` makes it again."""
@@ -124,7 +126,18 @@ class Field(nn.Module):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
         parts = labels.split(MOST_BALANCED) if len(labels) > MOST_BALANCED else [labels]
         codes = torch.cat([self._draw_states(part, len(parts) == 1, rng) for part in parts], 1)
-        return self.places.draw(codes[:-1].T, labels, rng)
+        places = self.places.draw(codes[:-1].T, labels, rng)
+        for j, ranks in self._together(codes, rng).items():
+            places[:, j] = self.places.at_ranks(j, codes, ranks)
+        return places
+
+    def _together(self, codes, rng):
+        """Ranks within states of numbers that go together, by column: what states do, places in them do as well."""
+        if self.coupling is None:
+            return {}
+        if self._correlations is None:
+            self._correlations = self.coupling.correlations(self.population.long().T)
+        return within_states(codes, self.coupling.ordered, *self._correlations, random=rng)
 
     def _draw_states(self, labels, alone, rng):
         """States (n_columns + 1, m) of records of the given classes."""

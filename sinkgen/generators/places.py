@@ -72,6 +72,36 @@ class Places(nn.Module):
         lowest, highest = (torch.searchsorted(states - first, codes[order], right=side) for side in (False, True))
         return torch.empty_like(codes).scatter_(0, order, found.clamp(lowest, highest - 1))
 
+    def at_ranks(self, column, codes, ranks, tilt=None):
+        """Places (m,) of one column's records, whose ranks within their states are known.
+
+        Parameters
+        ----------
+        column : int
+        codes : LongTensor of shape (n_columns + 1, m)
+            States, and the label.
+        ranks : Tensor of shape (m,)
+            From 0 to 1.
+        tilt : Tensor of shape (n_cells,), optional
+            What is added to the logarithm of each cell's share.
+        """
+        own, labels = codes[column], codes[-1] if len(self.cell_shares) > 1 else torch.zeros_like(codes[-1])
+        cells, n_states = self._cell_columns == column, int(self.widths[column])
+        state = self.cell_states[cells] - int(self.widths[:column].sum())
+        shares = self.cell_shares[:, cells] if tilt is None else self.cell_shares[:, cells] * tilt.exp()
+        shares = shares / _sums(shares, state, n_states)[:, state].clamp_min(1e-300)
+        ends = shares.cumsum(1)
+        lowest, highest = (torch.searchsorted(state, torch.arange(n_states), right=side) for side in (False, True))
+        sought = labels * n_states + own + ranks.clamp(0, 1 - 1e-9)
+        offsets = n_states * torch.arange(len(shares))[:, None]
+        cell = torch.searchsorted((ends + offsets).flatten(), sought, right=True) - len(state) * labels
+        cell = torch.minimum(torch.maximum(cell, lowest[own]), highest[own] - 1)
+        share = shares[labels, cell]
+        start = ends[labels, cell] - share + offsets[labels, 0]
+        inside = ((sought - start) / share.clamp_min(1e-300)).clamp(0, 1 - 1e-9)
+        low, high = self.parts[cells][cell].unbind(1)
+        return cell + low + (high - low) * inside
+
     @property
     def _cell_columns(self):
         """Column of each cell, (C,)."""
@@ -114,40 +144,6 @@ class Places(nn.Module):
             shares[:, cells] = torch.where(sums > 0, meeting / sums, shares[:, cells])
             found.append(chances)
         return Places(self.widths.tolist(), self.cell_states, shares, allowed), found
-
-
-def at_quantiles(places, codes, quantiles, tilts):
-    """Places (m, n_columns) of records whose ranks within their states are known.
-
-    Parameters
-    ----------
-    places : Places
-    codes : LongTensor of shape (n_columns + 1, m)
-        States, and the label.
-    quantiles : sequence of Tensor, each of shape (m,)
-        Of a column: ranks of the records within their states, from 0 to 1.
-    tilts : sequence of Tensor, each of shape (n_cells,)
-        Of a column: what is added to the logarithm of each cell's share.
-    """
-    labels = codes[-1] if len(places.cell_shares) > 1 else torch.zeros_like(codes[-1])
-    found, columns = [], places._cell_columns
-    for j, (own, within, tilt) in enumerate(zip(codes[:-1], quantiles, tilts, strict=True)):
-        cells, n_states = columns == j, int(places.widths[j])
-        state = places.cell_states[cells] - int(places.widths[:j].sum())
-        shares = places.cell_shares[:, cells] * tilt.exp()
-        shares = shares / _sums(shares, state, n_states)[:, state].clamp_min(1e-300)
-        ends = shares.cumsum(1)
-        lowest, highest = (torch.searchsorted(state, torch.arange(n_states), right=side) for side in (False, True))
-        sought = labels * n_states + own + within.clamp(0, 1 - 1e-9)
-        offsets = n_states * torch.arange(len(shares))[:, None]
-        cell = torch.searchsorted((ends + offsets).flatten(), sought, right=True) - len(state) * labels
-        cell = torch.minimum(torch.maximum(cell, lowest[own]), highest[own] - 1)
-        share = shares[labels, cell]
-        start = ends[labels, cell] - share + offsets[labels, 0]
-        inside = ((sought - start) / share.clamp_min(1e-300)).clamp(0, 1 - 1e-9)
-        low, high = places.parts[cells][cell].unbind(1)
-        found.append(cell + low + (high - low) * inside)
-    return torch.stack(found, 1)
 
 
 def _sums(values, states, n_states):

@@ -7,10 +7,9 @@ import torch
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.answers import within_doubts
 from sinkgen.generators.field import Field
-from sinkgen.generators.places import at_quantiles
 from sinkgen.generators.redrawn import Redrawn
 from sinkgen.generators.reweighed import Reweighed
-from sinkgen.generators.within import tilted, within_states
+from sinkgen.generators.within import ranked, tilted, within_states
 
 MOST_TILTED = 1.0  # of the logarithm of a cell's share
 
@@ -65,12 +64,14 @@ class Posterior:
         release, generator = self._release, self._release.generator
         codes, correlations = self._model.draw(n, random)
         columns = [] if correlations is None else release.moments.columns
-        quantiles = within_states(codes, release.form.ordered, columns, correlations, random=random)
-        tilts = []
+        together = within_states(codes, release.form.ordered, columns, correlations, random=random)
+        places = []
         for j, (errors, directions) in enumerate(self._doubts):
+            ranks = together.get(j)
+            ranks = ranked(codes[j], torch.rand(codes.shape[1], generator=random), random) if ranks is None else ranks
             shift = errors * torch.randn(errors.shape, generator=random, dtype=torch.float64)
             own = shift[list(release.form.columns[j].cell_states)]
-            tilts.append((own * directions).clamp(-MOST_TILTED, MOST_TILTED))
+            tilt = (own * directions).clamp(-MOST_TILTED, MOST_TILTED)
             alone = torch.where(self._alone[j], math.sqrt(12) * shift, 0.0)  # a state of one cell
-            quantiles[j] = tilted(quantiles[j], alone[codes[j]])
-        return at_quantiles(generator.places, codes, quantiles, tilts), codes[-1]
+            places.append(generator.places.at_ranks(j, codes, tilted(ranks, alone[codes[j]]), tilt))
+        return torch.stack(places, 1), codes[-1]

@@ -10,7 +10,7 @@ from sinkgen.denoise.densities import drawn_columns
 from sinkgen.denoise.ratios import cells_and_doubts
 from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
-from sinkgen.generators.coupling import Coupling, Moments
+from sinkgen.generators.coupling import Coupling, Moments, kept_by_clipping, like_correlations
 from sinkgen.generators.field import Field
 from sinkgen.generators.product import stratified
 from sinkgen.generators.settling import settle
@@ -20,7 +20,6 @@ from sinkgen.inference.counts import pooled_column
 COUPLING_STEP = 0.6  # share of a Newton step: there are few
 SWEEPS = 6  # of draws, in which they come to agree with what was drawn of the release
 MOST_SETTLED = 50_000  # records that go through these; of more, the others follow from them
-LEAST_VALUE = 0.02  # of a matrix of correlations: of less, noise is most
 STRONGER = 0.3  # the more columns share, the more of it lies between groups: of normal numbers in 2 to 8 of these
 RAKINGS = 10
 FACTOR = 2.0  # by which a cell's records get more or less weight at once
@@ -255,19 +254,6 @@ class Redrawn:
         return Coupling(moments.scores, moments.weights(len(frequencies))), heights
 
 
-def kept_by_clipping(moments, codes):
-    """Share (k, k) that clipping has left of the products of scores.
-
-    Of columns that go together a little more, ``exp(w s_j s_k)``, the product is more by ``w`` times the mean of
-    ``s_j^2 s_k^2``, and what is left of it by this mean with the records' factors.
-    """
-    scores = torch.stack([moments.scores[j].double()[codes[j]] for j in moments.columns], 1)
-    squares = scores.square()
-    factors = (moments.clip**2 / squares.sum(1, keepdim=True).clamp_min(TINY)).clamp_max(1)
-    whole = (squares.T @ squares).clamp_min(TINY)
-    return (squares.T @ (factors * squares)).clamp_min(TINY) / whole
-
-
 def agreeing(codes, known):
     """Weights (m,) of records with which these have the shares of cells that are known (raking), nearly.
 
@@ -306,20 +292,6 @@ def raked(cells, expected):
         factor = expected.sum(others, keepdim=True) / cells.sum(others, keepdim=True).clamp_min(TINY**2)
         cells = cells * factor
     return cells
-
-
-def like_correlations(found):
-    """The symmetric matrix with ones on the diagonal, made positive definite.
-
-    Examples
-    --------
-    >>> like_correlations(torch.tensor([[1.0, 3.0], [3.0, 1.0]]))[0, 1] < 1
-    tensor(True)
-    """
-    values, vectors = torch.linalg.eigh(found - torch.diag(found.diag() - 1))
-    found = (vectors * values.clamp_min(LEAST_VALUE)) @ vectors.T
-    units = found.diag().sqrt()
-    return found / torch.outer(units, units)
 
 
 def _variance(frequencies, scores):

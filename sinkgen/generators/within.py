@@ -28,26 +28,23 @@ def within_states(codes, ordered, columns, correlations, *, random):
 
     Returns
     -------
-    list of Tensor, each of shape (m,)
-        The label has none.
+    dict of int to Tensor of shape (m,)
+        For each of these columns with more than two states that have an order.
     """
-    places = [_ranked(of, torch.rand(len(of), generator=random), random) for of in codes[:-1]]
-    if not len(columns):
-        return places
+    moving = [(i, j) for i, j in enumerate(columns) if j < len(ordered) and ordered[j] > 2]
+    if not moving:
+        return {}
     known = [_normal_scores(codes[j], ordered[j] if j < len(ordered) else 0) for j in columns]
     scores = torch.stack([of[codes[j]] for j, (of, _) in zip(columns, known, strict=True)], 1)
     precisions = torch.linalg.inv(correlations)
-    moving = [(i, j) for i, j in enumerate(columns) if j < len(ordered) and ordered[j] > 2]
     for _, (i, j) in itertools.product(range(SWEEPS), moving):
         precision, ends = precisions[i, i], known[i][1]
         mean = scores[:, i] - scores @ precisions[i] / precision
         low, high = (torch.special.ndtr((ends[codes[j] + side] - mean) * precision.sqrt()) for side in (0, 1))
         drawn = torch.rand(len(mean), generator=random, dtype=torch.float64) * (high - low) + low
-        places[j] = _ranked(codes[j], torch.special.ndtri(drawn) / precision.sqrt() + mean, random)
-        below, above = (torch.special.ndtr(ends[codes[j] + side]) for side in (0, 1))
-        normal = torch.special.ndtri((below + (above - below) * places[j]).clamp(TINY, 1 - TINY))
-        scores[:, i] = torch.where(codes[j] < ordered[j], normal, 0.0)
-    return places
+        drawn = torch.special.ndtri(drawn.clamp(TINY, 1 - TINY)) / precision.sqrt() + mean
+        scores[:, i] = torch.where(codes[j] < ordered[j], drawn, 0.0)
+    return {j: ranked(codes[j], scores[:, i], random) for i, j in moving}
 
 
 def _normal_scores(codes, n_ordered):
@@ -78,7 +75,7 @@ def tilted(fractions, slopes):
     return torch.log1p(fractions * torch.expm1(slopes)) / slopes
 
 
-def _ranked(codes, values, random):
+def ranked(codes, values, random):
     """The rank of each record's value among those of its state, from 0 to 1."""
     order = torch.argsort(values)
     order = order[torch.argsort(codes[order], stable=True)]

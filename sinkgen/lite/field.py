@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sinkgen.lite.places import Places
+from sinkgen.lite.within import correlations_of, within_states
 
 SWEEPS = 3  # over the columns, in which a draw leaves the record of the population that it starts from
 BLOCKS = 16  # of records whose states are drawn at once
@@ -38,13 +39,20 @@ class Field:
         self._population = tensors["population"]
         # Without a coupling there are none.
         self._scores, self._coupling = _split(tensors.get("scores", ()), self._widths), tensors.get("coupling", ())
+        if len(self._coupling):
+            self._correlations = correlations_of(self._scored(self._population.T.astype(np.int64)))
         self._kinds = [self._kinds_of(j) for j in range(len(self._widths) - 1)]
 
     def draw(self, labels, random):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
         parts = np.array_split(labels, max(1, -(-len(labels) // MOST_BALANCED)))
         rows = np.concatenate([self._states(part, len(parts) == 1, random) for part in parts])
-        return self._places.draw(rows[:, :-1], labels, random)
+        places = self._places.draw(rows[:, :-1], labels, random)
+        if len(self._coupling):
+            ordered = [int(np.flatnonzero(of).max(initial=-1)) + 1 for of in self._scores]
+            for j, ranks in within_states(rows, ordered, *self._correlations, random).items():
+                places[:, j] = self._places.at_ranks(j, rows[:, j], labels, ranks)
+        return places
 
     def _states(self, labels, alone, random):
         """States (m, n_columns + 1) of records of the given classes."""

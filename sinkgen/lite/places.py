@@ -27,6 +27,22 @@ class Places:
             places[:, j] = cells + low + (high - low) * random.random(len(codes)) * (1 - 1e-9)
         return places
 
+    def at_ranks(self, column, codes, labels, ranks):
+        """Places (m,) of one column's records of these states (m,), whose ranks within their states are known."""
+        own, n_states = self._columns == column, int(self.widths[column])
+        states, shares = self._cell_states[own] - int(self.widths[:column].sum()), self._shares[:, own]
+        labels = labels if len(shares) > 1 else np.zeros_like(labels)
+        ends = np.cumsum(shares, 1)
+        sought = labels * n_states + codes + ranks.clip(0, 1 - 1e-9)
+        offsets = n_states * np.arange(len(shares))
+        cells = np.searchsorted((ends + offsets[:, None]).ravel(), sought, side="right") - len(states) * labels
+        lowest, highest = (np.searchsorted(states, codes, side=side) for side in ("left", "right"))
+        cells = np.clip(cells, lowest, highest - 1)
+        share = shares[labels, cells]
+        inside = (sought - (ends[labels, cells] - share + offsets[labels])) / share.clip(1e-300)
+        low, high = self._parts[own][cells].T
+        return cells + low + (high - low) * inside.clip(0, 1 - 1e-9)
+
     def _cells(self, column, codes, labels, random):
         """Cells (m,) of one column's records, given their states and classes."""
         own = self._columns == column

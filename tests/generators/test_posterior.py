@@ -10,7 +10,8 @@ import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, inference
 from sinkgen.generators.posterior import Posterior
-from sinkgen.generators.redrawn import FromCells, kept_by_clipping
+from sinkgen.generators.coupling import kept_by_clipping
+from sinkgen.generators.redrawn import FromCells
 from sinkgen.inference.moments import NoisyMoments
 
 SCHEMA = {"age": Column(edges=(0, 20, 40, 60, 90)), "sex": ["F", "M"], "smokes": ["no", "yes"]}

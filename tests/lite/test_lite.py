@@ -159,6 +159,43 @@ def test_numpy_draws_from_a_field_as_it_says(exact, is_small, alone):
     assert abs(of_state[1] / of_state[1:3].sum() - 0.25) < 0.01
 
 
+@pytest.fixture(scope="module")
+def coupled():
+    """A field of two numbers in four states each, of correlation .8, whose records are drawn from a coupling alone."""
+    random, correlation = torch.Generator().manual_seed(0), 0.8
+    numbers = torch.randn(20_000, 2, generator=random, dtype=torch.float64)
+    numbers[:, 1] = correlation * numbers[:, 0] + (1 - correlation**2) ** 0.5 * numbers[:, 1]
+    codes = (4 * torch.special.ndtr(numbers)).long().clamp_max(3)
+    scores = torch.tensor([-1.32, -0.34, 0.34, 1.32])
+    pair = Clique((0, 1), (torch.arange(4), torch.arange(4)))
+    target = pair.frequencies(torch.cat([codes.T, torch.zeros(1, len(codes), dtype=torch.long)]))
+    # Sixteen cells a state, for numbers of four times four even parts.
+    places = Places((4, 4), torch.arange(8).repeat_interleave(4), torch.full((1, 32), 0.25))
+    field = Field(
+        [pair], [(target / target.mean()).log()], [target], [torch.zeros(4), torch.zeros(4), torch.zeros(1)],
+        [torch.full((4,), 0.25)] * 2 + [torch.ones(1)], torch.cat([codes.T, torch.zeros(1, len(codes), dtype=torch.long)]),
+        places=places, coupling=Coupling([scores, scores, torch.zeros(1)], torch.zeros(3, 3)),
+    )  # fmt: skip
+    return field, torch.special.ndtr(numbers)
+
+
+@pytest.mark.parametrize("is_lite", [False, True])
+def test_numbers_go_together_within_their_states_as_states_do(coupled, is_lite):
+    field, numbers = coupled
+    if is_lite:
+        model = LiteField({name: tensor.numpy() for name, tensor in field.tensors().items()})
+        drawn = model.draw(np.zeros(20_000, dtype=int), np.random.default_rng(0))
+    else:
+        drawn = field.draw(torch.zeros(20_000, dtype=torch.long), torch.Generator().manual_seed(0)).numpy()
+    assert (np.bincount(drawn.astype(int).ravel(), minlength=16) / 40_000).tolist() == pytest.approx(
+        [1 / 16] * 16, abs=2e-3
+    )
+    wanted = np.corrcoef(numbers.numpy().T)[0, 1]
+    assert abs(np.corrcoef(drawn.T)[0, 1] - wanted) < 0.03
+    independent = np.corrcoef(np.floor(drawn / 4).T)[0, 1] * 15 / 16
+    assert independent < wanted - 0.04  # what numbers drawn anywhere in their states would have
+
+
 def test_tables_without_labels_are_compact_too(tmp_path, quick_tables):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"a": random.integers(0, 9, 900), "b": random.choice(["u", "v"], 900)})

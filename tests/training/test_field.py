@@ -136,6 +136,21 @@ def test_covariances_lose_their_noise_and_keep_a_strong_pair():
     assert (nothing - torch.eye(40)).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("n", [3, 6, 12, 30])
+@pytest.mark.parametrize("scale", [0.007, 0.03, 0.1])
+def test_covariances_of_many_factors_are_hardly_farther_off_than_the_released_ones(n, scale):
+    random, errors = torch.Generator().manual_seed(0), []
+    for _ in range(8):
+        loadings = torch.randn(n, n, generator=random, dtype=torch.float64)
+        real = loadings @ loadings.T
+        real = real / torch.outer(real.diag().sqrt(), real.diag().sqrt())
+        noise = scale * torch.randn(n, n, generator=random, dtype=torch.float64).triu(1)
+        found = covariance(real + noise + noise.T, scale * 2**0.5)
+        errors.append([(found - real).square().mean(), (noise + noise.T).square().mean()])
+    found, released = torch.tensor(errors).mean(0)
+    assert found < 1.3 * released  # three times as far with the factors alone, where noise is least
+
+
 def test_noise_is_no_covariance_of_columns_that_hardly_vary():
     random = torch.Generator().manual_seed(0)
     noise = 0.05 * torch.randn(40, 40, generator=random, dtype=torch.float64).triu(1)

@@ -8,12 +8,14 @@ import torch
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.denoise.spectra import spectrum
 from sinkgen.generators.answers import middles_of
-from sinkgen.generators.coupling import Moments, spread, value_scores
+from sinkgen.generators.coupling import Moments, kept_by_clipping, like_correlations, spread, value_scores
 from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.queries.moments import MomentQuery
 
 ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if columns were independent
+ALONE = 20_000  # records of independent columns, by which the clip's effect is found
 ROUNDS = 5  # in which what a column shares with others is found
+PROBES, PROBE = 4, 0.2  # of how much noise factors take with them; how far off, in its standard deviations
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
@@ -71,7 +73,15 @@ def learn_moments(source, frequencies, scores, total, mechanism):
     noise = mechanism.noise_multiplier("moments") * query.sensitivity / total
     products = noisy - torch.diag(noisy.diag() - variances)
     released = NoisyMoments(tuple(scores), spread(products, columns, len(frequencies)), noise / math.sqrt(2), clip)
-    return Moments(scores, columns, covariance(products, noise), released)
+    return Moments(scores, columns, covariance(*_unclipped(products, noise, released, frequencies)), released)
+
+
+def _unclipped(products, noise, released, frequencies):
+    """Products as they were before the clip, for columns that hardly go together, and the deviation of their noise."""
+    random = torch.Generator().manual_seed(0)
+    codes = [torch.multinomial(of.double(), ALONE, replacement=True, generator=random) for of in frequencies]
+    kept = kept_by_clipping(released, torch.stack(codes)).fill_diagonal_(1)
+    return products / kept, noise / float(kept.mean())
 
 
 def _scored(scores, columns, classes):
@@ -82,10 +92,9 @@ def _scored(scores, columns, classes):
 
 
 def covariance(noisy, noise):
-    """Covariance from a noisy one: factors that stand out of the noise, and on the diagonal what columns do not share.
+    """Covariance from a noisy one: what factors share that stand out of the noise, and of the rest a part.
 
-    Factors are sought in the units of the noise, which is the same everywhere: in correlations, that of columns which
-    hardly vary would be the largest, and taken for what they share.
+    The part is that of least risk, by its unbiased estimate [1]_: where noise is little, products stay as released.
 
     Parameters
     ----------
@@ -99,6 +108,11 @@ def covariance(noisy, noise):
     Tensor of shape (n, n)
         Positive definite, with the same diagonal.
 
+    References
+    ----------
+    .. [1] Stein, "Estimation of the Mean of a Multivariate Normal Distribution", Annals of Statistics 1981; its
+       divergence by random probes: Ramani, Blu, Unser, "Monte-Carlo SURE", IEEE Transactions on Image Processing 2008.
+
     Examples
     --------
     >>> alike = torch.full((20, 20), 0.5, dtype=torch.float64)
@@ -106,15 +120,36 @@ def covariance(noisy, noise):
     tensor([1.0000, 0.5000, 0.5000], dtype=torch.float64)
     """
     variances = noisy.diag()
-    off, most = noisy - torch.diag(variances), MOST_SHARED * variances
+    off = noisy - torch.diag(variances)
+    shared = _shared(off, variances, noise)
+    left, pairs = off - shared, len(noisy) * (len(noisy) - 1) / 2
+    random, taken, step = torch.Generator().manual_seed(0), [], PROBE * noise
+    for _ in range(PROBES if noise > 0 else 0):
+        signs = (torch.rand(noisy.shape, generator=random, dtype=noisy.dtype) - 0.5).sign().triu(1)
+        signs = signs + signs.T
+        ahead, behind = (_shared(off + side * step * signs, variances, noise) for side in (1, -1))
+        taken.append(float((signs * (ahead - behind)).sum()) / (4 * step))
+    # Of as many pairs, factors have taken the noise with them.
+    free = pairs - min(max(sum(taken) / PROBES, 0.0), pairs)
+    found = shared + left * (1 - free * noise**2 / left.square().sum().clamp_min(TINY**2)).clamp_min(0)
+    units = torch.outer(variances.sqrt(), variances.sqrt())
+    return like_correlations(found / units + torch.eye(len(noisy))) * units
+
+
+def _shared(off, variances, noise):
+    """What factors that stand out of the noise have of products off the diagonal, (n, n); 0 on it.
+
+    Factors are sought in the units of the noise, which is the same everywhere: in correlations, that of columns which
+    hardly vary would be the largest, and taken for what they share.
+    """
+    most = MOST_SHARED * variances
     shared = torch.minimum(off.abs().amax(1), most)
     for _ in range(ROUNDS):
         values, vectors = torch.linalg.eigh(off + torch.diag(shared))
-        found = (vectors * spectrum(values, noise * math.sqrt(2 * len(noisy)))) @ vectors.T
+        found = (vectors * spectrum(values, noise * math.sqrt(2 * len(off)))) @ vectors.T
         shared = torch.minimum(found.diag().clamp_min(0), most)
     scale = (shared / found.diag().clamp_min(TINY)).sqrt().clamp_max(1)
-    found = found * torch.outer(scale, scale)
-    return found + torch.diag(variances - found.diag())
+    return (found * torch.outer(scale, scale)).fill_diagonal_(0)
 
 
 def draw_copula(moments, codes, frequencies, rng):
