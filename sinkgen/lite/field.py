@@ -50,7 +50,8 @@ class Field:
         places = self._places.draw(rows[:, :-1], labels, random)
         if len(self._coupling):
             ordered = [int(np.flatnonzero(of).max(initial=-1)) + 1 for of in self._scores]
-            for j, ranks in within_states(rows, ordered, *self._correlations, random).items():
+            columns, correlations = self._correlations
+            for j, ranks in within_states(rows, ordered, columns, correlations, random).items():
                 places[:, j] = self._places.at_ranks(j, rows[:, j], labels, ranks)
         return places
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sinkgen import Column, DPSinkhornGenerator, PoorFitWarning, inference
-from sinkgen.generators.posterior import Posterior
 from sinkgen.generators.coupling import kept_by_clipping
+from sinkgen.generators.posterior import Posterior
 from sinkgen.generators.redrawn import FromCells
 from sinkgen.inference.moments import NoisyMoments
 

@@ -168,12 +168,13 @@ def coupled():
     codes = (4 * torch.special.ndtr(numbers)).long().clamp_max(3)
     scores = torch.tensor([-1.32, -0.34, 0.34, 1.32])
     pair = Clique((0, 1), (torch.arange(4), torch.arange(4)))
-    target = pair.frequencies(torch.cat([codes.T, torch.zeros(1, len(codes), dtype=torch.long)]))
+    population = torch.cat([codes.T, torch.zeros(1, len(codes), dtype=torch.long)])
+    target = pair.frequencies(population)
     # Sixteen cells a state, for numbers of four times four even parts.
     places = Places((4, 4), torch.arange(8).repeat_interleave(4), torch.full((1, 32), 0.25))
     field = Field(
         [pair], [(target / target.mean()).log()], [target], [torch.zeros(4), torch.zeros(4), torch.zeros(1)],
-        [torch.full((4,), 0.25)] * 2 + [torch.ones(1)], torch.cat([codes.T, torch.zeros(1, len(codes), dtype=torch.long)]),
+        [torch.full((4,), 0.25)] * 2 + [torch.ones(1)], population,
         places=places, coupling=Coupling([scores, scores, torch.zeros(1)], torch.zeros(3, 3)),
     )  # fmt: skip
     return field, torch.special.ndtr(numbers)

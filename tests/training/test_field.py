@@ -27,6 +27,7 @@ from sinkgen.training.tables.coupling import covariance
 from sinkgen.training.tables.structure import (
     Columns,
     Counted,
+    Near,
     affordable,
     averaged,
     choose,
@@ -333,6 +334,47 @@ def test_pairs_are_asked_where_columns_depend_on_each_other():
     assert (1, 2) not in [clique.columns for clique in asked.cliques]
     assert asked.targets[0].sum(0).tolist() == pytest.approx([0.5, 0.5], abs=1e-3)
     assert asked.targets[0][0, 0] == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def two_causes():
+    """Two independent columns of three states, a third that follows from both, and the records' counts."""
+    random = np.random.default_rng(0)
+    a, b = random.integers(3, size=(2, 8000))
+    both = np.array([0.0, 0.5, 2.0])[a] + np.array([1.5, 0.0, 0.7])[b] + 0.7 * random.normal(size=8000)
+    states = np.stack([a, b, np.digitize(both, [0, 0.7, 1.4, 2.1, 2.8])], 1)
+    return pd.DataFrame(states, columns=["a", "b", "both"]).astype(str).radd("v")
+
+
+def from_independent(frame):
+    shares = pd.crosstab(frame["a"], frame["b"], normalize=True).to_numpy()
+    return np.abs(shares - np.outer(shares.sum(1), shares.sum(0))).sum() / 2
+
+
+def test_causes_of_the_same_stay_as_independent_as_they_were_seen_to_be(two_causes):
+    schema = {"a": ["v0", "v1", "v2"], "b": ["v0", "v1", "v2"], "both": [f"v{i}" for i in range(6)]}
+    gen = DPSinkhornGenerator(3, schema=schema, random_state=0, noise_seed=0)
+    with pytest.warns(ReproducibleNoiseWarning):
+        drawn = gen.fit(two_causes).sample(8000, random_state=0)
+    assert from_independent(drawn) < 0.02  # .05 by what both have to do with the third
+    tables = [pd.crosstab(frame["a"], frame["both"], normalize=True).to_numpy() for frame in (drawn, two_causes)]
+    assert np.abs(tables[0] - tables[1]).sum() / 2 < 0.03
+
+
+def test_a_pair_is_held_at_what_was_released_of_it_in_the_shape_that_draws_have():
+    pairs, targets, frequencies = loop(0.9)
+    field = fit_field(
+        pairs[:2], targets[:2], [1e-4] * 2, frequencies, Places((2, 2, 2)), sweeps=20,
+        random=torch.Generator().manual_seed(0),
+    )  # fmt: skip
+    has = field.population.long()[0] == field.population.long()[2]  # .82 of the draws
+    for excess, wanted in ((-50.0, 0.5), (320.0, 0.66)):
+        asked = Near([pairs[2]], torch.tensor([excess]), 10.0).held(field, (), 1000.0)
+        assert float(asked.targets[0].diag().sum()) == pytest.approx(wanted, abs=0.01)
+    assert 0.8 < has.float().mean() < 0.84
+    assert not Near([pairs[2]], torch.tensor([620.0]), 10.0).held(field, (), 1000.0).cliques  # as far as was seen
+    assert not Near([pairs[2]], torch.tensor([0.0]), 400.0).held(field, (), 1000.0).cliques  # nothing was seen
+    assert not Near([pairs[2]], torch.tensor([0.0]), 10.0).held(field, (0, 2), 1000.0).cliques  # known otherwise
 
 
 def test_pairs_of_a_target_are_asked_though_none_stands_out():

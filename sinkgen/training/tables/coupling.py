@@ -16,6 +16,7 @@ ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if c
 ALONE = 20_000  # records of independent columns, by which the clip's effect is found
 ROUNDS = 5  # in which what a column shares with others is found
 PROBES, PROBE = 4, 0.2  # of how much noise factors take with them; how far off, in its standard deviations
+DOUBT = 2.0  # standard deviations of its own noise by which what is left has to exceed noise
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
 TINY = 1e-9
@@ -131,7 +132,8 @@ def covariance(noisy, noise):
         taken.append(float((signs * (ahead - behind)).sum()) / (4 * step))
     # Of as many pairs, factors have taken the noise with them.
     free = pairs - min(max(sum(taken) / PROBES, 0.0), pairs)
-    found = shared + left * (1 - free * noise**2 / left.square().sum().clamp_min(TINY**2)).clamp_min(0)
+    chance = free * noise**2 * (1 + DOUBT * math.sqrt(2 / pairs))
+    found = shared + left * (1 - chance / left.square().sum().clamp_min(TINY**2)).clamp_min(0)
     units = torch.outer(variances.sqrt(), variances.sqrt())
     return like_correlations(found / units + torch.eye(len(noisy))) * units
 

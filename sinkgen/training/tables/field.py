@@ -24,6 +24,7 @@ from sinkgen.training.tables.coupling import learn_moments, scores_of
 from sinkgen.training.tables.structure import (
     MOST_CANDIDATES,
     Asked,
+    Near,
     averaged,
     frequencies_of,
     learn_columns,
@@ -106,10 +107,10 @@ def train_field(stage: Stage) -> Trained:
     own, of_pairs = weights_of(form, settings)
     columns = learn_columns(source, widths, mechanism, own)
     frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
-    pairs, unseen = None, 0.0
+    pairs, near, unseen = None, Near.nothing(), 0.0
     if "pairs" in settings.shares:
         targets = [j for j, column in enumerate(form.columns) if column.name in settings.target]
-        pairs, unseen = learn_pairs(
+        pairs, near, unseen = learn_pairs(
             source, frequencies, ordered, total, mechanism,
             column_noises=columns.noises, weights=of_pairs, targets=targets,
         )  # fmt: skip
@@ -132,14 +133,18 @@ def train_field(stage: Stage) -> Trained:
         asked.cliques, asked.targets, doubts, frequencies, places, sweeps=sweeps, random=stage.random, moments=moments,
         limits=form.limits, progress=progress,
     )  # fmt: skip
+    final = asked
+    if pairs is not None:
+        final = _both(asked, near.held(made, () if moments is None else moments.columns, total))
     if "interactions" in settings.shares:
         more = learn_interactions(source, made, ordered, total, mechanism)
-        if more.cliques:
-            made = _settled(made, Asked(*(a + b for a, b in zip(asked, more, strict=True))), moments, stage)
-        elif pairs is not None:  # and so does what interactions would have had
-            made = _settled(
-                made, pairs.again(source, mechanism, "interactions").asked(frequencies, total), moments, stage
-            )
+        if not more.cliques and pairs is not None:  # what interactions would have had goes to the pairs
+            again = pairs.again(source, mechanism, "interactions").asked(frequencies, total)
+            final = Asked(*(new + old[len(new) :] for new, old in zip(again, final, strict=True)))
+        final = _both(final, more)
+        made = _settled(made, final, moments, stage) if final.cliques else made
+    elif len(final.cliques) > len(asked.cliques):
+        made = _settled(made, final, moments, stage)
     return Trained(made, made.class_weights, released, remarks)
 
 
@@ -157,6 +162,10 @@ def weights_of(form, settings):
     of_target = own.clone()
     of_target[[places[name] for name in settings.target]] *= TARGET_WEIGHT
     return own.tolist(), torch.outer(of_target, of_target) * between
+
+
+def _both(first, second):
+    return Asked(*(a + b for a, b in zip(first, second, strict=True)))
 
 
 def _settled(field, asked, moments, stage):

@@ -148,6 +148,61 @@ class Counted(NamedTuple):
         return Asked(cliques, denoised(shares, cliques, frequencies, noises), noises)
 
 
+class Near(NamedTuple):
+    """Pairs of columns that were looked at and not counted, for they did not look far from independent.
+
+    Attributes
+    ----------
+    cliques : list of Clique
+        In coarse groups.
+    excess : Tensor of shape (n_pairs,)
+        Distance of each from independent beyond chance, in records; noisy.
+    doubt : float
+        Standard deviation of its noise.
+    """
+
+    cliques: list
+    excess: torch.Tensor
+    doubt: float
+
+    @classmethod
+    def nothing(cls):
+        """No pairs."""
+        return cls([], torch.zeros(0), 0.0)
+
+    def held(self, field, known, total):
+        """What a field has to be held at: pairs that its draws have farther from independent than was released.
+
+        Two columns that both go together with a third go together in a field's draws, unless it is told otherwise. How
+        they differ from independent is left as it is; by how much, is what was released.
+
+        Parameters
+        ----------
+        field : Field
+        known : collection of int
+            Columns of which any two are known.
+        total : float
+            Number of records.
+
+        Returns
+        -------
+        Asked
+        """
+        rows = [i for i, clique in enumerate(self.cliques) if not {*clique.columns} <= {*known}]
+        cliques, codes = [self.cliques[i] for i in rows], field.population.long()
+        asked = Asked([], [], [])
+        for i, clique, counts in zip(rows, cliques, count_cells(cliques, codes), strict=True):
+            expected = clique.independent(field.frequencies).double()
+            difference = counts.view(clique.shape).double() / codes.shape[1] - expected
+            chance = NOISE_PER_CELL * (expected / codes.shape[1]).sqrt().sum()
+            has, seen = total * float(difference.abs().sum() - chance), max(float(self.excess[i]), 0.0)
+            if has > seen + STANDS_OUT * self.doubt:
+                asked.cliques.append(clique)
+                asked.targets.append((expected + seen / has * difference).float())
+                asked.noises.append(self.doubt / total / clique.size)
+        return asked
+
+
 class Related(NamedTuple):
     """What is known of which columns go together.
 
@@ -155,11 +210,14 @@ class Related(NamedTuple):
     ----------
     pairs : Counted or None
         None where no pair is far from independent.
+    near : Near
+        The others.
     unseen : float
         Share of the records by which a pair may be from independent, and is not counted.
     """
 
     pairs: Counted | None
+    near: Near
     unseen: float
 
 
@@ -192,7 +250,7 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises
     several = [j for j, part in enumerate(frequencies) if len(part) > 1]
     pairs = list(itertools.combinations(several, 2))
     if not pairs:
-        return Related(None, 0.0)
+        return Related(None, Near.nothing(), 0.0)
     grouped = [even_groups(part, COARSE, n) for part, n in zip(frequencies, ordered, strict=True)]
     coarse = [Clique(pair, tuple(grouped[j] for j in pair)) for pair in pairs]
     shares = [
@@ -211,13 +269,15 @@ def learn_pairs(source, frequencies, ordered, total, mechanism, *, column_noises
     chosen += sorted({*torch.nonzero(wanted).flatten().tolist()} - {*chosen})
     least = float(_least(noise * (1 + weight[chosen].square().sum()).sqrt(), doubt))
     unseen = least / 2 / max(total, 1.0) if len(chosen) < len(pairs) else 0.0
+    others = sorted({*range(len(pairs))} - {*chosen})
+    near = Near([coarse[i] for i in others], excess[others], doubt)
     if not chosen:
-        return Related(None, unseen)
+        return Related(None, near, unseen)
     # What goes with a target is worth knowing however little it is: as finely as stands out of the noise on average.
     worth = torch.where(wanted, torch.maximum(excess, torch.tensor(PAY * NOISE_PER_CELL * total)), excess)
     cliques, own = _affordable(pairs, chosen, worth, weight, frequencies, ordered, noise=noise)
     counts = CliqueQuery(cliques, own)
-    return Related(Counted(counts, mechanism.release("pairs", counts, source), noise), unseen)
+    return Related(Counted(counts, mechanism.release("pairs", counts, source), noise), near, unseen)
 
 
 def _by_chance(clique, expected, column_noises):
