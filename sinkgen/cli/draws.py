@@ -79,12 +79,19 @@ def _range(name, text):
     if not text:
         return None
     try:
-        ends = [float(end) if _is_number(end) else np.datetime64(end).item().isoformat() for end in text.split("..")]
+        ends = [_end(end) for end in text.split("..")]
     except ValueError:
         ends = []
-    if len(ends) not in (1, 2):
-        raise Refused(f"--where {name}= must be a number or date, or two of them: low..high")
+    if len(ends) not in (1, 2) or not any(end is not None for end in ends):
+        raise Refused(f"--where {name}= must be a number or date, or a range of them: low..high, low.., ..high")
     return ends[0] if len(ends) == 1 else tuple(ends)
+
+
+def _end(text):
+    """A number, a date, or nothing of an open end."""
+    if not text:
+        return None
+    return float(text) if _is_number(text) else np.datetime64(text).item().isoformat()
 
 
 def _is_number(text):

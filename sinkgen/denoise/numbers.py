@@ -148,8 +148,13 @@ def _holds_all(counts, hoped, start, stop):
 
 
 def _evidence_of_none(counts, hoped, where):
-    """Twice the logarithm of how much better no record in some cells explains their counts than what was hoped."""
+    """Twice the logarithm of how much better no record in some cells explains their counts than what was hoped.
+
+    Where some stand out, none does not explain them, however many more were hoped.
+    """
     found, deviation = counts.records(where)
+    if found > NEGLIGIBLE * deviation:
+        return -math.inf
     hope = hoped[where].sum() * counts.total
     return hope * (hope - 2 * max(found, 0.0)) / deviation**2
 

@@ -18,6 +18,7 @@ ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers kind=, of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
+FLAT = 0.01  # share of where its numbers lie, by which draws of a column vary at least
 MUCH_UNSEEN = 0.1  # share of the records in which two columns may go together and are drawn as if they did not
 MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
 NARROW = 0.25  # of where the numbers of an array lie, that a cell is in which most do
@@ -297,7 +298,7 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, hidd
     return ColumnQuality(column.name, not found.is_bounded, missing, 0.0, found.outside, known.error, told)
 
 
-def group_quality(name, found, outside):
+def group_quality(name, found, outside, spread):
     """How well the bounds of a column of an array, or of pixels, are known; public.
 
     Parameters
@@ -307,8 +308,14 @@ def group_quality(name, found, outside):
         What the counts of its numbers have shown.
     outside : float
         Share of the records outside of declared bounds, as far as it stands out.
+    spread : float
+        Standard deviation of what is drawn, over the width of where its numbers lie; infinite of pixels
+        and of what is true or false, which may well be the same everywhere.
     """
     told = outside_remarks(name, outside) or (range_remarks(name, found) if found is not None else ())
+    if not told and spread < FLAT and (found is None or not _lies_in_one(found.cells)):
+        drawn = f"of {named(name)} nearly one number is drawn, for noise hides how it goes together with others"
+        told = (f"{drawn}: raise epsilon, or fit a data frame",)
     is_learned = found is not None and not found.is_bounded
     return ColumnQuality(name, is_learned, clipped=outside, remarks=told)
 
@@ -347,7 +354,7 @@ def range_remarks(name, found):
     if found.outside > LIKE:
         where = "its bounds, or of where its numbers" if found.is_bounded else "where its numbers"
         lost = f"about {found.outside:.0%} of {named(name)} lie outside of {where} seem to lie"
-        return (f"{lost}: declare bounds that hold them",)
+        return (f"{lost}: declare bounds that hold them{', or raise epsilon' * found.is_bounded}",)
     return (_too_close(name, found),) if not found.is_resolved and _lies_in_one(found.cells) else ()
 
 

@@ -1,5 +1,6 @@
 """What is known of the columns and the classes of a fit, and how well; public."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.training.stage import StateCounts, Trained
 from sinkgen.training.undeclared import LearnedLabels
 
+DRAWS = 1024  # by which it is told whether a column of an array varies
 DEVIATIONS = 2.0  # of the noise: so many missing cells a column may have, though it seems to have none
 
 
@@ -70,14 +72,24 @@ def fitted_schema(
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
         whole = trained.remarks
+        groups = enumerate(zip(form.group_names, _spreads(form, trained), strict=True))
         columns = [
-            of for j, name in enumerate(form.group_names)
-            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0))).remarks
+            of for j, (name, spread) in groups
+            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0), spread)).remarks
         ]  # fmt: skip
         noise = known.classes.noise
     are_known = known.classes.coded is labels
     classes = class_quality(labels, counts, noise, known.classes.unlabelled, are_known=are_known)
     return FittedSchema(tuple(columns), classes, whole)
+
+
+def _spreads(form, trained):
+    """Standard deviations of what is drawn of each column of an array, within its bounds; see :func:`group_quality`."""
+    if form.n_groups < form.n_encoded or form.dtype == "bool":
+        return [math.inf] * form.n_groups
+    random = torch.Generator().manual_seed(0)
+    labels = torch.multinomial(trained.class_weights.double(), DRAWS, replacement=True, generator=random)
+    return trained.generator.draw(labels, random).std(0).tolist()
 
 
 def _estimate(place, column, known, mechanism):

@@ -137,6 +137,8 @@ def test_samples_go_to_stdout_and_follow_seed_labels_and_conditions(workplace):
     assert some["age"].between(30, 40).all()
     assert set(some["city"]) == {"Oslo", "Rome"}
     assert some["member"].all()
+    assert rows("--where", "age=40..")["age"].min() >= 40
+    assert rows("--where", "since=..2021-02-01")["since"].max() < "2021-02-02"
     assert rows("--where", "gain=")["gain"].isna().all()
     dates = rows("--where", "since=2021-01-01..2021-02-01")["since"]
     assert dates.between("2021-01-01", "2021-02-01").all()
@@ -450,6 +452,7 @@ def refusals(folder):
         (("sample", model, "--where", "age"), "COLUMN=VALUE"),
         (("sample", model, "--where", "wage=1"), "it has: age, score"),
         (("sample", model, "--where", "age=old"), "low..high"),
+        (("sample", model, "--where", "age=.."), "low.., ..high"),
         (("sample", model, "--where", "city=Atlantis"), "knows the categories"),
         (("sample", model, "--label", "perhaps"), "it knows"),
         (("report", folder / "empty", "--real", data, *page), "holds no model"),

@@ -124,6 +124,18 @@ def test_far_tails_that_do_not_stand_out_are_empty_and_what_does_is_kept():
     assert kept.shares == pytest.approx([900 / 1050, 150 / 1050], abs=0.02)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
+@pytest.mark.parametrize("seed", range(4))
+def test_many_zeros_do_not_hide_the_other_numbers(share, seed):
+    # A first count had not told zeros from small numbers apart: of all cells as much was hoped.
+    random = np.random.default_rng(seed)
+    values = np.where(random.random(10_000) < share, random.lognormal(3, 1, 10_000).clip(0.01, 1900), 0.0)
+    cells = Cells(np.r_[np.linspace(0, 2, 201), np.geomspace(2, 2000, 97)[1:]], np.full(296, 1 / 296))
+    hoped = np.r_[np.full(200, (1 - 0.9 * share) / 200), np.full(96, 0.9 * share / 96)]
+    held = held_cells(*without_empty_ends(cells, counts(cells, values, random), hoped))
+    assert held.shares[held.edges[:-1] >= 0.01].sum() == pytest.approx(share, abs=0.06)
+
+
 @given(data=st.data(), noise=st.sampled_from([1e-9, 1.0, 1e6]), total=st.floats(1, 1e6))
 @settings(max_examples=60, deadline=None)
 def test_shares_are_shares_whatever_is_counted(data, noise, total):

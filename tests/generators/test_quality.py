@@ -124,6 +124,18 @@ def test_numbers_of_an_array_that_lie_in_a_narrow_part_of_its_range_are_told():
     assert all("lie closer together than could be told apart: declare its bounds" in remark for remark in told)
 
 
+def test_columns_of_an_array_that_noise_makes_flat_are_told():
+    X = np.random.default_rng(0).normal(size=(600, 20)).clip(-5, 5)
+    gen = DPSinkhornGenerator(1, schema=(-5, 5), random_state=0, noise_seed=0)
+    with pytest.warns(ReproducibleNoiseWarning), pytest.warns(PoorFitWarning, match="nearly one number is drawn"):
+        gen.fit(X)
+    told = {of.name for of in gen.schema_.columns if any("nearly one number" in remark for remark in of.remarks)}
+    spreads = gen.sample(3000, random_state=0).std(0)
+    assert told
+    assert {int(j) for j in np.flatnonzero(spreads < 0.02)} <= {of.name for of in gen.schema_.columns}
+    assert all(spreads[j] < 0.2 for j in told)
+
+
 def test_what_is_well_known_is_not_remarked_on():
     X = table()[["age", "sex"]]
     assert remarks(X, schema={"age": (18, 90), "sex": ["Female", "Male"]}).remarks == ()

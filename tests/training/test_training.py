@@ -9,8 +9,10 @@ import pytest
 import torch
 from stages import make_stage
 
+from sinkgen import DPSinkhornGenerator
 from sinkgen.accounting import GaussianRelease
 from sinkgen.data.formats import numeric_format
+from sinkgen.exceptions import ReproducibleNoiseWarning
 from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import MLP, make_network
 from sinkgen.generators.particles import Particles, PointMixture
@@ -350,3 +352,11 @@ def test_each_point_varies_as_far_as_its_own_records_do():
 
 def test_where_noise_hides_how_far_all_points_vary_alike():
     torch.testing.assert_close(scaled(1e5), torch.ones(2), atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 4])
+def test_images_whose_texture_is_nothing_at_all_are_fitted(seed):
+    X = np.random.default_rng(0).integers(0, 256, (300, 28, 28)).astype(np.uint8)
+    with pytest.warns(ReproducibleNoiseWarning):
+        gen = DPSinkhornGenerator(10, random_state=0, noise_seed=seed, steps=5).fit(X)
+    assert abs(gen.sample(50, random_state=0).mean() - 127.5) < 5

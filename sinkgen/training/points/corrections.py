@@ -31,6 +31,8 @@ def with_gains(mixture, stage, space):
     smooth = replace(mixture, texture=torch.zeros_like(mixture.texture))
     draws = Particles.of(smooth, space, stage.form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
     own = texture.by_steepness(draws, space, strength)[0].double().mean(0).cpu()
+    if not own.any():  # as weak as nothing: there is no curve of it
+        return mixture
     query = GainQuery(texture, space, strength, LARGEST_TEXTURE * float(own.sum()))
     expected, true = mechanism.release("texture", query, stage.source) / count
     noise = mechanism.noise_multiplier("texture") * query.sensitivity * query.largest / count
