@@ -68,7 +68,7 @@ def combine(estimates: Any, variances: Any) -> Estimate:
 
 
 def mean(data_sets: Sequence[Any], column: str | int) -> Estimate:
-    """Mean of a column of numbers, where it is not missing.
+    """Mean of a column of numbers, dates in seconds since 1970, where it is not missing.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def mean(data_sets: Sequence[Any], column: str | int) -> Estimate:
     Raises
     ------
     TypeError, ValueError
-        If data sets are no data frames, or lack the column.
+        If data sets are no data frames, or lack the column, or it holds no numbers.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def mean(data_sets: Sequence[Any], column: str | int) -> Estimate:
     >>> float(mean(sets, "age").estimate)
     41.0
     """
-    parts = [_column(data, column).dropna().to_numpy(dtype=float) for data in data_sets]
+    parts = [_numbers(data, column) for data in data_sets]
     return combine([part.mean() for part in parts], [part.var(ddof=1) / len(part) for part in parts])
 
 
@@ -130,7 +130,7 @@ def proportion(data_sets: Sequence[Any], conditions: Mapping[Any, Any]) -> Estim
 
 
 def quantile(data_sets: Sequence[Any], column: str | int, q: float = 0.5) -> Estimate:
-    """Quantile of a column of numbers, where it is not missing.
+    """Quantile of a column of numbers, dates in seconds since 1970, where it is not missing.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def quantile(data_sets: Sequence[Any], column: str | int, q: float = 0.5) -> Est
     51.0
     """
     check_real("q", q, low=0, high=1, include_low=False, include_high=False)
-    parts = [_column(data, column).dropna().to_numpy(dtype=float) for data in data_sets]
+    parts = [_numbers(data, column) for data in data_sets]
     found = []
     for part in parts:
         reach = np.sqrt(q * (1 - q) / len(part))
@@ -242,6 +242,21 @@ def _column(data, name):
     if name not in frame.columns:
         raise BadValueError(f"column must be one of {list(frame.columns)}")
     return frame[name]
+
+
+def _numbers(data, name):
+    """What is not missing of a column, as numbers: dates as seconds since 1970, and spans of time as seconds."""
+    import pandas as pd
+
+    column = _column(data, name).dropna()
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        column = column - pd.Timestamp(0, tz=getattr(column.dtype, "tz", None) and "UTC")
+    if pd.api.types.is_timedelta64_dtype(column.dtype):
+        return column.dt.total_seconds().to_numpy(dtype=float)
+    try:
+        return column.to_numpy(dtype=float)
+    except (TypeError, ValueError):
+        raise BadTypeError(f"column {name!r} holds no numbers: ask for a proportion") from None
 
 
 def _meets(series, wanted):

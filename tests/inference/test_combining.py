@@ -1,5 +1,6 @@
 """Rules for several data sets: the variance is that of sampling and of privacy, and intervals hold."""
 
+import traceback
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,3 +86,21 @@ def test_columns_that_are_not_there_are_told():
         inference.mean(sets(), "age")
     with pytest.raises(TypeError, match="data frames"):
         inference.mean([np.zeros((3, 2))] * 2, "x")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Oslo"])
+def test_dates_are_seconds_whatever_their_unit_and_zone(unit, zone):
+    days = pd.date_range("2024-01-01", periods=5, unit=unit, tz=zone)
+    sets = [pd.DataFrame({"when": days}), pd.DataFrame({"when": days})]
+    wanted = days[2].timestamp()
+    assert float(inference.mean(sets, "when").estimate) == wanted
+    assert float(inference.quantile(sets, "when").estimate) == wanted
+
+
+@pytest.mark.parametrize("estimate", [inference.mean, inference.quantile])
+def test_categories_have_no_mean(estimate):
+    sets = [pd.DataFrame({"cat": ["secret", "b"]})] * 2
+    with pytest.raises(TypeError, match=r"column 'cat' holds no numbers: ask for a proportion") as caught:
+        estimate(sets, "cat")
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
