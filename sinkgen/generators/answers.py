@@ -17,6 +17,8 @@ from sinkgen.inference.counts import NoisyCounts, together
 from sinkgen.inference.estimates import Estimate
 
 LABEL = "label"  # what the labels are called where no column is
+TINY = 1e-12
+UNEVEN = 0.7  # of the deviation of one number's place, by which a cell's share beside a cut is off: nearly all or none
 HIDDEN = 0.3  # standard deviations of a bin's numbers by which their mean is off where nothing tells of them
 DRAWS = 100_000  # of the model, for what was not released
 
@@ -121,7 +123,7 @@ def proportion(release: Any, conditions: Any) -> Estimate:
         return _linear(release, place, weights, weights, None)
     part = np.diff(release.form.allowed(conditions)[place])[:, 0]
     weights = np.bincount(_states(release, place), _within(release, place) * part)
-    return _linear(release, place, weights, weights, None)
+    return _linear(release, place, weights, weights, None, _part_doubts(release, place, part, weights))
 
 
 def mean(release: Any, column: Any) -> Estimate:
@@ -305,6 +307,30 @@ def within_doubts(release: Any, place: int) -> WithinDoubt:
     errors = np.where(spread > 0, np.where(known > 0.5, of_cells, HIDDEN), 0.0)
     nothing = [0.0] * column.nullable
     return WithinDoubt(torch.from_numpy(errors), torch.tensor([*directions, *nothing]).double())
+
+
+def _part_doubts(release, place, part, weights):
+    """How well it is known what share of a state's numbers meets a condition that cuts its cells; None for categories.
+
+    Within a cell numbers are taken to lie evenly. That is likely where neighbours are about as dense, and may be far
+    off where they are not, such as between two modes.
+    """
+    column = release.form.columns[place]
+    if not isinstance(column, NumberColumn):
+        return None
+    (middles, widths), shares = middles_of(column), _within(release, place)
+    states, n = _states(release, place)[: len(middles)], len(middles)
+    found = np.clip(marginal(release, [_names(release)[place]]).shares, TINY, None)
+    with np.errstate(divide="ignore"):
+        density = np.log(found[states] * shares[:n] + TINY) - np.log(widths)
+    with np.errstate(invalid="ignore"):  # two numbers alone are as dense as each other
+        steps = np.nan_to_num(np.abs(np.diff(density)), nan=0.0, posinf=np.inf)
+    unlike = np.maximum(np.append(steps, 0.0), np.insert(steps, 0, 0.0)).clip(max=1.0)
+    off = UNEVEN * shares[:n] * np.sqrt(part[:n] * (1 - part[:n])) * unlike
+    of_state = np.sqrt(np.bincount(states, off**2, column.n_states))
+    spread = np.sqrt(np.clip(weights - weights**2, 0.0, None))
+    errors = np.divide(of_state, spread, out=np.zeros_like(of_state), where=spread > 0)
+    return WithinDoubt(torch.from_numpy(errors), torch.zeros(0))
 
 
 def _noise_of_cells(release):

@@ -41,7 +41,7 @@ WRITTEN = {
 def test_cells_come_back_as_they_are_written(name):
     cells, declared, kind = WRITTEN[name]
     gen = DPSinkhornGenerator(20, schema={"a": declared}, noise_seed=0).fit(pd.DataFrame({"a": cells}))
-    drawn = gen.sample(400)["a"]
+    drawn = gen.sample(N, random_state=0)["a"]
     assert drawn.dtype == cells.dtype
     assert set(map(type, drawn.dropna())) == {kind}
     assert drawn.isin(set(cells)).mean() > 0.95
@@ -74,7 +74,7 @@ def test_arrow_dtypes_of_pandas_come_back(name, nullable):
     cells = cells.get(name, DATES).astype(dtype)
     cells = cells.mask(DAYS % 5 == 0) if nullable else cells
     gen = DPSinkhornGenerator(20, noise_seed=0).fit(pd.DataFrame({"a": cells}))
-    drawn = gen.sample(400)["a"]
+    drawn = gen.sample(N, random_state=0)["a"]
     assert drawn.dtype == dtype
     assert drawn.dropna().isin(set(cells.dropna())).mean() > 0.95
     assert drawn.isna().mean() == pytest.approx(cells.isna().mean(), abs=0.05)
