@@ -298,7 +298,7 @@ class Texture(nn.Module):
         noise_scale : float
         """
         reached, drawn = torch.zeros(2, N_SLOPES + 1, dtype=torch.float64)
-        total = float(expected.sum().clamp_min(noise_scale))
+        total = float(expected.sum().clamp_min(max(noise_scale, 1e-12)))
         wanted = stepped_frequencies(expected / total, own / own.sum(), noise_scale / total)
         reached[1:], drawn[1:] = wanted.cumsum(0), (own / own.sum()).cumsum(0)
         known = torch.minimum(expected, true) > STANDS_OUT * noise_scale

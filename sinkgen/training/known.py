@@ -26,7 +26,7 @@ from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.training.stage import StateCounts, Trained
 from sinkgen.training.undeclared import LearnedLabels
 
-DRAWS = 1024  # by which it is told whether a column of an array varies
+DRAWS, MOST_CELLS = 1024, 2**23  # by which it is told whether a column of an array varies, and their numbers
 DEVIATIONS = 2.0  # of the noise: so many missing cells a column may have, though it seems to have none
 
 
@@ -88,7 +88,8 @@ def _spreads(form, trained):
     if form.n_groups < form.n_encoded or form.dtype == "bool":
         return [math.inf] * form.n_groups
     random = torch.Generator().manual_seed(0)
-    labels = torch.multinomial(trained.class_weights.double(), DRAWS, replacement=True, generator=random)
+    n = max(2, min(DRAWS, MOST_CELLS // form.n_encoded))
+    labels = torch.multinomial(trained.class_weights.double(), n, replacement=True, generator=random)
     return trained.generator.draw(labels, random).std(0).tolist()
 
 

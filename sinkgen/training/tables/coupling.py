@@ -13,9 +13,10 @@ from sinkgen.inference.moments import NoisyMoments
 from sinkgen.privacy.queries.moments import MomentQuery
 
 ROOM = 2.0  # standard deviations of a record's squared norm over its mean, if columns were independent
-ALONE = 20_000  # records of independent columns, by which the clip's effect is found
+ALONE, MOST_CELLS = 20_000, 1_000_000  # records of independent columns that tell what the clip takes, and their cells
 ROUNDS = 5  # in which what a column shares with others is found
 PROBES, PROBE = 4, 0.2  # of how much noise factors take with them; how far off, in its standard deviations
+MOST_PROBED = 100  # columns, of all probes together
 DOUBT = 2.0  # standard deviations of its own noise by which what is left has to exceed noise
 MOST_SHARED = 0.95  # of a column's variance
 LEAST_SCORED = 0.05  # variance of scores; of less, nearly all records are in one state, and a weight could be anything
@@ -80,7 +81,8 @@ def learn_moments(source, frequencies, scores, total, mechanism):
 def _unclipped(products, noise, released, frequencies):
     """Products as they were before the clip, for columns that hardly go together, and the deviation of their noise."""
     random = torch.Generator().manual_seed(0)
-    codes = [torch.multinomial(of.double(), ALONE, replacement=True, generator=random) for of in frequencies]
+    n = min(ALONE, max(1, MOST_CELLS // len(frequencies)))
+    codes = [torch.multinomial(of.double(), n, replacement=True, generator=random) for of in frequencies]
     kept = kept_by_clipping(released, torch.stack(codes)).fill_diagonal_(1)
     return products / kept, noise / float(kept.mean())
 
@@ -125,13 +127,14 @@ def covariance(noisy, noise):
     shared = _shared(off, variances, noise)
     left, pairs = off - shared, len(noisy) * (len(noisy) - 1) / 2
     random, taken, step = torch.Generator().manual_seed(0), [], PROBE * noise
-    for _ in range(PROBES if noise > 0 else 0):
+    probes = max(1, min(PROBES, MOST_PROBED // len(noisy)))  # of many pairs one tells as much
+    for _ in range(probes if noise > 0 else 0):
         signs = (torch.rand(noisy.shape, generator=random, dtype=noisy.dtype) - 0.5).sign().triu(1)
         signs = signs + signs.T
         ahead, behind = (_shared(off + side * step * signs, variances, noise) for side in (1, -1))
         taken.append(float((signs * (ahead - behind)).sum()) / (4 * step))
     # Of as many pairs, factors have taken the noise with them.
-    free = pairs - min(max(sum(taken) / PROBES, 0.0), pairs)
+    free = pairs - min(max(sum(taken) / probes, 0.0), pairs)
     chance = free * noise**2 * (1 + DOUBT * math.sqrt(2 / pairs))
     found = shared + left * (1 - chance / left.square().sum().clamp_min(TINY**2)).clamp_min(0)
     units = torch.outer(variances.sqrt(), variances.sqrt())
