@@ -113,6 +113,7 @@ def main():
     parser.add_argument("--steps", type=int)
     parser.add_argument("--sampling-rate", type=float)
     parser.add_argument("--debias", type=fraction, default="auto", help="fraction p, none or auto")
+    parser.add_argument("--cost", default="sqeuclidean")
     parser.add_argument("--augment", default="auto", choices=["auto", "none", "affine"])
     parser.add_argument("--prior", help="npz whose X_train is taken for public")
     parser.add_argument("--samples", type=int, default=60_000)
@@ -131,8 +132,8 @@ def main():
     given = {name: getattr(args, name) for name in ("steps", "sampling_rate") if getattr(args, name) is not None}
     gen = DPSinkhornGenerator(
         args.epsilon, args.delta, mechanism=args.mechanism, generator=args.generator, debias=args.debias,
-        augment=None if args.augment == "none" else args.augment, classes=np.unique(y), random_state=args.seed,
-        prior=np.load(args.prior)["X_train"] if args.prior else None, **given,
+        cost=args.cost, augment=None if args.augment == "none" else args.augment, classes=np.unique(y),
+        random_state=args.seed, prior=np.load(args.prior)["X_train"] if args.prior else None, **given,
     )  # fmt: skip
     start = time.perf_counter()
     gen.fit(X, y)
@@ -142,13 +143,14 @@ def main():
     spent = gen.privacy_spent()
     row = {
         "data": Path(args.data).stem, "mechanism": args.mechanism, "generator": args.generator, "seed": args.seed,
-        **given, "debias": args.debias, "augment": args.augment,
+        **given, "debias": args.debias, "augment": args.augment, "cost": args.cost,
         "prior": args.prior and Path(args.prior).stem, "epsilon_asked": args.epsilon,
         "epsilon_spent": spent.epsilon, "delta": spent.delta,
         "fit_seconds": round(fitted - start, 2), "sample_seconds": round(sampled - fitted, 2),
         "peak_memory_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
     }  # fmt: skip
     name = f"{row['data']}-{args.mechanism}-{args.generator}-{args.augment}-eps{args.epsilon:g}-seed{args.seed}"
+    name += f"-{args.cost}" if args.cost != "sqeuclidean" else ""
     name += f"-prior-{row['prior']}" if args.prior else ""
     grid(X_new, y_new).save(args.out / f"{name}.png")
     row["specks"] = round(specks(X_new[:10_000], data["X_test"]), 5)

@@ -56,8 +56,10 @@ class DPSinkhornGenerator(SamplingMixin, BaseEstimator):
         a perceptron.
     backend : {"torch", "pot"}, default="torch"
         Who solves the transport problems.
-    cost : {"sqeuclidean", "l1", "l1+l2"}, sinkgen.ot.MixedCost, or torch.nn.Module, default="sqeuclidean"
+    cost : {"sqeuclidean", "l1", "l1+l2", "scattering"}, sinkgen.ot.MixedCost, or torch.nn.Module, \
+            default="sqeuclidean"
         Ground cost; a module is a public, fixed feature map under squared L2, of encoded records (m, D) in [0, 1].
+        "scattering" is such a one of images: :class:`sinkgen.ot.Scattering`.
     reg : float, (float, float) or "auto", default="auto"
         Entropic regularisation, as a share of the mean cost between typical records. A pair, for "semidual": annealed
         from the first to the second.

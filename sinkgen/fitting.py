@@ -123,7 +123,8 @@ def fit(
     """
     facts = collect_facts(estimator, data, given)
     device = working_device(estimator, facts.form)
-    rehearse(facts, resolve_cost(estimator.cost), estimator.generator, device, estimator.augment)
+    cost = resolve_cost(estimator.cost, None if isinstance(facts.form, TableFormat) else facts.form.network_shape)
+    rehearse(facts, cost, estimator.generator, device, estimator.augment)
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
     chooses = estimator.max_rows_per_group == AUTO
@@ -155,7 +156,7 @@ def fit(
         raw = bound_by_release(seal(data.source), mechanism) if chooses else mechanism.bound(seal(data.source))
         form, labels, counts, source, known = prepare(raw, facts, mechanism, device)
         stage = Stage(
-            source, counts, form, mechanism, plan.settings, resolve_cost(estimator.cost), estimator.backend,
+            source, counts, form, mechanism, plan.settings, cost, estimator.backend,
             estimator.generator, device, random, progress.steps, known.states, facts.prior,
         )  # fmt: skip
         trained = trainer.train(stage)

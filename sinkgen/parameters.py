@@ -19,8 +19,8 @@ from sinkgen.data.prior import is_prior
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.networks import FACTORIES, OF_IMAGES
 from sinkgen.images.augment import AUGMENTATIONS
-from sinkgen.ot import BACKENDS, resolve_cost
-from sinkgen.ot.costs import PLAIN_COSTS
+from sinkgen.ot import BACKENDS
+from sinkgen.ot.costs import check_cost, is_plain
 from sinkgen.privacy.streams import require_secure
 from sinkgen.settings import SETTINGS, Settings, mechanism_of
 
@@ -96,7 +96,7 @@ def check_parameters(estimator):
     _check_optional("prior", estimator.prior, "an array of public records, or a generator with sample", is_prior)
     if estimator.prior is not None and mechanism_of(estimator.mechanism) not in ("auto", "semidual"):
         raise BadValueError("prior needs mechanism='semidual' (or 'auto' with arrays and images)")
-    resolve_cost(estimator.cost)
+    check_cost(estimator.cost)
     if not isinstance(estimator.verbose, (bool, np.bool_)):
         check_integer("verbose", estimator.verbose, low=0)
     if estimator.noise_seed is not None:
@@ -133,7 +133,7 @@ def _settings_of_object(estimator):
     given = mechanism.given()
     if given.get("directions") and estimator.cost != "sqeuclidean":
         raise BadValueError("directions=True needs cost='sqeuclidean': another cost does not survive a rotation")
-    if given.get("label_weight", 0) is None and type(resolve_cost(estimator.cost)) not in PLAIN_COSTS:
+    if given.get("label_weight", 0) is None and not is_plain(estimator.cost):
         raise BadValueError("label_weight=None needs a cost of the values themselves: 'sqeuclidean', 'l1' or 'l1+l2'")
     if given.get("whole_groups") and estimator.max_rows_per_group is not None:
         raise BadValueError("whole_groups=True counts all rows of a group, by shares: leave max_rows_per_group None")

@@ -21,6 +21,7 @@ from sinkgen.ot.divergence import (
     sinkhorn_symmetric,
 )
 from sinkgen.ot.result import SinkhornResult
+from sinkgen.ot.scattering import Scattering
 
 __all__ = [
     "BACKENDS",
@@ -29,6 +30,7 @@ __all__ = [
     "FeatureCost",
     "L1Cost",
     "MixedCost",
+    "Scattering",
     "SinkhornResult",
     "SquaredEuclideanCost",
     "debias_pair",

@@ -4,6 +4,7 @@ Nothing here ever holds an (n, m, d) tensor. Every cost is symmetric, c(x, y) = 
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from sinkgen._validation import check_choice, check_integer, check_real
 from sinkgen.exceptions import BadTypeError, BadValueError
+from sinkgen.ot.scattering import Scattering
 
 
 @runtime_checkable
@@ -256,20 +258,47 @@ class FeatureCost(SquaredEuclideanCost):
 
 
 COSTS: dict[str, type[Cost]] = {"sqeuclidean": SquaredEuclideanCost, "l1": L1Cost, "l1+l2": MixedCost}
-
-# Those that measure values as they are, and for that need no others beside them.
-PLAIN_COSTS = (SquaredEuclideanCost, L1Cost, MixedCost)
+# Feature maps by name, made for the shape of the images.
+FEATURE_MAPS: dict[str, type[torch.nn.Module]] = {"scattering": Scattering}
 
 CostLike = str | Cost | torch.nn.Module
 
 
-def resolve_cost(cost: CostLike) -> Cost:
+def check_cost(cost: CostLike) -> None:
+    """Raise ValueError or TypeError unless ``cost`` is a name, a feature map, or a cost itself.
+
+    Examples
+    --------
+    >>> check_cost("scattering")
+    """
+    if isinstance(cost, str):
+        check_choice("cost", cost, [*COSTS, *FEATURE_MAPS])
+    elif isinstance(cost, type) or not isinstance(cost, (torch.nn.Module, Cost)):
+        names = ", ".join(map(repr, [*COSTS, *FEATURE_MAPS]))
+        raise BadTypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
+
+
+def is_plain(cost: CostLike) -> bool:
+    """Whether a cost measures values as they are, and for that needs no others beside them.
+
+    Examples
+    --------
+    >>> is_plain("l1"), is_plain(MixedCost(3.0)), is_plain(torch.nn.Identity())
+    (True, True, False)
+    """
+    return cost in COSTS if isinstance(cost, str) else type(cost) in COSTS.values()
+
+
+def resolve_cost(cost: CostLike, image_shape: Sequence[int] | None = None) -> Cost:
     """Return the :class:`Cost` that is meant by a name, a feature map, or a cost itself.
 
     Parameters
     ----------
-    cost : {"sqeuclidean", "l1", "l1+l2"}, torch.nn.Module or Cost
-        "l1+l2" is ``MixedCost(1.0)``; a module is taken as ``FeatureCost(module)``.
+    cost : {"sqeuclidean", "l1", "l1+l2", "scattering"}, torch.nn.Module or Cost
+        "l1+l2" is ``MixedCost(1.0)``; a module is taken as ``FeatureCost(module)``, and "scattering" is that of
+        :class:`~sinkgen.ot.scattering.Scattering`.
+    image_shape : (h, w) or (h, w, c), optional
+        Of the images that points are, one a row; "scattering" needs it.
 
     Returns
     -------
@@ -278,7 +307,7 @@ def resolve_cost(cost: CostLike) -> Cost:
     Raises
     ------
     ValueError
-        If ``cost`` is a string that names no cost.
+        If ``cost`` is a string that names no cost, or is one of images and there are none.
     TypeError
         If ``cost`` is nothing of the kind.
 
@@ -287,14 +316,14 @@ def resolve_cost(cost: CostLike) -> Cost:
     >>> resolve_cost("l1+l2").l1_weight
     1.0
     """
+    check_cost(cost)
+    if isinstance(cost, str) and cost in FEATURE_MAPS:
+        if image_shape is None or len(image_shape) < 2:
+            raise BadValueError(f"cost={cost!r} compares images: give image_shape, or take one of {', '.join(COSTS)}")
+        return FeatureCost(FEATURE_MAPS[cost](image_shape))
     if isinstance(cost, str):
-        return COSTS[check_choice("cost", cost, COSTS)]()
-    if isinstance(cost, torch.nn.Module):
-        return FeatureCost(cost)
-    if isinstance(cost, Cost) and not isinstance(cost, type):
-        return cost
-    names = ", ".join(map(repr, COSTS))
-    raise BadTypeError(f"cost must be one of {names}, a torch.nn.Module or a Cost, got {type(cost).__name__}")
+        return COSTS[cost]()
+    return FeatureCost(cost) if isinstance(cost, torch.nn.Module) else cost
 
 
 def with_labels(x: Tensor, labels: Tensor, n_classes: int, weight: float = 15.0) -> Tensor:

@@ -16,7 +16,7 @@ from sinkgen.generators.distill import distill
 from sinkgen.generators.networks import make_network, network_name
 from sinkgen.generators.product import stratified
 from sinkgen.generators.space import Space
-from sinkgen.ot.costs import PLAIN_COSTS
+from sinkgen.ot.costs import is_plain
 from sinkgen.privacy.queries.transport import CrossGradientQuery
 from sinkgen.records import Records
 from sinkgen.settings import Batch
@@ -189,7 +189,7 @@ def label_weight(settings, cost):
     """Weight of labels, as a share of the typical distance; None where each class is transported by itself."""
     if settings.label_weight != "auto":
         return settings.label_weight
-    return None if type(cost) in PLAIN_COSTS and can_part_classes(settings) else 1.5
+    return None if is_plain(cost) and can_part_classes(settings) else 1.5
 
 
 def microbatches(settings, n_records):
