@@ -10,7 +10,7 @@ STEP = 4.5  # standard deviations that a step must exceed: of a thousand of pure
 MANY = 64  # states without an order; of fewer, a projection onto the simplex is as good
 GRID, GRID_FINENESS, ROUNDS = 256, 16, 100  # places of a prior, near 0 so many a standard deviation of the noise
 NONE, SOME = 6.0, 0.5  # prior weights of 0 and of all else, in columns
-LIKELY, POSSIBLE, UNLIKELY = 0.5, 0.15, 0.05  # chance from which what may be 0 is not; is told of; up to which it is
+LIKELY, POSSIBLE, UNLIKELY = 0.8, 0.3, 0.05  # chance from which what may be 0 is not; is told of; up to which it is
 PENALTIES = (0.0, *(10.0 ** (k / 2) for k in range(-2, 9)))
 
 
@@ -67,9 +67,9 @@ def shrink_frequencies(noisy, prior, noise_scale):
 def stepped_frequencies(noisy, prior, noise_scale):
     """Frequencies (D,) of states in an order: the expected ones, but where sums over neighbours stand out of the noise.
 
-    The difference to the expected ones is taken apart into steps at all scales, the Haar wavelets, and those that
-    noise alone may have made are left out [1]_. So what is rare keeps its expected frequency, one by one and in sum,
-    where the noise of many empty states would have added up.
+    From the whole down, a run of states is split between its halves as was expected, unless noise alone can hardly have
+    made the difference [1]_; then as was found. So what is rare keeps its expected frequency, one by one and in sum,
+    where the noise of many empty states would have added up, or been taken off from all.
 
     Parameters
     ----------
@@ -81,30 +81,31 @@ def stepped_frequencies(noisy, prior, noise_scale):
 
     References
     ----------
-    .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994: the hard threshold.
+    .. [1] Donoho, Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994: the hard threshold, of Haar's
+       wavelets.
 
     Examples
     --------
     >>> noisy = torch.tensor([0.7, 0.01, 0.28, 0.01])
-    >>> stepped_frequencies(noisy, torch.full((4,), 0.25), 0.1)
-    tensor([0.5633, 0.0000, 0.2183, 0.2183])
+    >>> stepped_frequencies(noisy, torch.full((4,), 0.25), 0.03)
+    tensor([0.7000, 0.0100, 0.2800, 0.0100])
     """
-    waves = _haar(len(prior)).to(noisy)
-    steps = waves @ (noisy - prior)
-    return project_simplex(prior + waves.T @ torch.where(steps.abs() > STEP * noise_scale, steps, 0.0))
-
-
-def _haar(n):
-    """Orthonormal steps (n - 1, n): of two halves of the states, of two halves of these, and so on."""
-    rows, parts = [], [(0, n)]
-    for start, stop in parts:
-        middle = (start + stop) // 2
-        if middle > start:
-            row = torch.zeros(n, dtype=torch.float64)
-            row[start:middle], row[middle:stop] = 1 / (middle - start), -1 / (stop - middle)
-            rows.append(row / row.norm())
-            parts += [(start, middle), (middle, stop)]
-    return torch.stack(rows)
+    found, below = (torch.cat([of.new_zeros(1), of.cumsum(0)]).double().tolist() for of in (noisy, prior))
+    out, waiting = torch.zeros_like(prior), [(0, len(prior), 1.0)]
+    while waiting:
+        start, stop, share = waiting.pop()
+        if stop == start + 1:
+            out[start] = share
+            continue
+        middle, n = (start + stop) // 2, stop - start
+        part = (middle - start) / n
+        left = found[middle] - found[start] + part * (share - found[stop] + found[start])
+        whole = below[stop] - below[start]
+        expected = share * ((below[middle] - below[start]) / whole if whole > 0 else part)
+        stands_out = abs(left - expected) > STEP * float(noise_scale) * math.sqrt(part * (1 - part) * n)
+        left = min(max(left if stands_out else expected, 0.0), share)
+        waiting += [(start, middle, left), (middle, stop, share - left)]
+    return out
 
 
 def many_frequencies(noisy, noise_scale):
@@ -147,7 +148,7 @@ def many_frequencies(noisy, noise_scale):
     return (found / found.sum()).to(noisy.dtype) if found.sum() > 0 else torch.ones_like(noisy) / len(noisy)
 
 
-def some_or_none(noisy, noises):
+def some_or_none(noisy, noises, n_none=0):
     """Of what may be 0 in some of several columns, the chances that it is not, and what it is then: each of shape (n,).
 
     Empirical Bayes: the true numbers are taken for draws of 0 and of the noisy numbers, by the weights with which the
@@ -159,6 +160,8 @@ def some_or_none(noisy, noises):
     noisy : Tensor of shape (n,)
     noises : Tensor of shape (n,)
         Standard deviation of the noise of each.
+    n_none : int
+        Further columns, of which it is known already that theirs is 0: what is left is no fair sample of all.
 
     References
     ----------
@@ -176,7 +179,7 @@ def some_or_none(noisy, noises):
     heights = -((numbers[:, None] - places) / noises[:, None]).square() / 2
     heights = (heights - heights.amax(1, keepdim=True)).exp()
     prior = torch.full_like(places, SOME / max(len(numbers), 1))
-    prior[0] = NONE
+    prior[0] = NONE + n_none
     weights = prior
     for _ in range(ROUNDS):
         parts = heights * weights

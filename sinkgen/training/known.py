@@ -57,7 +57,7 @@ def fitted_schema(
     """How well columns and classes are known; post-processing."""
     if isinstance(form, TableFormat):
         estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
-        hidden = _hidden(form.columns, estimates, known.classes.total)
+        hidden = _hidden(form.columns, estimates, known)
         drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
         parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
         columns = [
@@ -99,19 +99,24 @@ def _estimate(place, column, known, mechanism):
     return estimate_of(place, counts.values, counts.variances, mechanism.counts)
 
 
-def _hidden(columns, estimates, total):
+def _hidden(columns, estimates, known):
     """Shares of the cells of columns, by their places, that may be missing or other, though more likely none are."""
     missing = [j for j, column in enumerate(columns) if column.nullable]
     open_ended = {
         j: column.n_states - 1 - column.nullable for j, column in enumerate(columns) if getattr(column, "other", False)
     }
     last = [(of.numbers[-1], of.covariance[-1, -1].sqrt()) for of in (estimates[j] for j in missing)]
-    chances, numbers = some_or_none(*torch.tensor(last).T) if last else (torch.zeros(0),) * 2
+    seen, doubts = torch.tensor(last).reshape(-1, 2).T
+    n_none = sum(of.lacks_none for of in known.states.values())
+    chances, numbers = some_or_none(seen, doubts, n_none)
     may = (chances > POSSIBLE) & (chances <= LIKELY)
     unseen = {j: float(n) for j, n, told in zip(missing, numbers, may, strict=True) if told}
     # Values that are rare there are nearly always: of these a deviation more than was found is possible.
     others = {j: _one_more(estimates[j], state) for j, state in open_ended.items()}
-    return {j: Hidden(*(of.get(j, 0.0) / max(total, 1.0) for of in (unseen, others))) for j in range(len(columns))}
+    return {
+        j: Hidden(*(of.get(j, 0.0) / max(known.classes.total, 1.0) for of in (unseen, others)))
+        for j in range(len(columns))
+    }
 
 
 def _unseen_missing(known, estimates, drawn):

@@ -41,10 +41,13 @@ class StateCounts(NamedTuple):
     ----------
     values, variances : Tensor of shape (n_states,)
         The variance of the noise is infinite where nothing was released.
+    lacks_none : bool
+        Whether cells might have been missing, and these counts say that none are.
     """
 
     values: torch.Tensor
     variances: torch.Tensor
+    lacks_none: bool = False
 
     def joined(self, counts, variance):
         """The best of other counts of the same records, of noise of a variance, and these; and the new variances."""

@@ -88,9 +88,10 @@ def learn_table(form, source, total, mechanism):
         found = _count_bins(form, [columns[j] for j in waiting["bins"]], source, total, mechanism)
         counted = {j: of.with_tails() for j, of in zip(waiting["bins"], found, strict=True)}
         chances, _ = some_or_none(*torch.tensor([of.absent for of in found]).T)
-        parts = zip(counted.items(), (chances > UNLIKELY).tolist(), strict=True)
-        columns |= {j: _with_counted(columns[j], of, may_miss=may) for (j, of), may in parts}
-        states |= {j: _counts_of_bins(columns[j], of) for j, of in counted.items()}
+        for (j, of), may in zip(counted.items(), (chances > UNLIKELY).tolist(), strict=True):
+            made = _with_counted(columns[j], of, may_miss=may)
+            states[j] = _counts_of_bins(made, of)._replace(lacks_none=columns[j].nullable and not made.nullable)
+            columns[j] = made
     return LearnedForm(form.with_columns(columns.values()), counted, states)
 
 

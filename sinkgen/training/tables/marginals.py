@@ -389,7 +389,8 @@ def _joined(shares, states, noise, known, total):
         together[part] = variances.sqrt() / total
     if states.missing:
         places, sums = torch.tensor(states.missing), shares.sum(0)
-        chances, lacking = some_or_none(sums[places], together[places])
+        n_none = sum(of.lacks_none for of in known.values())
+        chances, lacking = some_or_none(sums[places], together[places], n_none)
         shares[:, places] += (lacking - sums[places]) / n_classes
         shares[:, places[chances <= LIKELY]] = 0.0
         together[places] = 0.0  # whether any are there, is decided

@@ -96,8 +96,9 @@ def frequencies_of(columns, total, ordered, optional, known=None, missing=()):
         counts[j], variances = of.joined(counts[j].double(), columns.noises[j] ** 2)
         noises[j] = variances.sqrt()
     if missing:
-        lasts = ([float(of[j][-1]) for j in missing] for of in (counts, noises))
-        chances, lacking = some_or_none(*map(torch.tensor, lasts))
+        numbers, doubts = (torch.tensor([float(of[j][-1]) for j in missing]) for of in (counts, noises))
+        n_none = sum(of.lacks_none for of in (known or {}).values())
+        chances, lacking = some_or_none(numbers, doubts, n_none)
         for j, chance, number in zip(missing, chances, lacking, strict=True):
             counts[j] = torch.cat([counts[j][:-1].double(), number[None] * (chance > LIKELY)])
             noises[j] = torch.cat([noises[j][:-1], number.new_zeros(1)])  # that it is there, is decided
