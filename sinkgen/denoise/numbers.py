@@ -11,7 +11,8 @@ from sinkgen.denoise.grids import ENOUGH
 COSTS = (1.25, 1.0, 0.75, 0.5)  # of a cell of a run, in standard deviations of its noise
 END_COST = 0.75
 EVIDENCE = 1.0  # twice the logarithm of how much likelier it must be that an end is empty, than that it is as was hoped
-FALSE_RUNS = 0.01  # chance, nearly, of a run where there is only noise
+FALSE_RUNS, VAGUE = 0.01, 0.1  # chance, nearly, of a run where there is only noise; that asks for another count
+FAINT = 2.0  # standard deviations that the largest octaves stand out by, at least
 HINT, NEGLIGIBLE, SURE = 1.5, 2.0, 3.0  # standard deviations
 SUSPECTS = 4  # cells but zero that are counted on, wherever others seem to lie
 
@@ -35,16 +36,49 @@ def located(cells, counts):
     runs = _runs(counts, zero, _costs(cells.edges))
     if not runs:
         return None
-    ends = {end for start, stop in runs for end in range(start, stop + 1)}
-    low, high = runs[0][0], runs[-1][1]
+    low, high = _without_faint(counts, zero, runs[0][0], runs[-1][1])
+    ends = {end for start, stop in runs for end in range(max(start, low), min(stop, high) + 1)}
     if low < zero < high or high - low >= 4:
         ends |= {zero, zero + 1}
     places = np.array(sorted(ends))
     return Cells(cells.edges[places], np.full(len(places) - 1, 1 / (len(places) - 1))), counts.grouped(places)
 
 
+def _without_faint(counts, zero, low, high):
+    """The first and last cells without the largest octaves, as long as these together do not stand out.
+
+    A number in the octave beyond all others is twice as large as any: few that are not there would be most of a
+    variance. If they are, they are counted beyond the cells that come next.
+    """
+    scores = counts.values / counts.noise
+    dropped = 0.0, 0
+    while high > max(zero + 1, low + 1) and _is_faint(dropped, scores[high - 1]):
+        dropped, high = (dropped[0] + scores[high - 1], dropped[1] + 1), high - 1
+    dropped = 0.0, 0
+    while low < min(zero, high - 1) and _is_faint(dropped, scores[low]):
+        dropped, low = (dropped[0] + scores[low], dropped[1] + 1), low + 1
+    return low, high
+
+
+def _is_faint(dropped, score):
+    return max(score, (dropped[0] + score) / math.sqrt(dropped[1] + 1)) < FAINT
+
+
 def _runs(counts, zero, costs):
     """Pairs (start, stop) of cells; at most one before the cell of zero, and one from it on."""
+    found, is_sure = _sure_runs(counts, zero, costs)
+    if is_sure:
+        return found
+    # There are others, but where is less sure.
+    if found != [(zero, zero + 1)]:
+        return _mirrored(found, counts, zero, least=0.0)
+    start, stop, _ = _beside_zero(counts, zero, costs)
+    start, stop = min(start, zero), max(stop, zero + 1)
+    return [(a, b) for a, b in ((start, min(stop, zero)), (max(start, zero), stop)) if a < b]
+
+
+def _sure_runs(counts, zero, costs):
+    """Runs that noise hardly makes, and whether no others stand out beside them."""
     n, found = len(counts.values), list[tuple]()
     scores = counts.values / counts.noise
     for cost in COSTS:
@@ -56,15 +90,26 @@ def _runs(counts, zero, costs):
             parts = [_best_run(scores - extent * costs, *run)[:2] for run in runs]
             parts = _mirrored([(start, stop) for start, stop in parts if start < stop], counts, zero)
             if parts and not _stands_out(counts, parts):
-                return parts
+                return parts, True
         found = parts or found
-    # There are others, but where is less sure.
-    if not found or found != [(zero, zero + 1)]:
-        return _mirrored(found, counts, zero, least=0.0)
-    sides = [_best_run(scores - 0.5 * costs, *side) for side in ((0, found[0][0]), (found[-1][1], n))]
-    start, stop, _ = max(sides, key=lambda side: side[2])
-    start, stop = min(start, found[0][0]), max(stop, found[-1][1])
-    return [(a, b) for a, b in ((start, min(stop, zero)), (max(start, zero), stop)) if a < b]
+    return found, False
+
+
+def _beside_zero(counts, zero, costs):
+    """Start, stop and score of the run beside the cell of zero that most likely holds what is not zero."""
+    scores = counts.values / counts.noise - COSTS[-1] * costs
+    return max((_best_run(scores, *side) for side in ((0, zero), (zero + 1, len(scores)))), key=lambda run: run[2])
+
+
+def is_vague(cells, counts):
+    """Whether only zero surely holds any, though others lie elsewhere: noise may have said in which octaves.
+
+    Numbers that are taken to lie where noise is largest may be a million times too large.
+    """
+    zero, costs = int(np.searchsorted(cells.edges, 0.0)), _costs(cells.edges)
+    if _sure_runs(counts, zero, costs) != ([(zero, zero + 1)], False):
+        return False
+    return _beside_zero(counts, zero, costs)[2] < math.log(0.3 * len(counts.values) / VAGUE) / (2 * COSTS[-1])
 
 
 def _needed(runs, counts):

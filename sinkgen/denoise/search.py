@@ -16,7 +16,15 @@ from sinkgen.denoise.cells import Cells, Counts
 from sinkgen.denoise.doubt import UNKNOWN, below, doubt, refilled
 from sinkgen.denoise.grain import CALENDAR, DECIMALS, likely_grain
 from sinkgen.denoise.grids import MOST_EVEN, finer_cells, first_cells, is_resolved, n_cells
-from sinkgen.denoise.numbers import by_magnitude, held_cells, likeliest_beyond, located, with_far, without_empty_ends
+from sinkgen.denoise.numbers import (
+    by_magnitude,
+    held_cells,
+    is_vague,
+    likeliest_beyond,
+    located,
+    with_far,
+    without_empty_ends,
+)
 from sinkgen.denoise.tails import with_tails
 
 LEAST_NOISE = 1e-6
@@ -276,13 +284,14 @@ class Search:
             whole, self.grain, present, noise, own.values, own.sizes, (float(missing), float(missing_noise)),
             min(lost / present, 1.0), resolved, self.known, tuple(self.noises),
         )  # fmt: skip
+        is_lost = not self.known.bounds and outside > (0.0 if self._is_one_number() else LOST * present)
+        is_lost |= self.known.bounds is None and self.hoped is None and is_vague(self.grid, counts)
         if self.first is None:
             self.first, self.likely = self.grid, likeliest_beyond(self.grid, counts, cells)
             # The count by which they were chosen among all is no news of them: the largest noise was.
             self.far = dict.fromkeys(self.likely.tolist(), Mean(0.0, math.inf))
         if self.grid is self.first:
             self.of_first = self.sums, self.times
-        is_lost = not self.known.bounds and outside > (0.0 if self._is_one_number() else LOST * present)
         self.cells = None if is_lost else cells
         if is_lost or beyond or (cells is not None and not (resolved and self.hoped is not None)):
             self.grid = None

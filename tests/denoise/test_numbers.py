@@ -9,7 +9,8 @@ from sinkgen.denoise.bins import merged
 from sinkgen.denoise.cells import Cells, Counts
 from sinkgen.denoise.grain import DECIMALS, grain_of, likely_grain
 from sinkgen.denoise.grids import finer_cells, first_cells, is_resolved, n_cells
-from sinkgen.denoise.numbers import held_cells, located, without_empty_ends
+from sinkgen.denoise.numbers import held_cells, is_vague, located, without_empty_ends
+from sinkgen.denoise.search import Numbers, Search
 from sinkgen.denoise.tails import with_tails
 
 NOISE = 20.0
@@ -134,6 +135,54 @@ def test_many_zeros_do_not_hide_the_other_numbers(share, seed):
     hoped = np.r_[np.full(200, (1 - 0.9 * share) / 200), np.full(96, 0.9 * share / 96)]
     held = held_cells(*without_empty_ends(cells, counts(cells, values, random), hoped))
     assert held.shares[held.edges[:-1] >= 0.01].sum() == pytest.approx(share, abs=0.06)
+
+
+def searched(values, noise, seed, rounds=4):
+    """What several counts show of a column of which nothing is declared."""
+    random = np.random.default_rng(seed)
+    search = Search(Numbers.of(None, "float"), len(values) + noise * random.normal())
+    for _ in range(rounds):
+        search.cut(noise)
+        ends, codes = search.places()
+        found = np.bincount(codes[np.searchsorted(ends, values, side="right")], minlength=codes.max() + 2)
+        search.learn(found + noise * random.standard_normal(len(found)), noise)
+    return search.counted.cells
+
+
+@pytest.mark.parametrize(("n", "noise"), [(1500, 9.7), (2000, 60.0), (600, 20.0)])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_noise_in_octaves_beyond_all_numbers_adds_none(n, noise, scale):
+    far = []
+    for seed in range(60):
+        values = np.random.default_rng([seed, n]).normal(scale / 6, scale, n)
+        cells = searched(values, noise, seed)
+        middles = (cells.edges[1:] + cells.edges[:-1]) / 2
+        widths = np.diff(cells.edges)
+        variance = cells.shares @ (middles**2 + widths**2 / 12) - (cells.shares @ middles) ** 2
+        far.append(variance**0.5 > 1.3 * values.std())
+    assert sum(far) <= 3
+
+
+def test_where_others_than_zeros_lie_is_counted_again_until_it_shows():
+    random, off = np.random.default_rng(0), []
+    for seed in range(40):
+        values = np.where(random.random(2000) < 0.8, 0.0, random.lognormal(5, 1, 2000))
+        cells = searched(values, 45.0, seed)
+        off.append(cells.edges[-1] > 2**17 or cells.edges[0] < -(2**17))
+    assert sum(off) <= 2
+
+
+def test_a_run_that_noise_may_have_made_is_vague_and_one_that_stands_out_is_not():
+    cells = first_cells(None, None, 32)
+    zero = int(np.searchsorted(cells.edges, 0.0))
+    values = np.zeros(len(cells.shares))
+    values[zero], values[zero + 40] = 900.0, 50.0
+    noisy = Counts(values, np.ones(len(values)), 20.0, 1100.0)
+    assert is_vague(cells, noisy)
+    values[zero + 36 : zero + 40] = 50.0
+    assert not is_vague(cells, noisy)
+    values[zero] = 0.0
+    assert not is_vague(cells, noisy)
 
 
 @given(data=st.data(), noise=st.sampled_from([1e-9, 1.0, 1e6]), total=st.floats(1, 1e6))
