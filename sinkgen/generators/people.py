@@ -122,6 +122,36 @@ class PeopleMixture(ProductMixture):
         own = dict(rows.named_buffers()) | {"widths": rows.widths.tolist()}
         return cls(**people, **own)
 
+    def draw(self, labels, random):
+        """Places (m, n_columns) of single rows of the given classes (m,), each of a person of its own.
+
+        Their ordered columns correlate as those of persons' rows do: scores are moved by the map that brings rows of
+        all classes to the released correlations, and find the place of those that have as high a score there.
+        """
+        places, weights = super().draw(labels, random), self.class_weights.double()
+        if not len(self.ordered):
+            return places
+        n = max(len(labels), LEAST_DRAWN)
+        as_in_all = (torch.bincount(labels, minlength=len(weights)) - n * weights).abs().max() <= 1
+        typical = places if as_in_all else super().draw(stratified(weights, n, random), random)
+        own, all_ = places[:, self.ordered], typical[:, self.ordered]
+        held = all_ < self.held
+        scores = _scores(all_, held, torch.ones(n, dtype=torch.float64))
+        current = scores.T @ scores / n
+        root = current.diagonal().clamp_min(1e-6).sqrt()
+        current = current / (root[:, None] * root)
+        moving = ~self.constant[self.ordered]
+        wanted = self.spread[0].clone()
+        wanted[(~moving)[:, None] & ~moving] = current[(~moving)[:, None] & ~moving]
+        turn = _triangular(current, wanted).T
+        moved = (scores / root) @ turn
+        moved_own = moved if as_in_all else (_scores_among(own, all_, self.held) / root) @ turn
+        for j in torch.nonzero(moving)[:, 0].tolist():
+            inside, rows = held[:, j], torch.nonzero(own[:, j] < self.held[j])[:, 0]
+            order = torch.searchsorted(moved[inside, j].sort().values, moved_own[rows, j])
+            places[rows, self.ordered[j]] = all_[inside, j].sort().values[order.clamp_max(int(inside.sum()) - 1)]
+        return places
+
     @property
     def rows(self):
         """The mixture of rows alone."""
@@ -219,7 +249,7 @@ class PeopleMixture(ProductMixture):
         n_rows = torch.bincount(persons)
         weights = 1 / n_rows[persons].double()
         held = places < self.held
-        scores = torch.stack([_normal_scores(*part, weights) for part in zip(places.T, held.T, strict=True)], 1)
+        scores = _scores(places, held, weights)
         moving = ~self.constant[self.ordered]
         target, between = self.spread
         shared = (moving[:, None] & moving).double()
@@ -273,6 +303,22 @@ def _triangular(before, after):
 def _root(covariance):
     values, vectors = torch.linalg.eigh(covariance)
     return torch.linalg.cholesky((vectors * values.clamp_min(1e-4)) @ vectors.T)
+
+
+def _scores(places, held, weights):
+    """Normal scores (m, p) of places, by column; 0 where nothing is held."""
+    return torch.stack([_normal_scores(*part, weights) for part in zip(places.T, held.T, strict=True)], 1)
+
+
+def _scores_among(places, others, held):
+    """Normal scores (m, p) that places would have among others."""
+    out = torch.zeros_like(places)
+    for j in range(places.shape[1]):
+        known = others[others[:, j] < held[j], j].sort().values
+        rows = torch.nonzero(places[:, j] < held[j])[:, 0]
+        ranks = torch.searchsorted(known, places[rows, j]).double() + 0.5
+        out[rows, j] = torch.special.ndtri((ranks / (len(known) + 1)).clamp(1e-9, 1 - 1e-9))
+    return out
 
 
 def _normal_scores(places, held, weights):

@@ -9,7 +9,7 @@ from sinkgen.generators.answers import within_doubts
 from sinkgen.generators.field import Field
 from sinkgen.generators.redrawn import Redrawn
 from sinkgen.generators.reweighed import Reweighed
-from sinkgen.generators.within import ranked, tilted, within_states
+from sinkgen.generators.within import ranked, tilted
 
 MOST_TILTED = 1.0  # of the logarithm of a cell's share
 
@@ -44,7 +44,10 @@ class Posterior:
         if getattr(release.form, "arrangement", None) is not None:
             raise BadValueError("several plausible data sets do not obey rules and keys of a schema yet: use sample")
         if not any(part.columns for part in release.counts):
-            raise BadValueError("the model was saved by a version that kept no released counts: fit it anew")
+            raise BadValueError(
+                "the model holds no released counts, of which several data sets are drawn: it was saved with "
+                "compact=True, or by a version that kept none. Load the model that was saved in full"
+            )
         self._release = release
         total = next(part for part in release.counts if not part.columns)
         self.n_records = max(1, round(float(total.counts.sum())))
@@ -62,9 +65,7 @@ class Posterior:
     def draw(self, n, random):
         """Places (n, n_columns) of the records of one data set, and their labels (n,)."""
         release, generator = self._release, self._release.generator
-        codes, correlations = self._model.draw(n, random)
-        columns = [] if correlations is None else release.moments.columns
-        together = within_states(codes, release.form.ordered, columns, correlations, random=random)
+        codes, together = self._model.draw(n, random)
         places = []
         for j, (errors, directions) in enumerate(self._doubts):
             ranks = together.get(j)

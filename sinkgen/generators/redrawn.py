@@ -15,6 +15,7 @@ from sinkgen.generators.field import Field
 from sinkgen.generators.product import stratified
 from sinkgen.generators.settling import settle
 from sinkgen.generators.unknown import Unknown
+from sinkgen.generators.within import Records, within_states
 from sinkgen.inference.counts import pooled_column
 
 COUPLING_STEP = 0.6  # share of a Newton step: there are few
@@ -152,7 +153,7 @@ class Redrawn:
         )  # fmt: skip
 
     def draw(self, n, random):
-        """States (n_columns + 1, n) of the records of one data set, and the correlations (k, k) of scores, or None."""
+        """The records of one data set: within their states they lie by the scores that products were released of."""
         counts, noises = zip(*self._columns, strict=True)
         absent = [of <= 0 for of in self._frequencies]
         frequencies = drawn_columns(counts, noises, self._ordered, absent, float(self._n), random=random)
@@ -184,7 +185,9 @@ class Redrawn:
         pairs = [of for of in zip(cliques, targets, strict=True) if len(of[0].columns) == 2]
         weights = agreeing(codes, [*zip(singles, frequencies, strict=True), *pairs])
         rows = stratified(weights, codes.shape[1], random)
-        return codes[:, rows[torch.randperm(len(rows), generator=random)]], correlations
+        codes = codes[:, rows[torch.randperm(len(rows), generator=random)]]
+        columns = [] if correlations is None else self._moments.columns
+        return Records(codes, within_states(codes, self._ordered, columns, correlations, random=random))
 
     def _population(self, n, random):
         population = self._field.population

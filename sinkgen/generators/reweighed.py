@@ -8,6 +8,7 @@ import torch
 from sinkgen._groups import count_cells
 from sinkgen.generators.cliques import Clique
 from sinkgen.generators.product import stratified
+from sinkgen.generators.within import Records, ranked
 
 SWEEPS = 12  # over all counts, in which draws are brought to agree with them
 HOLD = 1.0  # inverse variance of what a log-probability moves by, before anything is known of it
@@ -48,13 +49,15 @@ class Reweighed:
         ]  # fmt: skip
 
     def draw(self, n, random):
-        """States (n_columns + 1, n) of the records of one data set; and None: nothing tells of places within these."""
+        """The records of one data set: each lies where a record of the model does."""
         release = self._release
         labels = stratified(release.class_weights.double(), n, random)[torch.randperm(n, generator=random)]
-        cells = release.generator.draw(labels, random).floor().long()
-        codes = torch.cat([release.form.states(cells).T, labels[None]]).contiguous()
-        rows = stratified(self._weights(codes, random), n, random)
-        return codes[:, rows[torch.randperm(n, generator=random)]], None
+        places = release.generator.draw(labels, random)
+        codes = torch.cat([release.form.states(places.floor().long()).T, labels[None]]).contiguous()
+        rows = stratified(self._weights(codes, random), n, random)[torch.randperm(n, generator=random)]
+        codes, places, n_classes = codes[:, rows], places[rows].T, len(release.class_weights)
+        ranks = {j: ranked(codes[j] * n_classes + codes[-1], place, random) for j, place in enumerate(places)}
+        return Records(codes, ranks)
 
     def _weights(self, codes, random):
         """Weights (m,) of records (n_columns + 1, m) with which they have counts that may have been the true ones."""

@@ -2,11 +2,27 @@
 
 import itertools
 import math
+from typing import NamedTuple
 
 import torch
 
 SWEEPS = 3  # over the columns
 TINY = 1e-9
+
+
+class Records(NamedTuple):
+    """Records of a data set.
+
+    Attributes
+    ----------
+    codes : LongTensor of shape (n_columns + 1, n)
+        States; the label last.
+    ranks : dict of int to Tensor of shape (n,)
+        How far up in its state each record lies, from 0 to 1; of the columns of which that is known.
+    """
+
+    codes: torch.Tensor
+    ranks: dict
 
 
 def within_states(codes, ordered, columns, correlations, *, random):

@@ -173,7 +173,7 @@ def test_what_has_no_counts_is_refused(fitted):
     arrays = DPSinkhornGenerator(5, schema=(-4, 4), steps=2).fit(np.random.default_rng(0).normal(size=(300, 2)))
     with pytest.raises(TypeError, match="of tables"):
         arrays.sample_posterior()
-    with pytest.raises(ValueError, match="kept no released counts"):
+    with pytest.raises(ValueError, match="holds no released counts"):
         Posterior(dataclasses.replace(fitted["field"].release_, counts=()))
     with pytest.raises(ValueError, match="m must be"):
         fitted["field"].sample_posterior(0)

@@ -119,6 +119,26 @@ def test_rows_are_drawn_as_ever(fitted):
     assert abs(rows["sex"].eq("f").mean() - shares) < 0.03
 
 
+def test_single_rows_are_as_alike_in_their_columns_as_those_of_persons():
+    random, n = np.random.default_rng(0), 4000
+    who = np.repeat(np.arange(n), 1 + random.poisson(1, n))
+    level = random.normal(size=n)[who]
+    own = {name: level + 0.3 * random.normal(size=len(who)) for name in "ab"}
+    label = np.where(random.random(len(who)) < 1 / (1 + np.exp(-level)), "high", "low")
+    schema = {"a": (-6, 6), "b": (-6, 6)}
+    gen = DPSinkhornGenerator(20, schema=schema, **GIVEN).fit(pd.DataFrame(own), label, groups=who)
+    real = np.corrcoef(own["a"], own["b"])[0, 1]
+    rows, labels = gen.sample(3000, random_state=0)
+    assert rows.corr().iloc[0, 1] == pytest.approx(real, abs=0.04)
+    assert rows["a"][labels == "high"].mean() - rows["a"][labels == "low"].mean() > 0.5
+    # Of one class the correlation is another, and so it is where that class alone is drawn.
+    of_class = gen.sample(y=np.repeat("high", 2000), random_state=0)[0]
+    assert of_class.corr().iloc[0, 1] == pytest.approx(rows[labels == "high"].corr().iloc[0, 1], abs=0.06)
+    assert of_class["a"].mean() == pytest.approx(rows["a"][labels == "high"].mean(), abs=0.15)
+    sets = gen.sample_posterior(m=3, random_state=0)
+    assert np.mean([data.corr().iloc[0, 1] for data, _ in sets]) == pytest.approx(real, abs=0.08)
+
+
 def test_a_saved_model_draws_the_same_persons(fitted, tmp_path):
     _, gen, _ = fitted
     gen.save(tmp_path)
