@@ -312,6 +312,11 @@ class Owner:
             if "columns" in parts and own["columns"] and wanted.get("columns"):
                 others = [column for column in wanted["columns"] if column not in own["columns"]]
                 extra = [column for column in own["columns"] if column not in wanted["columns"]]
+                if not others and not extra:
+                    raise BadValueError(
+                        f"owner {self.name!r} has the columns in another order than is asked about: bring them into "
+                        f"this one, {wanted['columns']}"
+                    )
                 raise BadValueError(
                     f"owner {self.name!r} has not the columns that are asked about: lacks {others}, has {extra} instead"
                 )

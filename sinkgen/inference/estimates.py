@@ -89,5 +89,19 @@ class Estimate:
             rows = zip(*map(np.atleast_1d, (self.estimate, *self.interval())), strict=True)
             return "\n".join(f"{value:.4g} ({low:.4g} to {high:.4g})" for value, low, high in rows)
         low, high = self.interval()
+        digits = _digits(self.estimate, high - low)
         told = f", {self.privacy_share:.0%} of the variance by privacy" if np.isfinite(self.privacy_share) else ""
-        return f"{self.estimate:.4g} (95 % interval {low:.4g} to {high:.4g}{told}; {self.origin})"
+        return f"{self.estimate:.{digits}g} (95 % interval {low:.{digits}g} to {high:.{digits}g}{told}; {self.origin})"
+
+
+def _digits(value, width):
+    """As many as tell an interval of a width from a point, and 4 at least.
+
+    Examples
+    --------
+    >>> _digits(1688123456.0, 86400.0), _digits(2.0, 1.0)
+    (7, 4)
+    """
+    if not (np.isfinite(value) and np.isfinite(width)) or width <= 0 or value == 0:
+        return 4
+    return int(np.clip(np.ceil(np.log10(abs(value) / width)) + 2, 4, 17))

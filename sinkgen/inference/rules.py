@@ -10,6 +10,7 @@ from sinkgen._validation import check_real
 from sinkgen.exceptions import BadTypeError, BadValueError, PoorFitWarning
 from sinkgen.inference.estimates import Estimate
 
+MOST_LISTED = 8
 LABEL = "label"  # the column of the labels, where data sets are pairs (X, y)
 
 
@@ -112,7 +113,12 @@ def proportion(data_sets: Sequence[Any], conditions: Mapping[Any, Any]) -> Estim
     Raises
     ------
     TypeError, ValueError
-        As for :func:`mean`.
+        As for :func:`mean`, and if a category or number is in none of the data sets: it may be misspelt, or be too rare
+        to be drawn.
+
+    Notes
+    -----
+    Of n records, all or none of which meet the conditions, the variance is that of a share of 1 / n.
 
     Examples
     --------
@@ -121,11 +127,16 @@ def proportion(data_sets: Sequence[Any], conditions: Mapping[Any, Any]) -> Estim
     >>> float(proportion(sets, {"sex": "F"}).estimate)
     0.375
     """
+    data_sets = list(data_sets)
+    for name, wanted in conditions.items():
+        _check_occurs([_column(data, name) for data in data_sets], name, wanted)
     shares, variances = [], []
     for data in data_sets:
         met = np.all([_meets(_column(data, name), wanted) for name, wanted in conditions.items()], axis=0)
         shares.append(met.mean())
-        variances.append(shares[-1] * (1 - shares[-1]) / len(met))
+        least = min(0.5, 1 / len(met))
+        possible = np.clip(shares[-1], least, 1 - least)
+        variances.append(possible * (1 - possible) / len(met))
     return combine(shares, variances)
 
 
@@ -257,6 +268,21 @@ def _numbers(data, name):
         return column.to_numpy(dtype=float)
     except (TypeError, ValueError):
         raise BadTypeError(f"column {name!r} holds no numbers: ask for a proportion") from None
+
+
+def _check_occurs(columns, name, wanted):
+    """Raise ValueError if something that is wanted is in none of the (synthetic) columns."""
+    if wanted is None or isinstance(wanted, tuple):
+        return
+    for value in wanted if isinstance(wanted, (list, set)) else [wanted]:
+        if not any(series.isin([value]).any() for series in columns):
+            found = columns[0].dropna().unique()
+            occurring = f"; these do, among others: {', '.join(map(repr, found[:MOST_LISTED].tolist()))}"
+            raise BadValueError(
+                f"in none of the data sets {value!r} occurs in column {name!r}{occurring}. It is misspelt, of another "
+                "type, or too rare to be drawn: release_.proportion tells what was released of it; of numbers ask for "
+                "a range, (low, high)"
+            )
 
 
 def _meets(series, wanted):

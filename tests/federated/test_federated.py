@@ -417,6 +417,8 @@ def test_another_schema_is_refused_by_owner_and_column(quick_tables):
     parts = split(X, y, by_chance(300))
     parts[1] = (parts[1][0].rename(columns={"town": "city"}), parts[1][1])
     refused(made(parts), X, y, r"'south' refuses: .*lacks \[\['town', .*has \[\['city'", settings=TABLES)
+    parts[1] = (parts[1][0].rename(columns={"city": "town"})[X.columns[::-1]], parts[1][1])
+    refused(made(parts), X, y, "'south' refuses: .*in another order", settings=TABLES)
     parts[1] = (parts[0][0], None)
     refused(made(parts), X, y, "'south' refuses: .*labels None instead of 'text'", settings=TABLES)
 

@@ -68,6 +68,21 @@ def test_estimates_are_those_of_each_set():
     assert 0.03 < median.standard_error < 0.2  # 1.25 / sqrt(400), and what sets differ by
 
 
+@pytest.mark.parametrize("wanted", ["A", ["a", "c"], 1])
+def test_what_no_set_holds_is_no_share_of_nothing(wanted):
+    with pytest.raises(ValueError, match=r"in none of the data sets .* occurs in column 'g'; these do, .*'a'"):
+        inference.proportion(sets(), {"g": wanted})
+
+
+def test_of_a_share_that_no_set_holds_the_interval_is_of_some_width():
+    found = inference.proportion(sets(), {"x": (50, 60)})
+    assert found.estimate == 0
+    assert 1 / 400 < found.interval().high < 10 / 400
+    every = inference.proportion(sets(), {"x": (-60, 60)})
+    assert every.estimate == 1
+    assert every.interval().low < 1 - 1 / 400
+
+
 def test_regressions_are_those_of_the_users_library_and_warn():
     def fit(data):
         slope = np.cov(data.x, data.label)[0, 1] / data.x.var()
