@@ -19,7 +19,7 @@ class Sizes:
     edges : LongTensor of shape (n_cells + 1,)
         A cell holds its left end.
     bins : LongTensor of shape (n_cells,)
-        Octave of each cell.
+        Half octave of each cell: 1, 2, 3, 4 and 5, 6 and 7, 8 to 11 and so on.
     middle : Tensor of shape (n_cells,)
         The mean of the numbers in each.
     n_single : int
@@ -31,7 +31,8 @@ class Sizes:
         ends = [*range(1, n_single + 2), *[end for end in wide if n_single + 1 < end <= most], most + 1]
         self.edges, self.n_single = torch.tensor(ends), n_single
         self.middle = (self.edges[:-1] + self.edges[1:] - 1).double() / 2
-        self.bins = (self.edges[:-1].double() + 0.5).log2().floor().long()
+        halves = torch.tensor([part << octave for octave in range(most.bit_length()) for part in (2, 3)]) // 2
+        self.bins = torch.searchsorted(halves.unique(), self.edges[:-1], right=True) - 1
 
     def __len__(self):
         return len(self.bins)

@@ -73,6 +73,32 @@ def test_what_is_constant_is_found_and_stays(fitted):
     assert drawn.groupby("who")["weight"].nunique().gt(1).any()
 
 
+def test_that_noise_hides_what_is_constant_is_told_by_name():
+    random, n = np.random.default_rng(0), 600
+    who = np.repeat(np.arange(n), 1 + random.poisson(2, n))
+    frame = pd.DataFrame(
+        {"who": who, "sex": random.choice(["f", "m"], n)[who], "ward": random.choice(["a", "b"], len(who))}
+    )
+    for schema, names in ((None, ["'sex'"]), ({"sex": Column(values=["f", "m"], of="group"), "ward": ["a", "b"]}, [])):
+        gen = DPSinkhornGenerator(0.1, schema=schema, **QUICK, noise_seed=0).fit(frame, groups="who")
+        told = [remark for remark in gen.schema_.remarks if "the same in all rows of a group noise hides" in remark]
+        assert all(any(name in remark for remark in told) for name in names)
+        assert not (schema and any("'sex'" in remark for remark in told))
+    clear = DPSinkhornGenerator(50, **QUICK, noise_seed=0).fit(frame, groups="who")
+    assert not any("noise hides" in remark for remark in clear.schema_.remarks)
+
+
+def test_how_many_rows_a_person_has_goes_with_other_columns():
+    random, n = np.random.default_rng(0), 3000
+    ill = random.random(n) < 0.3
+    n_rows = 1 + random.poisson(np.where(ill, 4.0, 0.7))
+    frame = pd.DataFrame({"who": np.repeat(np.arange(n), n_rows), "ill": np.repeat(ill, n_rows)})
+    drawn = DPSinkhornGenerator(20, **GIVEN).fit(frame, groups="who").sample(n_groups=n, random_state=0)
+    sizes, found = drawn.groupby("who").size(), drawn.groupby("who")["ill"].first()
+    for value in (True, False):
+        assert sizes[found == value].mean() == pytest.approx(n_rows[ill == value].mean(), abs=0.15)
+
+
 def test_persons_have_as_many_rows_as_real_ones_and_dates_in_order(fitted):
     frame, gen, drawn = fitted
     real, made = (part.groupby("who").size().value_counts(normalize=True) for part in (frame, drawn))
@@ -294,7 +320,7 @@ def test_cells_of_sizes_hold_each_number_once():
     assert (SIZES.cell(torch.tensor([5000])) == len(SIZES) - 1).all()
     drawn = SIZES.draw(cells.repeat(5), torch.Generator().manual_seed(0))
     assert torch.equal(SIZES.cell(drawn), cells.repeat(5))
-    assert all(SIZES.bins[SIZES.cell(torch.tensor(2**k))] == k for k in range(11))
+    assert all(SIZES.bins[SIZES.cell(torch.tensor(2**k))] == 2 * k - 1 for k in range(1, 11))
 
 
 @pytest.mark.parametrize("shape", ["smooth", "one number", "far away"])

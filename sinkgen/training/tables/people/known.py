@@ -4,12 +4,18 @@ from typing import NamedTuple
 
 import torch
 
+from sinkgen.denoise.frequencies import some_or_none
 from sinkgen.privacy.queries.people import ChangesQuery
 
 # Constants chosen by trials on a made-up panel: docs/experiments.md, Persons.
-SURE = 2.0  # standard deviations, and
 FEW = 0.02  # share of the persons with several rows, up to which changes of a column are taken for none
 UNKNOWN = 0.25  # the same share, as noise, from which it cannot be told
+LIKELY, DOUBTFUL = 0.5, (0.05, 0.95)  # chances that a column changes: from which it does, and that are told of
+MANY = 0.15  # share of the persons in whom a column that is taken for constant may change untold
+NOT_TOLD = (
+    "whether {} the same in all rows of a group noise hides: {} drawn so. Declare what is with Column(of='group'), or "
+    "raise epsilon"
+)
 
 
 class People(NamedTuple):
@@ -41,10 +47,13 @@ class Constant(NamedTuple):
     ----------
     columns : Tensor of bool, (n_columns,)
     label : bool
+    remarks : tuple of str
+        Of what noise hides.
     """
 
     columns: torch.Tensor
     label: bool
+    remarks: tuple[str, ...] = ()
 
 
 def learn_constant(source, form, sizes, total, mechanism):
@@ -55,7 +64,24 @@ def learn_constant(source, form, sizes, total, mechanism):
     query = ChangesQuery(n)
     changes = mechanism.release("changes", query, source)
     noise = mechanism.noise_multiplier("changes") * query.sensitivity
+    open_ones = torch.nonzero(~declared)[:, 0].tolist()
     if noise > UNKNOWN * several:
-        return Constant(declared, False)
-    found = changes < max(FEW * several, SURE * noise)
-    return Constant(declared | found[:n], bool(found[n]))
+        return Constant(declared, False, _remarks(form, open_ones, declared))
+    # What the columns are like together says how likely one of them changes that hardly stands out.
+    chances, _ = some_or_none(changes, torch.full((n + 1,), noise))
+    found = (chances < LIKELY) | (changes < FEW * several)
+    low, high = DOUBTFUL
+    is_doubtful = (chances > low) & (chances < high) | found & (changes + noise > MANY * several)
+    doubtful = [j for j in open_ones if is_doubtful[j] and noise > FEW * several]
+    return Constant(declared | found[:n], bool(found[n]), _remarks(form, doubtful, found))
+
+
+def _remarks(form, places, found):
+    """That some columns are drawn as constant in a group, and others are not, though noise hides whether they are."""
+    told = []
+    for is_constant in (True, False):
+        names = [repr(form.columns[j].name) for j in places if bool(found[j]) == is_constant]
+        if names:
+            are, they = ("is", "it is") if len(names) == 1 else ("are", "they are")
+            told.append(NOT_TOLD.format(f"{', '.join(names)} {are}", they if is_constant else f"{they} not"))
+    return tuple(told)

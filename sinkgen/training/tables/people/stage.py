@@ -130,7 +130,7 @@ def train_people(stage):
         rows, types=fitted.types, sizes=sizes, size_frequencies=fitted.frequencies[:, -n_bins:],
         constant=torch.cat([people.constant.columns, torch.tensor([people.constant.label])]), **spread._asdict(),
     )  # fmt: skip
-    return Trained(made, made.class_weights)
+    return Trained(made, made.class_weights, remarks=people.constant.remarks)
 
 
 def _as_states(form, records):
