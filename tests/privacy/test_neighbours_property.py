@@ -39,13 +39,18 @@ def shown(X, y, **parameters):
         drawn = gen.sample(3)
     X_new, y_new = drawn if isinstance(drawn, tuple) else (drawn, None)
     spent, form = gen.privacy_spent(), gen.release_.form
-    columns = getattr(form, "columns", ())
+    columns, declared = getattr(form, "columns", ()), parameters.get("schema") or {}
     return {
         "dtypes": str(X_new.dtypes.to_dict() if hasattr(X_new, "dtypes") else X_new.dtype),
         "shape": X_new.shape,
         "labels": None if y_new is None else (y_new.dtype, y_new.shape, gen.classes_.dtype),
         "columns": [
-            {f.name: getattr(column, f.name) for f in dataclasses.fields(column) if f.name not in RELEASED}
+            {
+                f.name: getattr(column, f.name)
+                for f in dataclasses.fields(column)
+                # Whether cells are missing of a column of which nothing is declared, is released as well.
+                if f.name not in RELEASED and (f.name != "nullable" or column.name in declared)
+            }
             for column in columns
         ],
         "classes": gen.classes_.tolist() if parameters.get("classes") else None,  # else they are released
