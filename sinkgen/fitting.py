@@ -157,7 +157,7 @@ def fit(
         form, labels, counts, source, known = prepare(raw, facts, mechanism, device)
         stage = Stage(
             source, counts, form, mechanism, plan.settings, cost, estimator.backend,
-            estimator.generator, device, random, progress.steps, known.states, facts.prior,
+            estimator.generator, device, random, progress.steps, known.states, known.counted, facts.prior,
         )  # fmt: skip
         trained = trainer.train(stage)
         schema = fitted_schema(form, labels, counts, known, trained, mechanism)

@@ -16,10 +16,11 @@ from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
 from sinkgen.exceptions import BadTypeError, BadValueError
 from sinkgen.generators.check import check_counts, check_release
+from sinkgen.generators.columnwise import NO_CURVES as NO_COLUMNS
 from sinkgen.generators.field import Field
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.generators.particles import NO_SCALES, Particles, PointMixture
-from sinkgen.generators.people import PeopleMixture
+from sinkgen.generators.people import SIZES, PeopleMixture
 from sinkgen.generators.product import ProductMixture
 from sinkgen.generators.quality import FittedSchema
 from sinkgen.generators.release import Release
@@ -40,7 +41,8 @@ from sinkgen.lite.tensors import is_compact, restored
 # which took four times as long, and are left out.
 # Version 11 had no released moments.
 # Until version 12 offsets were as long from all points of a class, and texture followed the same curve in all models.
-FORMAT_VERSION = 13
+# Version 13 had no curves of columns, and persons' numbers of rows by octaves.
+FORMAT_VERSION = 14
 # Parameters of the estimator that are kept: those that JSON can hold and that say how the model was made.
 PARAMETERS = ("epsilon", "delta", "mechanism", "backend", "augment", "metadata", "accountant")
 FIELDS = ("format_version", "sinkgen", "form", "labels", "spent", "generator", "own_generator", "parameters")
@@ -249,7 +251,11 @@ def _upgraded(tensors, form, n_classes):
         }
         # Tilts of before there was a spectrum were of whole draws.
         whole = {} if "spectrum" in tensors else {"spectrum": WHITE, "waves": NO_TILT, "tilts": NO_TILT}
-        return added | tensors | whole | {"scales": NO_SCALES, "gains": ROOT}
+        return {"scales": NO_SCALES, "gains": ROOT, "columns": NO_COLUMNS} | added | tensors | whole
+    if "size_frequencies" in tensors:  # of octaves, which are two halves now
+        octaves = (SIZES.edges[:-1].double() + 0.5).log2().floor().long()
+        firsts = torch.searchsorted(SIZES.bins, torch.arange(int(SIZES.bins[-1]) + 1))
+        return tensors | {"size_frequencies": tensors["size_frequencies"][:, octaves[firsts]]}
     if "frequencies" in tensors and "cell_states" not in tensors:
         shares = form.cell_shares.expand(n_classes, -1)
         return tensors | {"cell_states": form.cell_states, "cell_shares": shares, "parts": None}

@@ -66,6 +66,9 @@ def _check_particles(generator, form, n_classes):
     _require(mixture.gains.shape[1] > 1 and bool((mixture.gains[0].diff() > 0).all()), "gains are no curve")
     _require(tones is not None or not len(mixture.tones), "tones of what has none")
     _check("tones", mixture.tones, (None, 2, *mixture.tones.shape[2:]))
+    _require(not len(mixture.columns) or texture is None, "curves of columns of what has none")
+    _check("columns", mixture.columns, (D, 2, None) if len(mixture.columns) else (0, 2, 0))
+    _require(bool((mixture.columns.diff() >= 0).all()), "curves of columns do not rise")
     n_waves = mixture.waves.shape[1] if mixture.waves.numel() else 0
     _check("waves", mixture.waves, (d, n_waves) if n_waves else (0, 0))
     _check("tilts", mixture.tilts, (n_classes, 2 * n_waves) if n_waves else (0, 0))

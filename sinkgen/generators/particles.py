@@ -9,6 +9,8 @@ from torch import nn
 from sinkgen._device import moved, normal, sent
 from sinkgen._groups import class_slices
 from sinkgen.denoise.radii import radii_at
+from sinkgen.generators.columnwise import NO_CURVES as NO_COLUMNS
+from sinkgen.generators.columnwise import follow
 from sinkgen.generators.space import Space
 from sinkgen.generators.tilt import NO_TILT, POOL, Features, keep_one
 from sinkgen.images.texture import ROOT, WHITE, TextureModel
@@ -51,6 +53,9 @@ class PointMixture:
         What the length of an offset from each point is multiplied by; empty where it is the same for all.
     gains : Tensor of shape (2, k)
         Curve of the texture's amplitude by how steep an image is, see :meth:`sinkgen.images.texture.Texture.gain`.
+    columns : Tensor of shape (D, 2, k)
+        Curves that bring the columns of arrays to where their numbers lie, see
+        :func:`sinkgen.generators.columnwise.fit_columns`; or none.
     """
 
     points: torch.Tensor
@@ -67,6 +72,7 @@ class PointMixture:
     spectrum: torch.Tensor = WHITE
     scales: torch.Tensor = NO_SCALES
     gains: torch.Tensor = ROOT
+    columns: torch.Tensor = NO_COLUMNS
 
     def to(self, device):
         """The same mixture on a device."""
@@ -247,7 +253,8 @@ class Particles(nn.Module):
             if texture is not None:
                 records = texture(records, chance.noise)
             records = records.clamp_(0, 1)
-            return records if tone is None else tone(records).clamp_(0, 1)
+            records = records if tone is None else tone(records).clamp_(0, 1)
+            return follow(records, mixture.columns)
 
         return finish
 

@@ -81,7 +81,10 @@ class Points:
             noise = (noise - (noise @ parts["basis"]) @ parts["basis"].T) / parts["weights"]
             records = records + noise * self._texture.gain(records, self._gains)
         records = records.clip(0, 1)
-        return records if self._tones is None else self._tones.apply(records, parts["tones"]).clip(0, 1)
+        records = records if self._tones is None else self._tones.apply(records, parts["tones"]).clip(0, 1)
+        for column, (before, after) in zip(records.T, parts.get("columns", ()), strict=False):
+            column[:] = np.interp(column, before, after)
+        return records
 
     def _coordinates(self, labels, random):
         parts = self._parts

@@ -84,6 +84,8 @@ class Stage:
         Takes the name of a stage; what it returns wraps the range of its steps.
     known : dict of int to StateCounts
         Of columns of tables, by their places, whose states were learned.
+    counted : dict of int to Counted
+        What is known of columns of numbers that were sought, by their places.
     prior : Prior or None
         Public records, where there are some.
     """
@@ -100,6 +102,7 @@ class Stage:
     random: torch.Generator
     progress: Callable[[str], Callable]
     known: Mapping[int, StateCounts] = field(default_factory=dict)
+    counted: Mapping[int, Any] = field(default_factory=dict)
     prior: Prior | None = None
 
 

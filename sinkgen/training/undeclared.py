@@ -70,8 +70,7 @@ def learn_form(facts, source, total, mechanism):
     declared = dict(enumerate(form.bounds or ()))
     bounds = declared | {j: _bounds(*pair) for j, pair in counted.items()}
     form = form.with_bounds([bounds[j] for j in range(form.n_groups)])
-    learned = {j: _worse(pair) for j, pair in counted.items() if bounds[j] != declared.get(j)}
-    return LearnedForm(form, learned, {})
+    return LearnedForm(form, {j: _worse(pair) for j, pair in counted.items()}, {})
 
 
 def learn_table(form, source, total, mechanism):

@@ -6,11 +6,14 @@ from functools import partial
 import torch
 
 from sinkgen._device import normal, sent
+from sinkgen.generators.columnwise import fit_columns
 from sinkgen.generators.particles import Particles
 from sinkgen.generators.tilt import LARGEST_SHARE, fit_tilt, make_features
 from sinkgen.privacy.queries.moments import FeatureQuery, GainQuery, ToneQuery
 
 # Constants chosen by trials: docs/experiments.md, Images.
+LEFT_OUT, SURE = 1.05, 3.0  # records that were counted over those that take part; standard deviations
+COLUMN_DRAWS, MOST_COLUMN_CELLS = 20_000, 2**24  # draws by which columns are held against their counts
 TONE_DRAWS, FEATURE_DRAWS = 2048, 1024  # of all classes
 TILT_DRAWS, LEAST_OF_CLASS, MOST_OF_CLASS = 40_960, 1024, 8192  # over all classes, and of each
 MEAN_SIZE = 0.8  # of a normal number of variance 1
@@ -49,6 +52,16 @@ def with_tones(mixture, stage, space):
     draws = Particles.of(mixture, space, form).draw(_draw_labels(mixture, TONE_DRAWS, random), random)
     noise = mechanism.noise_multiplier("tones") * query.sensitivity / count
     return replace(mixture, tones=tones.fit_curves(frequencies, draws, noise))
+
+
+def with_columns(mixture, stage, space):
+    """The mixture with curves that take each column of its draws to where its numbers were counted; at no cost."""
+    form, random, total = stage.form, stage.random, float(stage.counts.sum())
+    # Records whose labels are none of the classes were counted, too, and take no part.
+    counted = {j: of for j, of in stage.counted.items() if of.present <= LEFT_OUT * total + SURE * of.noise}
+    n = max(2, min(COLUMN_DRAWS, MOST_COLUMN_CELLS // form.n_encoded))
+    draws = Particles.of(mixture, space, form).draw(_draw_labels(mixture, n, random), random).cpu()
+    return replace(mixture, columns=sent(fit_columns(draws, form.bounds, counted), stage.device))
 
 
 def with_tilts(mixture, stage, space):

@@ -23,7 +23,7 @@ from sinkgen.privacy.queries.moments import MeanQuery, MomentQuery, NormQuery
 from sinkgen.privacy.queries.transport import Transported, TransportQuery
 from sinkgen.settings import Semidual
 from sinkgen.settings.semidual import regs_of
-from sinkgen.training.points.corrections import with_gains, with_tilts, with_tones
+from sinkgen.training.points.corrections import with_columns, with_gains, with_tilts, with_tones
 from sinkgen.training.points.variation import (
     Explained,
     Offsets,
@@ -140,6 +140,8 @@ def train_semidual(stage: Stage) -> Trained:
         mixture = with_tones(mixture, stage, space)
     if "features" in charged:
         mixture = with_tilts(mixture, stage, space)
+    if stage.counted and form.n_groups == form.n_encoded:
+        mixture = with_columns(mixture, stage, space)
     is_looked_for, is_told = len(texture.spectrum) > 0, bool(texture.strength.any())
     remarks = texture_remarks(is_told, missed, not torch.equal(mixture.gains.cpu(), ROOT)) if is_looked_for else ()
     return Trained(Particles.of(mixture, space, form).cpu(), weights, remarks=remarks)
