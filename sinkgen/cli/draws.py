@@ -40,10 +40,21 @@ def draw(model, n, labels, conditions, seed):
         if model.estimator.release_.labels is None:
             raise Refused("the model has no labels")
         y = np.resize(np.array(as_labels(labels, model.estimator.classes_)), n)
-    drawn = model.estimator.sample(n, y=y, conditions=wanted or None, random_state=seed)
+    return _laid_out(model, model.estimator.sample(n, y=y, conditions=wanted or None, random_state=seed))
+
+
+def draw_groups(model, n, seed):
+    """Draw ``n`` groups, each with all its rows and an id of its own."""
+    return _laid_out(model, model.estimator.sample(n_groups=n, random_state=seed))
+
+
+def _laid_out(model, drawn):
     X, y = drawn if isinstance(drawn, tuple) else (drawn, None)
-    if target is not None:
-        X.insert(model.layout.position, target, y)
+    if model.layout and model.layout.target is not None:
+        names = list(X.columns)
+        ids = [of for of in names if of not in model.form.names]  # of groups, whose column was no feature
+        before = sum(names.index(of) <= model.layout.position for of in ids)
+        X.insert(model.layout.position + before, model.layout.target, y)
         y = None
     return Drawn(X, y)
 

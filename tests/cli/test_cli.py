@@ -608,6 +608,36 @@ def test_persons_are_protected_where_a_column_says_whose_rows_are(people, tmp_pa
     assert "holds missing values" in run("fit", *given, "--group", "patient", *other, code=1).stderr
 
 
+def test_persons_are_drawn_with_all_their_rows(people, tmp_path):
+    random, ids = np.random.default_rng(1), np.arange(90).repeat(4)
+    visits = pd.DataFrame({
+        "patient": [f"{SECRET}-{i}" for i in ids], "sex": random.choice(["f", "m"], 90)[ids],
+        "earns": random.choice(["no", "yes"], 360), "kind": random.choice(["a", "b"], 360),
+    })  # fmt: skip
+    schema = {"sex": {"values": ["f", "m"], "of": "group"}}
+    schema |= {"kind": {"values": ["a", "b"]}, "earns": {"values": ["no", "yes"]}}
+    (tmp_path / "schema.json").write_text(json.dumps(schema))
+    visits.to_csv(tmp_path / "visits.csv", index=False)
+    given = [tmp_path / "visits.csv", "--schema", tmp_path / "schema.json", "--epsilon", 20, "-q"]
+    for target in ([], ["--target", "earns"]):
+        model = tmp_path / f"model{len(target)}"
+        told = run("fit", *given, *target, "--group", "patient", "--whole-groups", "-o", model).stderr
+        assert f"sinkgen sample {model} --groups 1000" in told
+        run("sample", model, "--groups", 30, "-o", tmp_path / "synth.csv", "--force")
+        drawn = pd.read_csv(tmp_path / "synth.csv")
+        assert drawn.columns.tolist() == visits.columns.tolist()
+        assert drawn["patient"].nunique() == 30
+        assert (drawn.groupby("patient")["sex"].nunique() == 1).all()
+        assert SECRET not in (tmp_path / "synth.csv").read_text()
+        run("sample", model, "-n", 5, "-o", tmp_path / "rows.csv", "--force")
+        assert pd.read_csv(tmp_path / "rows.csv").columns.tolist() == ["sex", "earns", "kind"]
+        refused = run("sample", model, "--groups", 3, "--where", "sex=f", "-o", tmp_path / "other.csv", code=1)
+        assert "leave --label and --where out" in refused.stderr
+    for wrong in ([], ["--group", "patient", "--max-rows", 2], ["--group", "patient", "--mechanism", "batch"]):
+        refused = run("fit", *given, "--whole-groups", *wrong, "-o", tmp_path / "no", code=1)
+        assert "--whole-groups needs --group" in refused.stderr
+
+
 def test_plan_and_audit_spend_nothing(workplace, tmp_path):
     planned = run("plan", workplace / "schema.json", "--rows", 3000, "--epsilon", 1, "--target", "earns")
     assert "nothing is spent by this plan" in planned.stdout

@@ -15,6 +15,7 @@ EXAMPLES = (
     "sinkgen fit mnist.npz --epsilon 10 --classes 0,1,2,3,4,5,6,7,8,9 -o model",
     "sinkgen fit data.csv --epsilon 1 --ledger spent.jsonl --budget 3 -o model",
     "sinkgen fit visits.csv --epsilon 1 --group patient -o model        (a patient has several rows)",
+    "sinkgen fit visits.csv --epsilon 1 --group patient --whole-groups -o model",
 )
 
 
@@ -25,6 +26,9 @@ class Mechanism(str, Enum):
     semidual = "semidual"
     batch = "batch"
     marginals = "marginals"
+
+
+WITH_GROUPS = (Mechanism.auto, Mechanism.marginals)
 
 
 class Metadata(str, Enum):
@@ -82,6 +86,10 @@ def fit(
             help="With --group: rows of a person that count; else all, in shares of 1. auto: as a release says.",
         ),
     ] = None,
+    whole_groups: Annotated[
+        bool,
+        typer.Option("--whole-groups", help="With --group: learn persons with all their rows, for sample --groups."),
+    ] = False,
     image_shape: Annotated[
         str | None, typer.Option("--image-shape", metavar="HxW", help="Of images that are rows of an array: 28x28.")
     ] = None,
@@ -123,7 +131,7 @@ def fit(
 
     The model may be shown to anyone, as the statement of sinkgen privacy says; so may whatever is drawn from it.
     """
-    from sinkgen import DPSinkhornGenerator, PrivacyLedger
+    from sinkgen import DPSinkhornGenerator, Marginals, PrivacyLedger
     from sinkgen.cli import tables
     from sinkgen.cli.draws import example_output
     from sinkgen.cli.model import room_for_model, save_or_rescue
@@ -137,15 +145,18 @@ def fit(
     shape = _shape(image_shape)
     if max_rows is not None and group is None:
         raise Refused("--max-rows needs --group")
+    if whole_groups and (group is None or max_rows is not None or mechanism not in WITH_GROUPS):
+        raise Refused("--whole-groups needs --group, of a table, and goes with no --max-rows and no other --mechanism")
     most = int(max_rows) if max_rows is not None and max_rows.isdecimal() else max_rows
     if not (most in (None, "auto") or (isinstance(most, int) and most > 0)):
         raise Refused("--max-rows takes a number from 1 on, or auto")
+    settings = Marginals(whole_groups=True) if whole_groups else mechanism.value
     script = tables.script_of(encoding, separator, decimal, drop)
     private = read_private(data, schema, target, classes, shape=shape, group=group, script=script)
     output.mkdir(parents=True, exist_ok=True)  # whatever hinders that must hinder it before the budget is spent
     with room_for_model(output), progress_bar(epsilon, quiet) as callback:
         estimator = DPSinkhornGenerator(
-            epsilon, delta, mechanism=mechanism.value, generator=generator.value, schema=private.schema,
+            epsilon, delta, mechanism=settings, generator=generator.value, schema=private.schema,
             image_shape=shape, classes=private.classes, metadata=metadata.value, ledger=book,
             max_rows_per_group=most, secure_noise=secure_noise, random_state=seed, checkpoint_dir=checkpoint,
             callback=callback,
@@ -156,7 +167,8 @@ def fit(
     spent = estimator.privacy_spent()
     protected = "" if group is None else f" Protected are persons, with all rows of the same {group}."
     say(f"{str(spent).splitlines()[0]}{protected} Whole statement: sinkgen privacy {output}")
-    say(f"Draw records: sinkgen sample {output} -n 1000 -o {example_output(data)}")
+    wanted = "--groups" if whole_groups else "-n"
+    say(f"Draw records: sinkgen sample {output} {wanted} 1000 -o {example_output(data)}")
 
 
 def _shape(text):
