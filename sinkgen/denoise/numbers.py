@@ -13,6 +13,7 @@ END_COST = 0.75
 EVIDENCE = 1.0  # twice the logarithm of how much likelier it must be that an end is empty, than that it is as was hoped
 FALSE_RUNS, VAGUE = 0.01, 0.1  # chance, nearly, of a run where there is only noise; that asks for another count
 FAINT = 2.0  # standard deviations that the largest octaves stand out by, at least
+ALONE = 4.4  # standard deviations by which a single cell of hundreds stands out
 HINT, NEGLIGIBLE, SURE = 1.5, 2.0, 3.0  # standard deviations
 SUSPECTS = 4  # cells but zero that are counted on, wherever others seem to lie
 
@@ -195,10 +196,12 @@ def _holds_all(counts, hoped, start, stop):
 def _evidence_of_none(counts, hoped, where):
     """Twice the logarithm of how much better no record in some cells explains their counts than what was hoped.
 
-    Where some stand out, none does not explain them, however many more were hoped.
+    Where some stand out, none does not explain them, however many more were hoped; nor where a single cell does, whose
+    records the noise of all others hides.
     """
     found, deviation = counts.records(where)
-    if found > NEGLIGIBLE * deviation:
+    one = counts.values[where] > ALONE * counts.noise * np.sqrt(counts.sizes[where])
+    if found > NEGLIGIBLE * deviation or one.any():
         return -math.inf
     hope = hoped[where].sum() * counts.total
     return hope * (hope - 2 * max(found, 0.0)) / deviation**2

@@ -27,7 +27,7 @@ from sinkgen.denoise.numbers import (
 )
 from sinkgen.denoise.tails import with_tails
 
-LEAST_NOISE = 1e-6
+LEAST_NOISE, DECIMAL_PLACES = 1e-6, 6
 PRESENT = 3.0  # standard deviations by which what is missing, or outside of the cells, has to stand out
 FEW = 2.0  # standard deviations by which there may be more records than were counted
 FAR = 4.4  # the same, of numbers far from all others: one that is not there would be most of a mean
@@ -246,6 +246,7 @@ class Search:
 
     def learn(self, counts, noise):
         """Take noisy counts of the codes, in their order: below, the cells, above, suspects, missing."""
+        counts = np.round(counts, DECIMAL_PLACES)  # what sums of another order leave beyond, decides nothing
         for place, count in zip(self.suspects.tolist(), counts[len(self.grid.edges) + 1 : -1], strict=True):
             self.far[place] = self.far[place].with_one(count, max(noise, LEAST_NOISE))
         self.sums, self.times = self.sums + counts, self.times + 1

@@ -12,7 +12,7 @@ from sinkgen.denoise.frequencies import stepped_frequencies
 NO_CURVES = torch.zeros(0, 2, 0)
 N_KNOTS = 257  # of a curve, even in rank; at cells' ends there are more
 MOST_STEPS = 200  # of a column of few numbers: between these nothing is drawn
-TINY = 1e-12
+TINY, DIGITS = 1e-12, 9
 
 
 def fit_columns(draws, bounds, counted):
@@ -61,7 +61,8 @@ def follow(records, curves):
 
 def _curve(ordered, column, low, size):
     """Knots before and after, both rising, of one column's sorted draws; None where these are as counted."""
-    ends = ((column.cells.edges - low) / size).clip(0, 1)
+    # Rounded, as is all that follows: what sums of another order leave in the last digits shall move no draw.
+    ends = ((column.cells.edges - low) / size).clip(0, 1).round(DIGITS)
     below = np.searchsorted(ordered, ends) / len(ordered)
     below[0], below[-1] = 0.0, 1.0
     own = np.diff(below)
@@ -69,8 +70,8 @@ def _curve(ordered, column, low, size):
     stepped = stepped_frequencies(torch.from_numpy(column.values / total), torch.from_numpy(own), noise / total)
     if np.allclose(stepped.numpy(), own):
         return None
-    shares = column.cells.shares / column.cells.shares.sum()
-    above = np.concatenate([[0.0], shares.cumsum()])
+    shares = (column.cells.shares / column.cells.shares.sum()).round(DIGITS)
+    above = np.concatenate([[0.0], shares.cumsum()]).clip(0, 1)
     above[-1] = 1.0
     steps = None if column.grain is None else (column.cells.edges[-1] - column.cells.edges[0]) / column.grain
     if steps is not None and steps <= MOST_STEPS:

@@ -71,11 +71,15 @@ def fitted_schema(
         what = "columns" if isinstance(trained.generator, Field) else "marginals"
         noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
     else:
-        whole = trained.remarks
+        assert isinstance(known.asked, NumericFormat)
+        whole, declared = trained.remarks, known.asked.bounds or (None,) * form.n_groups
+        # Bounds that stay as they were declared are not known by counts.
+        bounds = zip(form.bounds or (), declared, strict=True)
+        counted = {j: known.counted.get(j) for j, (now, before) in enumerate(bounds) if now != before}
         groups = enumerate(zip(form.group_names, _spreads(form, trained), strict=True))
         columns = [
             of for j, (name, spread) in groups
-            if (of := group_quality(name, known.counted.get(j), known.outside.get(j, 0.0), spread)).remarks
+            if (of := group_quality(name, counted.get(j), known.outside.get(j, 0.0), spread)).remarks
         ]  # fmt: skip
         noise = known.classes.noise
     are_known = known.classes.coded is labels

@@ -163,6 +163,17 @@ def test_noise_in_octaves_beyond_all_numbers_adds_none(n, noise, scale):
     assert sum(far) <= 3
 
 
+@pytest.mark.parametrize(("n", "noise"), [(2000, 6.0), (20_000, 60.0)])
+def test_a_value_far_from_all_others_is_not_lost_among_empty_cells(n, noise):
+    lost = []
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        values = random.choice([9.99, 19.99, 4.5, 15_024.0], n, p=[0.4, 0.3, 0.2, 0.1])
+        cells = searched(values, noise, seed)
+        lost.append(cells.shares[cells.edges[1:] > 10_000].sum() < 0.05)
+    assert sum(lost) <= 1
+
+
 def test_where_others_than_zeros_lie_is_counted_again_until_it_shows():
     random, off = np.random.default_rng(0), []
     for seed in range(40):
