@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sinkgen import DPSinkhornGenerator, lite
+from sinkgen.denoise.search import Numbers, Search
 from sinkgen.generators.columnwise import NO_CURVES, fit_columns, follow
 
 pytestmark = [
@@ -76,6 +77,40 @@ def test_curves_rise_and_stay_within_bounds(fitted):
     order = records.argsort(0)
     assert (moved.gather(0, order).diff(dim=0) >= 0).all()
     torch.testing.assert_close(follow(records, NO_CURVES), records)
+
+
+COLUMNS = {
+    "zeros": lambda random, n: np.zeros(n),
+    "constant": lambda random, n: np.full(n, 37.5),
+    "negative": lambda random, n: -random.integers(0, 3, n).astype(float),
+    "huge": lambda random, n: random.normal(size=n) * 1e300,
+    "tiny": lambda random, n: random.normal(size=n) * 1e-300,
+    "far": lambda random, n: 1e6 + random.integers(0, 3, n),
+    "large": lambda random, n: random.integers(0, 10**12, n).astype(float),
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.parametrize(("n", "noise"), [(1, 5.0), (20, 3.0), (3000, 5.0), (3000, 1e-9)])
+def test_any_counts_give_curves_that_can_be_followed(name, n, noise):
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        search = Search(Numbers.of(None, "float"), max(n + noise * random.normal(), 1.0))
+        values = COLUMNS[name](random, n)
+        for _ in range(3):
+            search.cut(noise)
+            ends, codes = search.places()
+            found = np.bincount(codes[np.searchsorted(ends, values, side="right")], minlength=codes.max() + 2)
+            search.learn(found + noise * random.standard_normal(len(found)), noise)
+        counted = search.counted
+        if counted.cells is None:
+            continue
+        low, high = counted.cells.edges[[0, -1]]
+        for draws in (torch.rand(500, 1), torch.zeros(500, 1)):
+            curves = fit_columns(draws, [(low, max(high, low + 1))], {0: counted})
+            assert ((curves >= 0) & (curves <= 1)).all()
+            assert (curves.diff() >= 0).all()
+            assert follow(torch.rand(50, 1), curves).isfinite().all()
 
 
 def test_of_nothing_counted_there_are_no_curves():

@@ -59,6 +59,8 @@ def with_columns(mixture, stage, space):
     form, random, total = stage.form, stage.random, float(stage.counts.sum())
     # Records whose labels are none of the classes were counted, too, and take no part.
     counted = {j: of for j, of in stage.counted.items() if of.present <= LEFT_OUT * total + SURE * of.noise}
+    if not counted:
+        return mixture
     n = max(2, min(COLUMN_DRAWS, MOST_COLUMN_CELLS // form.n_encoded))
     draws = Particles.of(mixture, space, form).draw(_draw_labels(mixture, n, random), random).cpu()
     return replace(mixture, columns=sent(fit_columns(draws, form.bounds, counted), stage.device))
