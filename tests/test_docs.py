@@ -72,6 +72,14 @@ def test_pages_are_readable(monkeypatch):
     assert len((ROOT / "README.md").read_text().splitlines()) <= 120
 
 
+def test_every_page_has_an_example_but_menus_and_policy(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    import readability
+
+    without = {page.stem for page in PAGES if not readability.measure(page).has_example}
+    assert without <= {"tutorials", "howto", "why", "reference", "api"} | {"changelog", "contributing", "references"}
+
+
 def test_no_line_is_longer_than_a_screen():
     long = [f"{page.name}: {line}" for page in PAGES for line in page.read_text().splitlines() if len(line) > 120]
     assert not long, "\n".join(long)
