@@ -124,7 +124,8 @@ def fit(
     facts = collect_facts(estimator, data, given)
     device = working_device(estimator, facts.form)
     cost = resolve_cost(estimator.cost, None if isinstance(facts.form, TableFormat) else facts.form.network_shape)
-    rehearse(facts, cost, estimator.generator, device, estimator.augment)
+    latent_dim = given.get("latent_dim", AUTO)
+    rehearse(facts, cost, estimator.generator, device, estimator.augment, latent_dim=latent_dim)
     trainer = TRAINERS[mechanism_name(estimator.mechanism, facts.form)]
     unit = unit_of(estimator, data)
     chooses = estimator.max_rows_per_group == AUTO

@@ -11,6 +11,7 @@ from safetensors.torch import load, save
 from sinkgen._durable import replaced
 from sinkgen._version import __version__
 from sinkgen.accounting import PrivacySpent
+from sinkgen.accounting.unit import AUTO
 from sinkgen.data.formats import format_from_dict
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
@@ -163,7 +164,9 @@ def load_model(path, factory=None):
         weights = tensors["class_weights"]
         counts = counts_from(content.get("counts", []), _part(tensors, "counts"))
         moments = _part(tensors, "moments")
-        build = _Builder(content["generator"], factory, form, len(weights), content["format_version"])
+        mechanism = content["parameters"].get("mechanism")
+        latent_dim = mechanism.get("latent_dim", AUTO) if isinstance(mechanism, dict) else AUTO
+        build = _Builder(content["generator"], factory, form, len(weights), content["format_version"], latent_dim)
         if content["format_version"] < FORMAT_VERSION:
             tensors = {part: _upgraded(_part(tensors, part), form, len(weights)) for part in ("release", "generator")}
         else:
@@ -265,8 +268,9 @@ def _upgraded(tensors, form, n_classes):
 class _Builder:
     """Makes a generator of its tensors: a mixture if they are one, else a network of the given name."""
 
-    def __init__(self, name, factory, form, n_classes, version):
+    def __init__(self, name, factory, form, n_classes, version, latent_dim):
         self.name, self.factory, self.form, self.n_classes = name, factory, form, n_classes
+        self.latent_dim = latent_dim
         self.is_old = version < 12
 
     def __call__(self, tensors):
@@ -285,6 +289,7 @@ class _Builder:
         if self.name not in (*FACTORIES, CUSTOM):
             raise BadValueError("the tensors are those of no generator")
         factory = self.name if self.name in FACTORIES else self.factory
-        network = make_network(factory, self.form.network_shape, self.n_classes, torch.Generator().manual_seed(0))
+        shape, random = self.form.network_shape, torch.Generator().manual_seed(0)
+        network = make_network(factory, shape, self.n_classes, random, self.latent_dim)
         network.module.load_state_dict(tensors)
         return network

@@ -95,6 +95,26 @@ def test_settings_of_an_object_are_those_of_the_flat_parameters(blobs):
     np.testing.assert_array_equal(flat.sample(5, random_state=0), whole.sample(5, random_state=0))
 
 
+def test_the_number_of_latents_is_a_setting_that_models_keep(blobs, tmp_path):
+    gen = DPSinkhornGenerator(mechanism=QUICK, generator="mlp", schema=(-4, 4), random_state=0)
+    assert gen.set_params(mechanism__latent_dim=5).fit(*blobs).generator_.latent_dim == 5
+    gen.save(tmp_path)
+    again = DPSinkhornGenerator.load(tmp_path)
+    for drawn, kept in zip(gen.sample(9, random_state=1), again.sample(9, random_state=1), strict=True):
+        np.testing.assert_array_equal(drawn, kept)
+
+
+def test_a_network_that_cannot_take_so_many_latents_is_refused_before_the_charge(blobs):
+    def factory(latent_dim, shape, n_classes):
+        return torch.nn.Bilinear(7, n_classes, shape[0])
+
+    ledger = PrivacyLedger(epsilon=10, delta=1e-5)
+    gen = DPSinkhornGenerator(mechanism=dataclasses.replace(QUICK, latent_dim=5), generator=factory, ledger=ledger)
+    with pytest.raises(ValueError, match="generator fails on made-up latents"):
+        gen.set_params(schema=(-4, 4)).fit(*blobs)
+    assert len(ledger) == 0
+
+
 def test_a_table_has_settings_of_its_own():
     frame = pd.DataFrame({"a": ["x", "y"] * 100, "b": ["u", "v", "v", "u"] * 50})
     gen = DPSinkhornGenerator(

@@ -30,8 +30,8 @@ class Schema(Mapping):
     rules : sequence of rules, default=()
         What holds of several columns at once, in every record that is drawn: :class:`~sinkgen.Inequality`,
         :class:`~sinkgen.Sum`, :class:`~sinkgen.FixedCombinations`, :class:`~sinkgen.Within`, :class:`~sinkgen.Never`.
-        They may name columns of which nothing else is declared, and the labels: by the name of their column, or as "y",
-        or "y_" where a column is called "y".
+        They may name columns of which nothing else is declared, and the labels: by the name of their column, or as
+        ``"y"``, or ``"y_"`` where a column is called so.
 
     Raises
     ------

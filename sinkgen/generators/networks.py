@@ -254,7 +254,7 @@ def network_name(generator, form):
     return "conv" if len(form.network_shape) > 1 else "mlp"
 
 
-def make_network(generator, output_shape, n_classes, random, latent_dim=None):
+def make_network(generator, output_shape, n_classes, random, latent_dim="auto"):
     """A fresh network, its weights drawn from the stream ``random`` and no other.
 
     Parameters
@@ -264,7 +264,7 @@ def make_network(generator, output_shape, n_classes, random, latent_dim=None):
     output_shape : tuple of int
     n_classes : int
     random : torch.Generator
-    latent_dim : int, optional
+    latent_dim : int or "auto", optional
         By default the factory's attribute of that name, if it has one; else 32.
 
     Returns
@@ -281,7 +281,8 @@ def make_network(generator, output_shape, n_classes, random, latent_dim=None):
     factory = generator if callable(generator) else FACTORIES[check_choice("generator", generator, list(FACTORIES))]
     if generator in OF_IMAGES and len(output_shape) < 2:
         raise BadValueError(f"generator={generator!r} makes images; give image_shape, or use 'mlp' or 'particles'")
-    latent_dim = latent_dim or getattr(factory, "latent_dim", LATENT_DIM)
+    if latent_dim == "auto":
+        latent_dim = getattr(factory, "latent_dim", LATENT_DIM)
     with torch.random.fork_rng(devices=[]):  # torch initialises layers from the global stream: lend it, and restore
         torch.manual_seed(int(torch.randint(2**62, (), generator=random)))
         module = factory(latent_dim, tuple(output_shape), n_classes)

@@ -60,6 +60,9 @@ class Batch(Settings):
         public; None for a network that knows nothing. Directions are then those of that release.
     start_share : float, default=0.5
         Share of the budget that ``start`` takes.
+    latent_dim : int or "auto", default="auto"
+        Normal numbers that the network makes a record of; "auto" is the network's own number: 16 of ``"dcgan"``, 32 of
+        all others.
 
     Raises
     ------
@@ -96,6 +99,7 @@ class Batch(Settings):
     directions: bool = False
     start: Semidual | None = None
     start_share: float = 0.5
+    latent_dim: int | str = AUTO
 
     def __post_init__(self):
         check_count("steps", self.steps)
@@ -124,6 +128,8 @@ class Batch(Settings):
         if self.start is not None and self.start.sampling_rate != 1:
             raise BadValueError("start must see all records: its sampling_rate must be 1")
         check_real("start_share", self.start_share, low=0, high=1, include_low=False, include_high=False)
+        if not is_auto(self.latent_dim):
+            check_count("latent_dim", self.latent_dim)
 
 
 def can_part_classes(settings):

@@ -82,7 +82,8 @@ class BatchLoop:
         self.class_weights = counts / counts.sum()
         n_classes = len(counts)
         name = network_name(stage.generator, stage.form)
-        self.network = make_network(name, stage.form.network_shape, n_classes, stage.random).to(stage.device)
+        shape, latent_dim = stage.form.network_shape, settings.latent_dim
+        self.network = make_network(name, shape, n_classes, stage.random, latent_dim).to(stage.device)
         self._optimiser = torch.optim.Adam(
             self.network.parameters(), settings.learning_rate, betas=(float(settings.momentum), 0.99),
             fused=stage.device.type in ("cpu", "cuda"),

@@ -20,11 +20,15 @@ from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadValueError, DataFreeError
 from sinkgen.generators.networks import FACTORIES, make_network
 from sinkgen.ot.costs import Cost
+from sinkgen.settings.base import AUTO
 
 ROWS = 7  # made-up records; unlike other numbers, so that a shape that is not theirs shows
 
 
-def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device, augment: object = None) -> None:
+def rehearse(
+    facts: Facts, cost: Cost, generator: object, device: torch.device, augment: object = None, *,
+    latent_dim: int | str = AUTO,
+) -> None:  # fmt: skip
     """Raise ValueError, naming the parameter, if cost, device, generator, augment or format fail on made-up records.
 
     Parameters
@@ -34,6 +38,8 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device, 
     generator : str or callable
     device : torch.device
     augment : str, callable or None
+    latent_dim : int or "auto"
+        Of the generator.
     """
     form = completed(facts.form)
     check_device(device)
@@ -46,7 +52,7 @@ def rehearse(facts: Facts, cost: Cost, generator: object, device: torch.device, 
     else:
         records = torch.rand(ROWS, form.n_encoded, generator=torch.Generator().manual_seed(0))
         _check_cost(cost, records)
-        _check_generator(generator, form, device)
+        _check_generator(generator, form, device, latent_dim)
         _check_augment(augment, form, records)
         for drawn in (records, torch.zeros_like(records), torch.ones_like(records)):
             _check_decoding(form, drawn)
@@ -106,12 +112,12 @@ def _check_cost(cost, records):
         raise BadValueError("cost must map each record on its own: features of some change with the others")
 
 
-def _check_generator(generator, form, device):
+def _check_generator(generator, form, device, latent_dim):
     if not (callable(generator) or generator in FACTORIES):
         return
     random = torch.Generator().manual_seed(0)
     try:
-        network = make_network(generator, form.network_shape, 2, random).to(device)
+        network = make_network(generator, form.network_shape, 2, random, latent_dim).to(device)
         if next(network.parameters(), None) is None:
             raise BadValueError("generator makes a network without weights: there is nothing to fit")
         drawn = network(network.latents(2, random), torch.tensor([0, 1], device=device))
