@@ -180,7 +180,7 @@ def collect_facts(estimator: Parameters, data: Data, given: dict) -> Facts:
             raise BadValueError(
                 "metadata='trust' reads facts off the records, which owners keep; declare or learn them"
             )
-        return replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()))
+        return replace(facts, assumptions=(*facts.assumptions, *data.source.assumptions()), sums_alone=True)
     check_source(data.source, facts.form)
     return metadata.trust(facts, data.source) if estimator.metadata == "trust" else facts
 

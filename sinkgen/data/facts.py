@@ -42,6 +42,8 @@ class Facts:
         What is public without having been released: for the privacy statement.
     prior : Prior or None
         Public records, where there are some.
+    sums_alone : bool
+        Whether the records can be asked for sums alone, and for nothing that is read off a sum before its noise.
     """
 
     form: NumericFormat | TableFormat
@@ -49,6 +51,7 @@ class Facts:
     y_dtype: np.dtype | None
     assumptions: tuple = field(default=())
     prior: Prior | None = None
+    sums_alone: bool = False
 
     @property
     def missing(self):

@@ -24,7 +24,6 @@ from sinkgen.sources.open import open_records
 # Releases of which the values are no sums over records, and cannot be added up.
 NO_SUMS = {
     "gradients": "mechanism='batch' clips the gradient of a batch as a whole",
-    "distances": "a table without labels asks how far pairs of columns are from independent",
 }
 
 Exchange = Callable[[Mapping[str, bytes]], Mapping[str, bytes]]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from together import Together, assert_same
 
-from sinkgen import DPSinkhornGenerator, PrivacyLedger, Schema, federated
+from sinkgen import DPSinkhornGenerator, Marginals, PrivacyLedger, Schema, federated
 from sinkgen.accounting import GaussianRelease
 from sinkgen.exceptions import BadValueError, FitError
 from sinkgen.federated import messages, questions
@@ -103,6 +103,17 @@ def test_so_is_that_of_tables_of_which_bounds_are_learned(quick_tables):
     X, y = table(900)
     settings = TABLES | {"schema": {"town": ["A", "B", "C"]}}
     assert_same(*both(split(X, y, by_chance(900)), X, y, settings, honest=3))
+
+
+def test_so_is_that_of_tables_without_labels(quick_tables):
+    X, _ = table(900)
+    owners = made(split(X, None, by_chance(900)))
+    settings = {name: value for name, value in TABLES.items() if name != "classes"}
+    first = DPSinkhornGenerator(epsilon=5, **settings).fit(federation(owners, X, None))
+    second = DPSinkhornGenerator(epsilon=5, **settings).fit(Together(owners, (X[:1], None), 3))
+    assert_same(first, second)
+    assert not {"labelling", "interactions"} & {row.what for row in first.privacy_spent().releases}
+    pd.testing.assert_index_equal(first.sample(9).columns, X.columns)
 
 
 def test_refinements_of_tables_are_asked_of_owners(quick_tables):
@@ -483,11 +494,14 @@ def test_what_is_no_sum_is_refused_before_it_is_charged(blobs, settings, match):
     refused(made(split(X, y, by_chance(600))), X, y, match, BadValueError, settings=ARRAYS | settings)
 
 
-def test_tables_without_labels_or_sets_are_refused(quick_tables):
+def test_targets_of_tables_without_labels_are_refused(quick_tables):
     X, _ = table(300)
-    parts = split(X, None, by_chance(300))
     settings = {name: value for name, value in TABLES.items() if name != "classes"}
-    refused(made(parts), X, None, "far pairs of columns", BadValueError, settings=settings)
+    settings["mechanism"] = Marginals(target="town")
+    refused(made(split(X, None, by_chance(300))), X, None, "give the target as y", BadValueError, settings=settings)
+
+
+def test_tables_of_sets_that_are_not_declared_are_refused(quick_tables):
     X, y = table(300)
     settings = TABLES | {"schema": {"age": (17, 90), "height": (1, 3)}}
     refused(made(split(X, y, by_chance(300))), X, y, "declare categories", BadValueError, settings=settings)

@@ -1,4 +1,4 @@
-"""The mechanism "marginals", for tables: a mixture where there are labels, else a field."""
+"""The mechanism "marginals", for tables: a mixture where there are labels or owners, else a field."""
 
 from sinkgen.data.facts import Facts
 from sinkgen.exceptions import BadValueError
@@ -20,6 +20,10 @@ def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
             )
         if "weight" in given:
             raise BadValueError("weight is for tables without y: leave one out, or make y one of the table's columns")
+        return plan_mixture(mu, facts, given)
+    if facts.sums_alone:  # a field asks how far pairs are from independent, which is no sum
+        if not {"target", "weight"}.isdisjoint(given):
+            raise BadValueError("target and weight are for records of one owner: leave them out, or give the target as y")
         return plan_mixture(mu, facts, given)
     others = sorted(given.keys() - {"target", "weight"})
     if others:

@@ -166,7 +166,10 @@ def plan_mixture(mu: float, facts: Facts, given: dict) -> Schedule:
     """Settings and releases, from the budget's Gaussian-DP parameter and public facts alone."""
     form: Any = facts.form
     n_numbers = sum(isinstance(column, NumberColumn) for column in form.columns)
-    settings = auto_settings(mu, form.n_encoded, has_cells=bool(form.fine), has_moments=n_numbers > 1)
+    settings = auto_settings(
+        mu, form.n_encoded,
+        has_cells=bool(form.fine), has_labels=facts.y_dtype is not None, has_moments=n_numbers > 1,
+    )  # fmt: skip
     settings = replace(settings, **{"cell_share": cell_share(form)} | given)
     if settings.refinements:
         settings = replace(settings, refinement_share=max(LEAST_REFINED, settings.refinement_share))
