@@ -23,7 +23,7 @@ def plan_marginals(mu: float, facts: Facts, given: dict) -> Schedule:
         return plan_mixture(mu, facts, given)
     if facts.sums_alone:  # a field asks how far pairs are from independent, which is no sum
         if not {"target", "weight"}.isdisjoint(given):
-            raise BadValueError("target and weight are for records of one owner: leave them out, or give the target as y")
+            raise BadValueError("target and weight need records of one owner: leave them out, or give the target as y")
         return plan_mixture(mu, facts, given)
     others = sorted(given.keys() - {"target", "weight"})
     if others:
