@@ -69,6 +69,10 @@ def _tail(edges, shares, noise, end, grain):
     scale = (edges[-2] - edges[start]) / math.log(beyond[start] / beyond[-1])
     if scale <= LEAST * (edges[-1] - edges[-2]):
         return None  # most is a single number, which lies beside the last cell and says nothing of a slope
+    middle = np.interp((edges[start] + edges[-2]) / 2, edges[:-1], beyond) - beyond[-1]
+    expected = math.sqrt(beyond[start] * beyond[-1]) - beyond[-1]
+    if expected > max(2 * middle, noise):
+        return None  # what lies at the end lies apart: it is no end of a slope
     ends = edges[-1] + scale * TAIL_CELLS
     ends = np.unique(np.append(multiple(np.ceil(ends / grain), grain) if grain else ends, end))
     ends = ends[ends <= end]

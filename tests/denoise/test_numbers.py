@@ -260,6 +260,15 @@ def test_a_heavy_zero_beside_the_last_cell_makes_no_tail(sign):
     assert found.shares.sum() == pytest.approx(1)
 
 
+def test_numbers_that_lie_apart_at_an_end_have_no_tail():
+    edges = np.concatenate([[-999.01, -998.99], np.arange(0.0, 101.0, 10.0)])
+    body = np.exp(-((edges[3:] - 55.0) ** 2) / 200)
+    shares = np.concatenate([[0.1, 0.0], 0.9 * body / body.sum()])
+    cells, given = Cells(edges, shares), Counts(2000 * shares, np.ones(len(shares)), 5.0, 2000.0)
+    found, _ = with_tails(cells, given, (-6000.0, 6000.0), None)
+    assert found.edges[0] == -999.01  # such as a code for a missing cell
+
+
 def test_cells_of_which_nothing_was_expected_hold_what_is_found():
     cells = Cells(np.arange(4.0), np.array([0.0, 0.0, 1.0]))  # as in bounds of many magnitudes
     found = held_cells(cells, Counts(np.array([60.0, 40.0, -9.0]), np.ones(3), 2.0, 100.0))
