@@ -106,6 +106,16 @@ class Counted(NamedTuple):
         return self.known.bounds is not None
 
     @property
+    def n_counted(self):
+        """Noisy number of records in all cells, whatever they are known to be."""
+        return float(self.values.sum())
+
+    @property
+    def noise_of_all(self):
+        """Standard deviation of the noise of :attr:`n_counted`."""
+        return self.noise * float(self.sizes.sum()) ** 0.5
+
+    @property
     def is_constant(self):
         """Whether all numbers seem to be the same."""
         return self.cells is not None and len(self.cells.shares) == 1 and is_resolved(self.cells, 1, self.grain)

@@ -58,7 +58,7 @@ def with_columns(mixture, stage, space):
     """The mixture with curves that take each column of its draws to where its numbers were counted; at no cost."""
     form, random, total = stage.form, stage.random, float(stage.counts.sum())
     # Records whose labels are none of the classes were counted, too, and take no part.
-    counted = {j: of for j, of in stage.counted.items() if of.present <= LEFT_OUT * total + SURE * of.noise}
+    counted = {j: of for j, of in stage.counted.items() if of.n_counted <= LEFT_OUT * total + SURE * of.noise_of_all}
     if not counted:
         return mixture
     n = max(2, min(COLUMN_DRAWS, MOST_COLUMN_CELLS // form.n_encoded))
