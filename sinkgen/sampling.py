@@ -119,6 +119,8 @@ class SamplingMixin:
             weights = self._possible(conditions) * generator.class_weights
         if y is None:
             n = check_integer("n_samples", n_samples, low=1)
+            if conditions:
+                return self._restored(*self._draw_of_any(generator, weights, n, conditions, random))
             # As often as their weights say, in random order: independent draws would add noise of their own.
             codes = stratified(weights, n, random)[torch.randperm(n, generator=random)]
         else:
@@ -296,6 +298,13 @@ class SamplingMixin:
         seed = int(torch.randint(2**62, (), generator=random))
         form.check_room(len(codes))
         return form.decode(Conditioned(generator, form, conditions).draw(codes, random), seed)
+
+    def _draw_of_any(self, generator, weights, n, conditions, random):
+        """Records that meet conditions, and their classes (n,), of which none is asked for."""
+        form, seed = self.release_.form, int(torch.randint(2**62, (), generator=random))
+        form.check_room(n)
+        places, codes = Conditioned(generator, form, conditions).draw_of_any(weights, n, random)
+        return form.decode(places, seed), codes
 
     def _possible(self, conditions):
         form = self.release_.form

@@ -3,6 +3,7 @@
 import torch
 
 from sinkgen.exceptions import BadValueError
+from sinkgen.generators.product import stratified
 
 MOST = 200  # candidates for each record that is wanted
 LEAST = 20_000  # of all candidates
@@ -40,11 +41,7 @@ class Conditioned:
         while not meets.all():
             missing = torch.nonzero(~meets).flatten()
             if n_drawn > most:
-                names = sorted(map(str, set(self.conditions) & {*self.form.arrangement.derived}))
-                raise BadValueError(
-                    f"of {n_drawn} records drawn, {int(meets.sum())} meet the conditions on {', '.join(names)}, and "
-                    f"{len(labels)} are wanted: widen the conditions, or ask for fewer records"
-                )
+                raise self._too_few(n_drawn, int(meets.sum()), len(labels))
             candidates = missing.repeat(times)
             found = self.generator.draw(labels[candidates], random)
             n_drawn, times = n_drawn + len(found), min(2 * times, max(2, LEAST // len(missing)))
@@ -52,6 +49,43 @@ class Conditioned:
             drawn[candidates[good]] = found[good]  # of several, one
             meets[candidates[good]] = True
         return drawn
+
+    def draw_of_any(self, weights, n, random):
+        """Places (n, n_columns) of records, and their classes (n,): those of which more meet the conditions more often.
+
+        Parameters
+        ----------
+        weights : Tensor of shape (n_classes,)
+            How often each is drawn.
+        n : int
+        random : torch.Generator
+
+        Raises
+        ------
+        ValueError
+            If too few of the generator's records meet the conditions.
+        """
+        found: list[torch.Tensor] = []
+        labels: list[torch.Tensor] = []
+        n_found, n_drawn, size = 0, 0, n
+        while n_found < n:
+            if n_drawn > max(LEAST, MOST * n):
+                raise self._too_few(n_drawn, n_found, n)
+            codes = stratified(weights, size, random)[torch.randperm(size, generator=random)]
+            drawn = self.generator.draw(codes, random)
+            meets = self._meets(drawn)
+            good = torch.ones(size, dtype=torch.bool) if meets is None else meets
+            found, labels = [*found, drawn[good]], [*labels, codes[good]]
+            n_found, n_drawn = n_found + int(good.sum()), n_drawn + size
+            size = max(n, min(LEAST, (n - n_found) * n_drawn // max(1, n_found)))
+        return torch.cat(found)[:n], torch.cat(labels)[:n]
+
+    def _too_few(self, n_drawn, n_found, n_wanted):
+        names = sorted(map(str, set(self.conditions) & {*self.form.arrangement.derived}))
+        return BadValueError(
+            f"of {n_drawn} records drawn, {n_found} meet the conditions on {', '.join(names)}, and {n_wanted} are "
+            "wanted: widen the conditions, or ask for fewer records"
+        )
 
     def _meets(self, drawn):
         found = self.form.meeting(self.form.decode(drawn), self.conditions)

@@ -164,6 +164,18 @@ class TestDraws:
                 meets = cells.isna() if wanted is None else cells.between(*wanted) if is_range else cells == wanted
                 assert meets.all(), name
 
+    def test_labels_are_as_likely_as_what_meets_the_conditions_makes_them(self):
+        random = np.random.default_rng(0)
+        X = pd.DataFrame({"start": random.integers(0, 60, 4000)}).assign(
+            end=lambda of: of.start + random.poisson(5, 4000)
+        )
+        y = np.where(X.start > 40, "late", "early")
+        schema = Schema({"start": (0, 60), "end": (0, 90)}, rules=[Inequality("start", "end")])
+        gen = DPSinkhornGenerator(10, schema=schema, classes=["early", "late"], random_state=0).fit(X, y)
+        drawn, labels = gen.sample(500, conditions={"end": (60, 80)}, random_state=0)
+        assert drawn["end"].between(60, 80).all()
+        assert (labels == "late").mean() > 0.9  # of all, a third is
+
     def test_a_label_that_conditions_rule_out_does_not_come(self, labelled):
         _, y = labelled.sample(200, conditions={"school": "primary"}, random_state=0)
         assert set(y) == {"a"}
