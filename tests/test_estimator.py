@@ -112,9 +112,8 @@ def test_where_no_label_stands_out_records_are_learned_all_the_same(data, name, 
     gen = DPSinkhornGenerator(schema=schema, noise_seed=0, random_state=0, **FAST.get(data, {})).fit(X, y)
     stand_in = 0 if "int" in name else "unknown"
     assert gen.classes_.tolist() == [stand_in]
-    assert gen.schema_.remarks[0].startswith(
-        f"no label stands out of the noise: all records are drawn with {stand_in!r}"
-    )
+    told = f"no label stands out of the noise: all records are drawn with {stand_in!r}"
+    assert any(remark.startswith(told) for remark in gen.schema_.remarks)
     assert gen.schema_.classes[0].records == pytest.approx(600, abs=300)
     gen.save(tmp_path)
     X_new, y_new = DPSinkhornGenerator.load(tmp_path).sample(1000)

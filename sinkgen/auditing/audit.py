@@ -190,7 +190,8 @@ def _extreme_rows(form):
     """A record at the lower and one at the upper end of all that is declared."""
     if not isinstance(form, TableFormat):
         return [form.decode(torch.full((1, form.n_encoded), float(end))) for end in (0, 1)]
-    ends = [sum(not column.optional[state] for state in column.cell_states) - 1 for column in form.columns]
+    known = [sum(not column.optional[state] for state in column.cell_states) for column in form.columns]
+    ends = [max(n - 1, 0) for n in known]  # of combinations that are not known yet, there are none
     rows = [form.decode(torch.tensor([of], dtype=torch.float64)) for of in ([0] * len(ends), ends)]
     return rows if form.frame_kind is None else [form.frame_kind.restore(row) for row in rows]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sinkgen.data.joint_columns import JointColumn
-from sinkgen.data.numbers import numbers_of
+from sinkgen.data.numbers import numbers_of, within
 from sinkgen.data.patterns import KeyColumn
 from sinkgen.data.rules import Inequality, Rule, Sum, rule_of
 from sinkgen.data.table_columns import NumberColumn
@@ -182,9 +182,12 @@ class Arrangement:
 
     def _total(self, drawn, name):
         own, parts = self[name], [drawn[part] for part in self.totals[name]]
-        if any(self[column].is_written for column in (name, *self.totals[name])):
-            numbers = sum(self[part].numbers(drawn[part]) for part in self.totals[name])
-            return own.restored(np.nan_to_num(numbers), np.isnan(numbers))
+        if own.kind == "integer" or any(self[column].is_written for column in (name, *self.totals[name])):
+            numbers = np.sum([self[part].numbers(drawn[part]) for part in self.totals[name]], 0)
+            is_missing = np.isnan(numbers)
+            if own.kind == "integer" and (within(numbers, own.dtype) < numbers).any():  # it would begin anew
+                own = dataclasses.replace(own, dtype="Int64" if is_missing.any() else "int64")
+            return own.restored(np.nan_to_num(numbers), is_missing)
         total = parts[0]
         for part in parts[1:]:
             total = total + part

@@ -11,6 +11,8 @@ from sinkgen.data.rules import FixedCombinations, Never, Within
 from sinkgen.data.table_columns import NumberColumn
 from sinkgen.exceptions import BadTypeError, BadValueError
 
+MOST_NAMED = 5  # values
+
 
 def forbidden(rules, label):
     """What the rules forbid: pairs of a rule and conditions, each of a column's name, kind of condition and value.
@@ -54,9 +56,27 @@ def check_conditions(rules, own_columns, label):
             if kind == "missing" or name not in own:
                 continue
             if isinstance(own[name], NumberColumn):
-                _range(own[name], wanted)
+                range_in_rule(own[name], wanted)
             elif own[name].values is not None:
                 _check_known(rule, f"{name!r}", own[name].values, wanted)
+
+
+def unknown_remarks(rules, columns, label):
+    """What is told of rules that name values of which none was learned; the columns as they were learned."""
+    known = {column.name: column.values for column in columns if getattr(column, "values", None) is not None}
+    told: dict = {}
+    for rule, conditions in forbidden(rules, label):
+        for name, kind, wanted in conditions:
+            if kind == "missing" or name not in known or not known[name]:
+                continue
+            values = wanted if isinstance(wanted, tuple) else (wanted,)
+            keys = set(map(key_of, known[name]))
+            told.setdefault((rule, name), []).extend(value for value in values if key_of(value) not in keys)
+    return tuple(
+        f"the rule {rule.short_name} names {sorted(map(str, set(values)))}, and no such value of {name!r} stands out: "
+        f"see how they are written, such as {list(known[name])[:MOST_NAMED]}"
+        for (rule, name), values in told.items() if values
+    )  # fmt: skip
 
 
 def check_classes(rules, label, classes):
@@ -80,7 +100,7 @@ def cuts(rules, column, label):
     for _, conditions in forbidden(rules, label):
         for name, kind, wanted in conditions:
             if name == column.name and kind in ("given", "out"):
-                low, high = _range(column, wanted)
+                low, high = range_in_rule(column, wanted)
                 found += [end for end in (low, high) if np.isfinite(end)]
     return found
 
@@ -126,7 +146,7 @@ def _states(column, own, kind, wanted):
     if kind == "missing":
         out[column.n_states - column.nullable :] = True
     elif isinstance(column, NumberColumn):
-        low, high = _range(column, wanted)
+        low, high = range_in_rule(column, wanted)
         first = np.flatnonzero(np.diff(column.bins, prepend=-1))
         left = np.asarray(column.edges)[first]
         if column.step and column.bounds:  # as it is drawn: a multiple, at least the first within the bounds
@@ -157,7 +177,7 @@ def _of_joint(column, own, kind, wanted):
     if kind == "missing":
         found = [value is None for value in values]
     elif is_number:
-        low, high = _range(own, wanted)
+        low, high = range_in_rule(own, wanted)
         found = [value is not None and (low <= value < high) != (kind == "out") for value in values]
     else:
         keys = set(map(key_of, wanted if isinstance(wanted, tuple) else (wanted,)))
@@ -165,7 +185,7 @@ def _of_joint(column, own, kind, wanted):
     return torch.tensor(found, dtype=torch.bool)
 
 
-def _range(column, wanted):
+def range_in_rule(column, wanted):
     """From where on, and up to below what, numbers lie in a condition."""
     ends = wanted if isinstance(wanted, tuple) else (wanted, wanted)
     if len(ends) != 2:

@@ -56,7 +56,7 @@ class Facts:
     @property
     def missing(self):
         """Names of the releases that have to find what is missing, and whether what is declared fits."""
-        outside = ("outside",) if self.form.declared else ()
+        outside = ("outside",) if self.form.declared or self.form.counted_rules else ()
         return (*self.form.missing, *["labels"] * self.labels_unknown, "count", *outside)
 
     @property

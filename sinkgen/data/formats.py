@@ -7,6 +7,7 @@ can therefore be used on chunks of any size, on any machine.
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -87,6 +88,8 @@ class NumericFormat:
     def check(self, values):
         """Raise ValueError if records hold what cannot be encoded."""
         check_finite(np.asarray(values))
+
+    counted_rules: ClassVar[tuple] = ()
 
     def outside(self, values):
         """Of which declared groups each record lies outside in more than a few numbers, bool (m, len(declared))."""

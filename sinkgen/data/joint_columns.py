@@ -63,6 +63,12 @@ class JointColumn(CategoryColumn):
         return (*rows, *[self.fillers] * self.other)
 
     @property
+    def is_filler(self):
+        """Which cells (n_cells,) say nothing of the columns but the first."""
+        rows = [*(row[1:] == self.fillers[1:] for row in self.combinations), *[False] * self.nullable]
+        return np.array(rows, dtype=bool)
+
+    @property
     def n_states(self):
         """Parents or combinations, the state for others, the state for missing cells."""
         known = len(self.parents or ()) if self.is_nested else len(self._texts)

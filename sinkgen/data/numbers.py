@@ -146,7 +146,7 @@ def cells_of(numbers, is_missing, column):
     if is_missing.any():
         numbers = pd.array(numbers, dtype="Float64") if column.dtype[0].isupper() else numbers
         numbers[is_missing] = pd.NA if column.dtype[0].isupper() else np.nan
-    return pd.Series(_within(numbers, column.dtype), name=column.name).astype(dtype_named(column.dtype))
+    return pd.Series(within(numbers, column.dtype), name=column.name).astype(dtype_named(column.dtype))
 
 
 def _objects(numbers, column):
@@ -170,7 +170,7 @@ def _digits(step):
     return next((digits for digits in range(10) if step and np.isclose(step, 10.0**-digits, rtol=1e-12)), None)
 
 
-def _within(numbers, dtype):
+def within(numbers, dtype):
     """Numbers that a dtype can hold: where cells were learned, noise may have taken them beyond."""
     import pandas as pd
 

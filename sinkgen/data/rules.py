@@ -22,6 +22,11 @@ class Rule:
         self._mapped(lambda name: found.append(name) or name)  # type: ignore[func-returns-value]
         return tuple(found)
 
+    @property
+    def short_name(self) -> str:
+        """Its kind, and what it is about, for messages."""
+        return f"{type(self).__name__} of {', '.join(map(str, dict.fromkeys(self.names)))}"
+
     def renamed(self, names: Mapping[Any, Any]) -> "Rule":
         """The rule of columns that have other names."""
         return self._mapped(lambda name: names.get(name, name))

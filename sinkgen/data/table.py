@@ -13,7 +13,8 @@ import torch
 
 from sinkgen.data.arrangement import Arrangement, arrangement_from_dict
 from sinkgen.data.arranging import arranged
-from sinkgen.data.boxes import boxes, check_classes, cuts
+from sinkgen.data.boxes import boxes, check_classes, cuts, unknown_remarks
+from sinkgen.data.breaking import broken
 from sinkgen.data.column_formats import column_format
 from sinkgen.data.frames import FrameKind
 from sinkgen.data.group_ids import GroupIds
@@ -110,6 +111,22 @@ class TableFormat:
         columns = [self.columns[j] for j in self.declared]
         frame = self.arrange(rows, columns).frame
         return np.stack([column.outside(frame[column.name]) for column in columns], 1)
+
+    @property
+    def counted_rules(self):
+        """Rules of which it is counted how many records break them."""
+        return () if self.arrangement is None else self.arrangement.rules
+
+    def unknown_remarks(self):
+        """What is told, once values are learned, of rules that name others."""
+        made = self.arrangement
+        return () if made is None else unknown_remarks(made.rules, self.columns, made.label)
+
+    def broken(self, rows, labels=None):
+        """Which records break each of the rules that are counted, bool (m, number of them)."""
+        made = self.arrangement
+        found = [broken(rule, rows.frame, made.columns, made.label, labels) for rule in self.counted_rules]
+        return np.stack(found, 1)
 
     def extremes(self, chunks):
         """A few cells that :meth:`observe` reads like all those of the chunks of :class:`Rows`."""

@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from sinkgen.data.breaking import broken
+from sinkgen.data.column import Column
 from sinkgen.data.column_formats import column_format
 from sinkgen.data.frames import is_foreign, to_pandas
+from sinkgen.data.rules import Rule
 from sinkgen.data.schema import by_names_of
 from sinkgen.data.table_checks import check_cells, check_columns, is_table
 from sinkgen.data.table_columns import NumberColumn
@@ -71,12 +74,15 @@ class SchemaCheck:
         Names of columns that are declared, and which the table lacks.
     extra : tuple
         Names of columns that are not declared: a fit learns what it needs of them, on its budget.
+    rules : tuple of (Rule, int)
+        How many records break each rule; of those about the labels, nothing is known here.
     """
 
     n_records: int
     columns: tuple[ColumnCheck, ...]
     absent: tuple[Any, ...] = ()
     extra: tuple[Any, ...] = ()
+    rules: tuple[tuple[Rule, int], ...] = ()
 
     def __getitem__(self, name: Any) -> ColumnCheck:
         """The column of a name."""
@@ -87,8 +93,8 @@ class SchemaCheck:
 
     @property
     def fits(self) -> bool:
-        """Whether all columns are there, and all cells as declared."""
-        return not self.absent and all(column.fits for column in self.columns)
+        """Whether all columns are there, all cells as declared, and no record breaks a rule."""
+        return not self.absent and all(column.fits for column in self.columns) and not any(n for _, n in self.rules)
 
     def __str__(self) -> str:
         lines = [
@@ -98,6 +104,7 @@ class SchemaCheck:
         lines += map(str, self.columns)
         lines += [f"{name}: declared, and ABSENT" for name in self.absent]
         lines += [f"{name}: not declared; a fit learns it on its budget" for name in self.extra]
+        lines += [f"{rule!r}: {f'{n:,} records BREAK it' if n else 'holds'}" for rule, n in self.rules]
         return "\n".join(lines)
 
 
@@ -115,7 +122,19 @@ def validate(schema, frame):
     checks = [_check_column(name, frame[name], declared[name]) for name in looked]
     absent = tuple(name for name in declared if name not in frame.columns)
     extra = tuple(name for name in frame.columns if name not in declared)
-    return SchemaCheck(len(frame), tuple(checks), absent, extra)
+    return SchemaCheck(len(frame), tuple(checks), absent, extra, _check_rules(schema.rules, frame, declared))
+
+
+def _check_rules(rules, frame, declared):
+    columns: dict[Any, Any] = {}
+    found: list[tuple[Rule, int]] = []
+    for rule in rules:
+        if not {*rule.names} <= {*frame.columns}:
+            continue  # of labels
+        for name in rule.names:
+            columns[name] = columns.get(name) or column_format(name, frame[name].dtype, declared.get(name, Column()))
+        found.append((rule, int(broken(rule, frame, [columns[name] for name in rule.names]).sum())))
+    return tuple(found)
 
 
 def _check_column(name, series, declared):

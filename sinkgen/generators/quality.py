@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from sinkgen.denoise.cells import Cells
+from sinkgen.generators.product import stratified
 
 LIKE = 0.05  # share of a column's records from which it is told that they are clipped, or are none of its categories
 MOST_OTHER = 0.1
@@ -18,6 +19,7 @@ ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers kind=, of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
+DRAWS = 8192  # of which it is told how far they are from what was released
 FLAT = 0.01  # share of where its numbers lie, by which draws of a column vary at least
 MUCH_UNSEEN = 0.1  # share of the records in which two columns may go together and are drawn as if they did not
 MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
@@ -207,6 +209,27 @@ def relation_remarks(unseen, *, are_some_known, are_correlated):
     return (f"{what} as if independent{but}, {why}: raise epsilon, or give what is to be predicted as y",)
 
 
+def rule_remarks(rules, shares):
+    """What is told of rules that records break, by the share of them that does.
+
+    Parameters
+    ----------
+    rules : sequence of Rule
+    shares : sequence of float
+
+    Examples
+    --------
+    >>> from sinkgen import Inequality
+    >>> rule_remarks([Inequality("a", "b")], [0.31])[0].partition(":")[0]
+    'about 31% of the records break the rule Inequality of a, b, and count as if they did not'
+    """
+    told = "and count as if they did not: mend the rule, or leave it out; Schema.validate looks at it"
+    return tuple(
+        f"about {min(share, 1.0):.0%} of the records break the rule {rule.short_name}, {told}"
+        for rule, share in zip(rules, shares, strict=True) if share > LIKE
+    )  # fmt: skip
+
+
 def missing_remarks(hidden):
     """What is poor of where cells are missing: of each column that is drawn without, the share that noise may hide.
 
@@ -239,10 +262,13 @@ class Hidden(NamedTuple):
         Share of its cells that may be missing, though more likely none are.
     other : float
         Share of them that may be none of its values.
+    nested : float
+        Share of them that are drawn as other, of a column within another.
     """
 
     missing: float = 0.0
     other: float = 0.0
+    nested: float = 0.0
 
 
 NOTHING_HIDDEN = Hidden()
@@ -277,7 +303,11 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, hidd
     if hasattr(column, "values"):
         other = float(frequencies[column.n_states - column.nullable - 1]) if column.other else 0.0
         remarks = []
-        if other > MOST_OTHER:
+        if hidden.nested > MOST_OTHER:
+            within = " and ".join(map(str, column.members[1:]))
+            remedy = "list the combinations by a rule, FixedCombinations, or raise epsilon"
+            remarks = [f"{hidden.nested:.0%} of {named(within)} are other, of which too few stand out: {remedy}"]
+        elif other > MOST_OTHER:
             remedy = ALL_OTHER * (other > 1 - LIKE) + "declare its values"
             if other > 1 - LIKE:
                 remedy += NUMBERS_IN_TEXT * (column.dtype != "category") + KEYS
@@ -289,7 +319,9 @@ def column_quality(column, found, outside, frequencies, covariance=None, *, hidd
         elif hidden.other > MOST_OTHER:
             share = f"up to about {hidden.other:.0%} of {name} may be other values than stand out of the noise"
             remarks = [f"{share}: declare its values, or raise epsilon"]
-        return ColumnQuality(column.name, column.other, missing, other, outside, 0.0, (*remarks, *told))
+        return ColumnQuality(
+            column.name, column.other, missing, max(other, hidden.nested), outside, 0.0, (*remarks, *told)
+        )
     if found is None:
         remarks = outside_remarks(column.name, outside)
         return ColumnQuality(column.name, False, missing, 0.0, outside, 0.0, (*remarks, *told))
@@ -411,6 +443,8 @@ def class_quality(labels, counts, noise, unlabelled=0.0, *, are_known=True):
     names = labels.decode(range(len(labels.classes))).tolist()
     if not are_known:
         remark = f"no label stands out of the noise: all records are drawn with {names[0]!r}: declare classes"
+        if isinstance(names[0], (int, float)) and not isinstance(names[0], bool):
+            remark += ", or make a number that is to be predicted one of the table's columns"
         return (ClassQuality(names[0], float(counts.sum()), noise, (remark,)),)
     first, *others = [_class(name, float(n), noise) for name, n in zip(names, counts, strict=True)]
     if unlabelled > LIKE:
@@ -428,10 +462,11 @@ def _class(label, records, noise):
 
 
 def drifts(generator):
-    """Total variation distance of each column's frequencies among the records of a field to its own; of others 0."""
+    """Total variation distance of each column's frequencies among draws of a field to its own; of others 0."""
     if not hasattr(generator, "population"):
         return [0.0] * len(column_frequencies(generator))
-    codes = generator.population.long()
+    random = torch.Generator().manual_seed(0)
+    codes = generator.draw_states(stratified(generator.class_weights, DRAWS, random), True, random)
     parts = zip(codes, generator.frequencies, strict=True)
     found = [0.5 * float((torch.bincount(of, minlength=len(own)) / len(of) - own).abs().sum()) for of, own in parts]
     return found[:-1]

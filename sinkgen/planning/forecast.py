@@ -318,7 +318,7 @@ def _distances(columns, n, noises):
 
 def _made_up(column):
     """Frequencies of a column's states; nothing is missing, and nothing other."""
-    n = column.n_ordered or len(column.values)
+    n = column.n_ordered or column.n_states - column.other - column.nullable
     if isinstance(column, NumberColumn):
         shares = _bell(len(column.bins))
         shares = np.bincount(np.asarray(column.bins), shares, n)

@@ -6,11 +6,12 @@ from typing import NamedTuple
 import torch
 
 from sinkgen.data.formats import NumericFormat
+from sinkgen.data.joint_columns import JointColumn
 from sinkgen.data.labels import LabelSet
 from sinkgen.data.table import TableFormat
 from sinkgen.denoise.frequencies import LIKELY, POSSIBLE, some_or_none
 from sinkgen.denoise.search import Counted
-from sinkgen.generators.field import Field
+from sinkgen.generators.product import stratified
 from sinkgen.generators.quality import (
     FittedSchema,
     Hidden,
@@ -20,13 +21,14 @@ from sinkgen.generators.quality import (
     drifts,
     group_quality,
     missing_remarks,
+    rule_remarks,
 )
 from sinkgen.inference.counts import estimate_of
 from sinkgen.privacy.mechanism import GaussianMechanism
 from sinkgen.training.stage import StateCounts, Trained
-from sinkgen.training.undeclared import LearnedLabels
+from sinkgen.training.undeclared import LearnedLabels, Outside
 
-DRAWS, MOST_CELLS = 1024, 2**23  # by which it is told whether a column of an array varies, and their numbers
+DRAWS, MOST_CELLS = 4096, 2**23  # by which it is told whether a column of an array varies, and their numbers
 DEVIATIONS = 2.0  # of the noise: so many missing cells a column may have, though it seems to have none
 
 
@@ -39,14 +41,14 @@ class Known(NamedTuple):
         The format as it was before anything of it was learned.
     counted : dict of int to Counted
     states : dict of int to StateCounts
-    outside : dict of int to float
+    outside : Outside
     classes : LearnedLabels
     """
 
     asked: NumericFormat | TableFormat
     counted: dict[int, Counted]
     states: dict[int, StateCounts]
-    outside: dict[int, float]
+    outside: Outside
     classes: LearnedLabels
 
 
@@ -57,19 +59,20 @@ def fitted_schema(
     """How well columns and classes are known; post-processing."""
     if isinstance(form, TableFormat):
         estimates = [_estimate(j, column, known, mechanism) for j, column in enumerate(form.columns)]
-        hidden = _hidden(form.columns, estimates, known)
+        hidden, nested = _hidden(form.columns, estimates, known), _nested(form.columns, trained)
         drawn = zip(column_frequencies(trained.generator), drifts(trained.generator), strict=True)
         parts = enumerate(zip(form.columns, estimates, drawn, strict=True))
         columns = [
             column_quality(
-                column, known.counted.get(j), known.outside.get(j, 0.0), frequencies, estimate.covariance,
-                hidden=hidden.get(j, Hidden()), drift=drift,
+                column, known.counted.get(j), known.outside.columns.get(j, 0.0), frequencies, estimate.covariance,
+                hidden=hidden.get(j, Hidden())._replace(nested=nested.get(j, 0.0)), drift=drift,
             )
             for j, (column, estimate, (frequencies, drift)) in parts
         ]  # fmt: skip
-        whole = (*trained.remarks, *missing_remarks(_unseen_missing(known, estimates, [of.missing for of in columns])))
-        what = "columns" if isinstance(trained.generator, Field) else "marginals"
-        noise = mechanism.noise_multiplier(what) * len(columns) ** 0.5 if labels else 0.0
+        whole = (*rule_remarks(known.asked.counted_rules, known.outside.rules), *trained.remarks)
+        whole += form.unknown_remarks()
+        whole = (*whole, *missing_remarks(_unseen_missing(known, estimates, [of.missing for of in columns])))
+        noise = mechanism.noise_multiplier(trained.counted) * len(columns) ** 0.5 if labels else 0.0
     else:
         assert isinstance(known.asked, NumericFormat)
         whole, declared = trained.remarks, known.asked.bounds or (None,) * form.n_groups
@@ -79,7 +82,7 @@ def fitted_schema(
         groups = enumerate(zip(form.group_names, _spreads(form, trained), strict=True))
         columns = [
             of for j, (name, spread) in groups
-            if (of := group_quality(name, counted.get(j), known.outside.get(j, 0.0), spread)).remarks
+            if (of := group_quality(name, counted.get(j), known.outside.columns.get(j, 0.0), spread)).remarks
         ]  # fmt: skip
         noise = known.classes.noise
     are_known = known.classes.coded is labels
@@ -92,7 +95,7 @@ def _spreads(form, trained):
     if form.n_groups < form.n_encoded or form.dtype == "bool":
         return [math.inf] * form.n_groups
     random = torch.Generator().manual_seed(0)
-    n = max(2, min(DRAWS, MOST_CELLS // form.n_encoded))
+    n = max(2, min(DRAWS // 4, MOST_CELLS // form.n_encoded))
     labels = torch.multinomial(trained.class_weights.double(), n, replacement=True, generator=random)
     return trained.generator.draw(labels, random).std(0).tolist()
 
@@ -121,6 +124,17 @@ def _hidden(columns, estimates, known):
         j: Hidden(*(of.get(j, 0.0) / max(known.classes.total, 1.0) for of in (unseen, others)))
         for j in range(len(columns))
     }
+
+
+def _nested(columns, trained):
+    """Share of what is drawn of columns within others, by their places, that is none of their values."""
+    nested = [j for j, column in enumerate(columns) if isinstance(column, JointColumn) and column.is_nested]
+    if not nested:
+        return {}
+    random = torch.Generator().manual_seed(0)
+    labels = stratified(trained.class_weights.double(), DRAWS, random)
+    cells = trained.generator.draw(labels, random).floor().long()
+    return {j: float(torch.from_numpy(columns[j].is_filler)[cells[:, j]].double().mean()) for j in nested}
 
 
 def _unseen_missing(known, estimates, drawn):

@@ -27,6 +27,21 @@ SURE = 3.0  # standard deviations by which what lies outside of a declaration ha
 FAR_TOO_WIDE = 4.0  # times where the numbers lie; narrower bounds clip fewer of them than they would gain
 
 
+class Outside(NamedTuple):
+    """Shares of the records outside of what is declared.
+
+    Attributes
+    ----------
+    columns : dict of int to float
+        Of columns, by their places: outside of bounds or values.
+    rules : list of float
+        Of each rule of a table: those that break it.
+    """
+
+    columns: dict[int, float]
+    rules: list[float]
+
+
 class LearnedForm(NamedTuple):
     """A format with nothing missing, and what counts have shown of columns, by their places.
 
@@ -95,24 +110,27 @@ def learn_table(form, source, total, mechanism):
 
 
 def learn_outside(form, source, total, mechanism):
-    """Share of the records outside of what is declared of each such column, where it stands out; else 0.
+    """Share of the records outside of what is declared, where it stands out; else 0.
 
     Returns
     -------
-    dict of int to float
+    Outside
     """
-    if not form.declared:
-        return {}
-    query = MarginalQuery([1] * len(form.declared))
+    n_columns, n_rules = len(form.declared), len(form.counted_rules)
+    if not n_columns + n_rules:
+        return Outside({}, [])
+    query = MarginalQuery([1] * (n_columns + n_rules))
     outside = source.map(partial(_outside, form))
     counts = mechanism.release("outside", query, outside)[0] / max(total, 1.0)
     noise = mechanism.noise_multiplier("outside") * query.sensitivity / max(total, 1.0)
     shares = torch.where(counts > SURE * noise, counts.clamp_max(1.0), 0.0).tolist()
-    return dict(zip(form.declared, shares, strict=True))
+    return Outside(dict(zip(form.declared, shares[:n_columns], strict=True)), shares[n_columns:])
 
 
 def _outside(form, records):
-    codes = form.outside(records.values).astype(np.int16) - 1
+    found = [form.outside(records.values)] if form.declared else []
+    found += [form.broken(records.values, records.labels)] if form.counted_rules else []
+    codes = np.concatenate(found, 1).astype(np.int16) - 1
     return records.having(values=torch.from_numpy(codes), labels=torch.zeros(len(records), dtype=torch.long))
 
 

@@ -230,8 +230,11 @@ def test_missing_cells_that_noise_would_not_hide_are_no_news(quick_tables):
 
 
 def test_draws_that_leave_what_was_released_are_told_of():
+    drawn = torch.tensor([[0] * 80 + [1] * 20, [0, 1] * 50, [0] * 100])
     field = SimpleNamespace(
-        population=torch.tensor([[0] * 80 + [1] * 20, [0, 1] * 50, [0] * 100]),
+        population=drawn,
+        class_weights=torch.ones(1),
+        draw_states=lambda labels, alone, random: drawn,
         frequencies=[torch.tensor([0.5, 0.5]), torch.tensor([0.5, 0.5]), torch.ones(1)],
     )
     assert drifts(field) == pytest.approx([0.3, 0.0])
