@@ -125,7 +125,7 @@ class Field(nn.Module):
     def draw(self, labels, rng):
         """Places (m, n_columns), a cell plus a fraction, of records of the given classes (m,)."""
         parts = labels.split(MOST_BALANCED) if len(labels) > MOST_BALANCED else [labels]
-        codes = torch.cat([self._draw_states(part, len(parts) == 1, rng) for part in parts], 1)
+        codes = torch.cat([self.draw_states(part, len(parts) == 1, rng) for part in parts], 1)
         places = self.places.draw(codes[:-1].T, labels, rng)
         for j, ranks in self._together(codes, rng).items():
             places[:, j] = self.places.at_ranks(j, codes, ranks)
@@ -139,8 +139,8 @@ class Field(nn.Module):
             self._correlations = self.coupling.correlations(self.population.long().T)
         return within_states(codes, self.coupling.ordered, *self._correlations, random=rng)
 
-    def _draw_states(self, labels, alone, rng):
-        """States (n_columns + 1, m) of records of the given classes."""
+    def draw_states(self, labels, alone, rng):
+        """States (n_columns + 1, m) of records of the given classes; balanced if they are all of a draw (``alone``)."""
         codes = self._start(labels, rng)
         wanted = torch.bincount(labels, minlength=len(self.heights[-1]))
         is_usual = ((wanted - len(labels) * self.class_weights).abs() <= 1).all()

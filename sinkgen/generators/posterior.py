@@ -51,7 +51,7 @@ class Posterior:
         self._release = release
         total = next(part for part in release.counts if not part.columns)
         self.n_records = max(1, round(float(total.counts.sum())))
-        kind = Redrawn if isinstance(release.generator, Field) else Reweighed
+        kind = Redrawn if isinstance(release.generator, Field) and Redrawn.fits(release) else Reweighed
         self._model = kind(release, self.n_records)
         self._doubts = [within_doubts(release, j) for j in range(len(release.form.columns))]
         cells = [torch.tensor(column.cell_states) for column in release.form.columns]

@@ -8,7 +8,6 @@ import torch
 
 from sinkgen.denoise.densities import drawn_columns
 from sinkgen.denoise.ratios import cells_and_doubts
-from sinkgen.exceptions import BadValueError
 from sinkgen.generators.cliques import Clique
 from sinkgen.generators.coupling import Coupling, Moments, kept_by_clipping, like_correlations
 from sinkgen.generators.field import Field
@@ -101,6 +100,12 @@ class Redrawn:
         self._start = [field.potentials[self._place(pair.clique)] for pair in self._pairs]
         self._unknown = Unknown.of(release, [pair.clique for pair in self._pairs], n_records)
 
+    @staticmethod
+    def fits(release):
+        """Whether a field holds all that was counted of several columns: one that was made of all pairs does not."""
+        counted = [Clique(part.columns, part.groups) for part in release.counts if len(part.columns) > 1]
+        return all(_place(release.generator, clique) is not None for clique in counted)
+
     @property
     def is_vague(self):
         """Whether more is not known of pairs of columns than data sets differ by."""
@@ -180,7 +185,7 @@ class Redrawn:
         settle(made, [0.0] * len(cliques), SWEEPS, random, moments=moments, coupling_step=COUPLING_STEP)
         codes = made.population.long()
         if n > codes.shape[1]:
-            codes = made._draw_states(codes[-1][torch.arange(n) % codes.shape[1]], False, random)
+            codes = made.draw_states(codes[-1][torch.arange(n) % codes.shape[1]], False, random)
         singles = [Clique((j,), (torch.arange(len(of)),)) for j, of in enumerate(frequencies)]
         pairs = [of for of in zip(cliques, targets, strict=True) if len(of[0].columns) == 2]
         weights = agreeing(codes, [*zip(singles, frequencies, strict=True), *pairs])
@@ -196,11 +201,7 @@ class Redrawn:
         return population[:, rows]
 
     def _place(self, clique):
-        """Which of the field's cliques it is."""
-        for q, own in enumerate(self._field.cliques):
-            if own.columns == clique.columns and all(map(torch.equal, own.groups, clique.groups)):
-                return q
-        raise BadValueError("the model lacks what was counted: fit it anew")
+        return _place(self._field, clique)
 
     def _correlations(self, random):
         """Correlations (k, k) of scores that may be the true ones; positive definite."""
@@ -299,3 +300,11 @@ def raked(cells, expected):
 
 def _variance(frequencies, scores):
     return frequencies @ (scores - frequencies @ scores).square()
+
+
+def _place(field, clique):
+    """Which of a field's cliques it is; None if it is none."""
+    for q, own in enumerate(field.cliques):
+        if own.columns == clique.columns and all(map(torch.equal, own.groups, clique.groups)):
+            return q
+    return None

@@ -3,12 +3,14 @@
 import torch
 
 from sinkgen._groups import count_cells
+from sinkgen.generators.raking import raked
 
 COUPLING_STEP = 0.2
 STEP, LARGEST_STEP = 1.4, 0.3  # of all cliques of a column together; of one
 SETTLED = 0.6  # share of the sweeps after which steps shrink
 LARGEST = 8.0  # of a potential
 TINY = 1e-9
+RAKED = (0, 2, 5, 10, 20)
 
 
 def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, progress=iter):
@@ -38,6 +40,8 @@ def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, p
     for sweep in progress(range(sweeps)):
         late = 1 + 0.3 * max(0.0, sweep - SETTLED * sweeps)
         steps = (STEP / of_column.clamp_min(TINY)).clamp_max(LARGEST_STEP) / late  # of each column
+        if sweep in RAKED:
+            codes = raked(codes, field.frequencies, random)
         codes = field.sweep(codes, random, columns)
         counts = count_cells(field.cliques, codes)
         for q, doubt in enumerate(doubts):
@@ -51,7 +55,7 @@ def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, p
             has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
             off = ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log()
             field.heights[j] = field.heights[j] + float(steps[j]) * off.clamp(-1, 1)
-    field.population = codes.to(field.population.dtype)
+    field.population = raked(codes, field.frequencies, random).to(field.population.dtype)
     return field
 
 

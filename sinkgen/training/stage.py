@@ -119,9 +119,12 @@ class Trained(NamedTuple):
         Where they were released.
     remarks : tuple of str
         What of the records as a whole does not stand out of the noise, and what to do.
+    counted : str
+        The release of how many records have each state of a column of a table.
     """
 
     generator: torch.nn.Module
     class_weights: torch.Tensor
     moments: NoisyMoments | None = None
     remarks: tuple[str, ...] = ()
+    counted: str = "marginals"

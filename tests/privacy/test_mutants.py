@@ -620,7 +620,7 @@ MUTANTS = {
         ("sinkgen.privacy.mechanism.GaussianMechanism.release", charge_now),
     ],
     "a sampling rate that is rounded up": [("sinkgen.privacy.streams.Coins.rows", coins_rounded_up)],
-    "no rehearsal": [("sinkgen.fitting.rehearse", lambda *facts: None)],
+    "no rehearsal": [("sinkgen.fitting.rehearse", lambda *facts, **settings: None)],
     "other records in a journal": [("sinkgen.fitting.fingerprint", lambda source: 0)],
     "a journal that is not checked": [("sinkgen.privacy.journal.Journal.check", lambda self, settings: None)],
     "the cap ignored in one query": [("sinkgen.privacy.queries.moments.MeanQuery.evaluate", means_unweighted)],

@@ -15,6 +15,7 @@ import torch
 
 from sinkgen import Batch, DPSinkhornGenerator, Marginals, Semidual
 from sinkgen.fitting import TRAINERS
+from sinkgen.generators.field import Field
 from sinkgen.privacy import sealed
 from sinkgen.privacy.journal import Unkept
 from sinkgen.privacy.sealed import seal
@@ -65,6 +66,7 @@ CASES = {
         arrays,
     ),
     "tables": ({}, table),
+    "tables without labels": ({}, lambda seed: table(seed)[:1]),
     "persons, bounded by a release": ({"schema": (-1, 2), "steps": 3, "max_rows_per_group": "auto"}, uneven),
     "persons": ({"mechanism": Marginals(whole_groups=True)}, persons),
 }
@@ -80,7 +82,9 @@ def digest(gen):
     tensors = []
     for part in (gen.release_.generator, getattr(gen.release_.generator, "mixture", None)):
         tensors += [value for value in vars(part).values() if isinstance(value, torch.Tensor)] if part else []
-    tensors += [*gen.release_.generator.state_dict().values(), gen.release_.class_weights]
+    generator = gen.release_.generator
+    own = generator.tensors() if isinstance(generator, Field) else generator.state_dict()
+    tensors += [*own.values(), gen.release_.class_weights]
     spent = gen.privacy_spent()
     hashed = hashlib.sha256(repr((gen.release_.form, gen.release_.labels, spent.max_rows, spent.settings)).encode())
     for tensor in tensors:
@@ -149,7 +153,7 @@ def copies_counts(read):
 
     def mutant(stage):
         trained = train(stage)
-        trained.generator.frequencies[0, 0] = float(read(stage.source)[0].double().sum())
+        trained.generator.frequencies[0][0] = float(read(stage.source)[0].double().sum())
         return trained
 
     return "marginals", mutant

@@ -83,7 +83,8 @@ def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Sch
         n = sum(isinstance(column, NumberColumn) for column in form.columns)
         many = n**2 / (n**2 + MANY_COUPLED**2)
         shares = cells | {"columns": COLUMN_SHARE + MORE_FOR_MANY * many, "distances": DISTANCE_SHARE}
-        if form.n_encoded >= 3 and math.comb(form.n_encoded, 3) <= MOST_CANDIDATES:
+        most = MOST_CANDIDATES[3]
+        if form.n_encoded >= 3 and (target or math.comb(form.n_encoded, 3) <= most):
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
         if n >= 2 and form.n_encoded >= 3:
             shares["moments"] = max(many, MOMENTS_SHARE) * (1 - sum(shares.values()))
@@ -107,9 +108,9 @@ def train_field(stage: Stage) -> Trained:
     own, of_pairs = weights_of(form, settings)
     columns = learn_columns(source, widths, mechanism, own)
     frequencies = frequencies_of(columns, total, ordered, optional, stage.known, missing)
+    targets = [j for j, column in enumerate(form.columns) if column.name in settings.target]
     pairs, near, unseen = None, Near.nothing(), 0.0
     if "pairs" in settings.shares:
-        targets = [j for j, column in enumerate(form.columns) if column.name in settings.target]
         pairs, near, unseen = learn_pairs(
             source, frequencies, ordered, total, mechanism,
             column_noises=columns.noises, weights=of_pairs, targets=targets,
@@ -137,7 +138,7 @@ def train_field(stage: Stage) -> Trained:
     if pairs is not None:
         final = _both(asked, near.held(made, () if moments is None else moments.columns, total))
     if "interactions" in settings.shares:
-        more = learn_interactions(source, made, ordered, total, mechanism)
+        more = learn_interactions(source, made, ordered, total, mechanism, targets)
         if not more.cliques and pairs is not None:  # what interactions would have had goes to the pairs
             again = pairs.again(source, mechanism, "interactions").asked(frequencies, total)
             final = Asked(*(new + old[len(new) :] for new, old in zip(again, final, strict=True)))
@@ -145,7 +146,7 @@ def train_field(stage: Stage) -> Trained:
         made = _settled(made, final, moments, stage) if final.cliques else made
     elif len(final.cliques) > len(asked.cliques):
         made = _settled(made, final, moments, stage)
-    return Trained(made, made.class_weights, released, remarks)
+    return Trained(made, made.class_weights, released, remarks, counted="columns")
 
 
 def weights_of(form, settings):

@@ -8,7 +8,7 @@ import torch
 from sinkgen._groups import count_cells
 from sinkgen.generators.cliques import Clique, even_groups
 from sinkgen.privacy.queries.tables import ParityQuery
-from sinkgen.training.tables.structure import MOST_CANDIDATES, MUCH, NOISE_PER_CELL, STANDS_OUT, count_far
+from sinkgen.training.tables.structure import MOST_CANDIDATES, MUCH, NOISE_PER_CELL, STANDS_OUT, Asked, count_far
 
 N_COLUMNS, N_GROUPS = 3, 2
 DRAWS = 20_000
@@ -21,7 +21,7 @@ TINY = 1e-9
 def n_candidates(n_columns):
     """How many sets of columns are looked at beside the label; 0 where these would be too many."""
     n = math.comb(n_columns, N_COLUMNS)
-    return n if n <= MOST_CANDIDATES else 0
+    return n if n <= MOST_CANDIDATES[4] else 0
 
 
 def would_drown(n_columns, total, mechanism):
@@ -53,28 +53,46 @@ def learn_label_cliques(mixture, source, ordered, total, mechanism, random):
     states = mixture.draw_states(DRAWS, random)
     labels = torch.multinomial(mixture.class_logits(states)[1].exp(), 1, generator=random)[:, 0]
     codes = torch.cat([states.T, labels[None]])
-    candidates = _candidates(mixture, ordered)
-    if not candidates:
-        return mixture
-    query = ParityQuery(candidates)
-    share, drawn = total / DRAWS, query.parities(count_cells(candidates, codes)).double()
-    noise = mechanism.noise_multiplier("interaction parities") * query.sensitivity
-    lacks = mechanism.release("interaction parities", query, source) - share * drawn
-    variance = noise**2 + total * (1 + share) * mixture.class_weights.double()
-    excess = lacks.abs().sum(1) - NOISE_PER_CELL * variance.sqrt().sum()
-    doubt = noise * lacks.shape[1] ** 0.5
-    asked = count_far(candidates, excess, doubt, source, codes, total=total, mechanism=mechanism)
+    frequencies = (mixture.weights.sum(1) @ mixture.frequencies).split(mixture.widths.tolist())
+    asked = far_cliques(codes, [*frequencies, mixture.class_weights], source, ordered, total=total, mechanism=mechanism)
     return _with_cliques(mixture, asked, states, codes) if asked.cliques else mixture
 
 
-def _candidates(mixture, ordered):
-    widths = mixture.widths.tolist()
-    parts = zip((mixture.weights.sum(1) @ mixture.frequencies).split(widths), ordered, strict=True)
-    groups = [even_groups(part, N_GROUPS, n) for part, n in parts]
-    label = torch.arange(len(mixture.class_weights))
+def far_cliques(codes, frequencies, source, ordered, *, total, mechanism):
+    """Release the counts of the label and of columns that say more of it together than draws have.
+
+    Parameters
+    ----------
+    codes : LongTensor of shape (n_columns + 1, n)
+        Draws, the label last.
+    frequencies : sequence of Tensor
+        Of the states of each column, the label last.
+    source, ordered, total, mechanism
+        As for :func:`learn_label_cliques`.
+
+    Returns
+    -------
+    Asked
+    """
+    candidates = _candidates(frequencies, ordered)
+    if not candidates:
+        return Asked([], [], [])
+    query = ParityQuery(candidates)
+    share, drawn = total / codes.shape[1], query.parities(count_cells(candidates, codes)).double()
+    noise = mechanism.noise_multiplier("interaction parities") * query.sensitivity
+    lacks = mechanism.release("interaction parities", query, source) - share * drawn
+    variance = noise**2 + total * (1 + share) * frequencies[-1].double()
+    excess = lacks.abs().sum(1) - NOISE_PER_CELL * variance.sqrt().sum()
+    doubt = noise * lacks.shape[1] ** 0.5
+    return count_far(candidates, excess, doubt, source, codes, total=total, mechanism=mechanism)
+
+
+def _candidates(frequencies, ordered):
+    groups = [even_groups(part, N_GROUPS, n) for part, n in zip(frequencies[:-1], ordered, strict=True)]
+    label = torch.arange(len(frequencies[-1]))
     several = [j for j, of in enumerate(groups) if len(of.unique()) == N_GROUPS]
     sets = itertools.combinations(several, N_COLUMNS)
-    return [Clique((*of, len(widths)), (*(groups[j] for j in of), label)) for of in sets]
+    return [Clique((*of, len(groups)), (*(groups[j] for j in of), label)) for of in sets]
 
 
 def _with_cliques(mixture, asked, states, codes):

@@ -22,7 +22,7 @@ LEAST_FREQUENCY = 1e-6
 LEAST_CELLS = 4  # of a pair that is asked
 # Interactions: how many groups of a column by the number of columns, how many candidates, and the least share of the
 # records that one has to move beyond what pairs say.
-INTERACTION_GROUPS, MOST_CANDIDATES, MUCH = {3: 4, 4: 2}, 2000, 0.1
+INTERACTION_GROUPS, MOST_CANDIDATES, MUCH = {3: 4, 4: 2}, {3: 10_000, 4: 2000}, 0.1
 RAKINGS = 10
 TINY = 1e-9
 
@@ -291,7 +291,7 @@ def _by_chance(clique, expected, column_noises):
     return NOISE_PER_CELL * variance.sqrt().sum()
 
 
-def learn_interactions(source, field, ordered, total, mechanism):
+def learn_interactions(source, field, ordered, total, mechanism, targets=()):
     """Release how far three and four columns are from what a field of pairs has, then the counts of those that are far.
 
     Parameters
@@ -299,7 +299,7 @@ def learn_interactions(source, field, ordered, total, mechanism):
     source : RecordSource
         States (m, n_columns) with classes.
     field : Field
-    ordered, total, mechanism
+    ordered, total, mechanism, targets
         As for :func:`learn_pairs`; charged with "interaction distances" and "interactions".
 
     Returns
@@ -307,7 +307,7 @@ def learn_interactions(source, field, ordered, total, mechanism):
     Asked
         Where nothing is far, nothing, and "interactions" is left for something else.
     """
-    candidates = interaction_candidates(field.frequencies, ordered)
+    candidates = interaction_candidates(field.frequencies, ordered, targets)
     if not candidates:
         return Asked([], [], [])
     codes = field.population.long()
@@ -358,8 +358,8 @@ def count_far(candidates, excess, doubt, source, codes, *, total, mechanism):
     return Asked(cliques, [_shrunk(part.float() / total, q.frequencies(codes), s) for part, q, s in parts], noises)
 
 
-def interaction_candidates(frequencies, ordered):
-    """Cliques of three and of four columns, of few groups each; none of a number where these would be too many.
+def interaction_candidates(frequencies, ordered, targets=()):
+    """Cliques of three and of four columns, of few groups each; of too many, those with a target alone.
 
     Examples
     --------
@@ -369,11 +369,21 @@ def interaction_candidates(frequencies, ordered):
     several = [j for j, part in enumerate(frequencies) if len(part) > 1]
     found: list = []
     for n_columns, n_groups in INTERACTION_GROUPS.items():
-        if math.comb(len(several), n_columns) <= MOST_CANDIDATES:
-            grouped = [even_groups(part, n_groups, n) for part, n in zip(frequencies, ordered, strict=True)]
-            sets = itertools.combinations(several, n_columns)
-            found += [Clique(columns, tuple(grouped[j] for j in columns)) for columns in sets]
+        grouped = [even_groups(part, n_groups, n) for part, n in zip(frequencies, ordered, strict=True)]
+        for must in (set(), {*targets} & {*several}):
+            sets = _sets(several, n_columns, must)
+            if sets is not None:
+                found += [Clique(columns, tuple(grouped[j] for j in columns)) for columns in sets]
+                break
     return found
+
+
+def _sets(columns, size, must):
+    """Sets of so many columns, which hold one of those that they must, if there are any; None of too many."""
+    n, others = len(columns), len(columns) - len(must)
+    if math.comb(n, size) - (math.comb(others, size) if must else 0) > MOST_CANDIDATES[size]:
+        return None
+    return [of for of in itertools.combinations(columns, size) if not must or not must.isdisjoint(of)]
 
 
 def _shrunk(shares, expected, noise):
@@ -485,10 +495,10 @@ def denoised(shares, cliques, frequencies, noises):
         noisy.append(mean + difference)
         left.append(noise * math.sqrt(math.prod((n - 1) / n for n in mean.shape)))
     found = likely_cells(noisy, expected, left)
-    return [_raked(part + LEAST_FREQUENCY / 10, mean) for part, mean in zip(found, expected, strict=True)]
+    return [raked_cells(part + LEAST_FREQUENCY / 10, mean) for part, mean in zip(found, expected, strict=True)]
 
 
-def _raked(cells, expected):
+def raked_cells(cells, expected):
     """Cells times factors of rows and of columns, which have the sums that are expected."""
     for _ in range(RAKINGS):
         for axis in range(2):

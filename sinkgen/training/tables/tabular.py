@@ -16,14 +16,16 @@ from torch.nn import functional as F
 
 from sinkgen.data.facts import Facts
 from sinkgen.data.table_columns import NumberColumn
+from sinkgen.generators.places import Places
 from sinkgen.generators.product import ProductMixture
 from sinkgen.privacy.queries.tables import ServiceQuery
 from sinkgen.training.adam import Adam
 from sinkgen.training.stage import Schedule, Stage, Trained
+from sinkgen.training.tables.bound import Misfit, close_remarks, field_of, with_cliques
 from sinkgen.training.tables.cells import CELL_SHARE, cell_share, learn_cells
 from sinkgen.training.tables.coupling import learn_moments, scores_of
 from sinkgen.training.tables.grouping import even_grouping
-from sinkgen.training.tables.label_cliques import learn_label_cliques, n_candidates, would_drown
+from sinkgen.training.tables.label_cliques import far_cliques, learn_label_cliques, n_candidates, would_drown
 from sinkgen.training.tables.labelling import POOLS, learn_labelling, pool_labelling
 from sinkgen.training.tables.marginals import (
     Correlated,
@@ -229,6 +231,22 @@ def train_mixture(stage: Stage) -> Trained:
     mixture = fit_members(fit, simple, one_way.absent(states), settings, random, progress("public fits"))
     for _ in progress("refinements")(range(settings.refinements if "refinements" in asked else 0)):
         mixture = refine(mixture, fit, source, total, stage)
+    names = [column.name for column in form.columns]
+    if pairs is not None:
+        misfit = Misfit.of(mixture, pairs, states)
+        if grouping is not None:
+            remarks += close_remarks(one_way, pairs, states, names, has_labels=n_classes > 1)
+        elif misfit.is_large:
+            field = field_of(
+                one_way, pairs, mixture.weights.sum(0), states,
+                places=Places(form.widths, *cells), limits=form.limits, random=random, progress=progress("public fits"),
+            )  # fmt: skip
+            if together - unasked and n_classes > 1:
+                codes, of = field.population.long(), field.frequencies
+                more = far_cliques(codes, of, source, form.ordered, total=total, mechanism=mechanism)
+                field = with_cliques(field, more, random)
+            return Trained(field, field.class_weights, remarks=remarks)
+        remarks += misfit.remarks(names, has_labels=n_classes > 1)
     made = ProductMixture(mixture.weights, mixture.frequencies, form.widths, *cells, limits=form.limits)
     labelled = learn_labelling(made, settings.own_share, random)
     labelled = pool_labelling(labelled, source, mechanism) if "labelling" in asked else labelled
