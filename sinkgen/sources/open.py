@@ -170,6 +170,8 @@ def _check(form, chunks):
     n = 0
     for records in chunks:
         form.check(records.values)
+        if form.counted_rules:  # what cannot be held against a rule fails here, and not after the charge
+            form.broken(records.values, records.labels)
         n += len(records)
     return n
 
