@@ -37,6 +37,13 @@ def test_files_of_the_code_that_pages_name_exist():
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
 
+def test_tests_that_pages_name_exist():
+    sources = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    for page in PAGES:
+        for file, name in re.findall(r"`(?:[\w/]*/)?(test_\w+\.py)::(\w+)`", page.read_text()):
+            assert f"def {name}(" in sources.get(file, ""), f"{page.name}: {file}::{name}"
+
+
 def test_every_public_name_is_in_the_reference():
     page = (ROOT / "docs" / "api.md").read_text()
     for name in PUBLIC:
