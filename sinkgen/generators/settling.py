@@ -10,7 +10,7 @@ STEP, LARGEST_STEP = 1.4, 0.3  # of all cliques of a column together; of one
 SETTLED = 0.6  # share of the sweeps after which steps shrink
 LARGEST = 8.0  # of a potential
 TINY = 1e-9
-RAKED = (0, 2, 5, 10, 20)
+RAKED = (0, 2, 5, 10, 20)  # sweeps before which records are raked: seldom, so that heights learn what draws lack
 
 
 def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, progress=iter):
