@@ -19,7 +19,7 @@ ALL_OTHER = "leave it out if it is an id, else "
 NUMBERS_IN_TEXT = ", or of numbers kind=, of numbers or dates in text decimal= or format="
 MUCH_TEXTURE = 0.05  # share of the records' variance, in fine details of images, that is not left out without a word
 TOLD = 10  # remarks of a warning
-DRAWS = 8192  # of which it is told how far they are from what was released
+DRAWS, LEAST_DRAWS, MOST_CELLS = 8192, 1024, 600_000  # of which it is told how far they are from what was released
 FLAT = 0.01  # share of where its numbers lie, by which draws of a column vary at least
 MUCH_UNSEEN = 0.1  # share of the records in which two columns may go together and are drawn as if they did not
 MUCH_DRIFT = 0.1  # total variation of what a field draws of a column, to what was released
@@ -466,7 +466,8 @@ def drifts(generator):
     if not hasattr(generator, "population"):
         return [0.0] * len(column_frequencies(generator))
     random = torch.Generator().manual_seed(0)
-    codes = generator.draw_states(stratified(generator.class_weights, DRAWS, random), True, random)
+    n = min(DRAWS, max(LEAST_DRAWS, MOST_CELLS // len(generator.frequencies)))
+    codes = generator.draw_states(stratified(generator.class_weights, n, random), True, random)
     parts = zip(codes, generator.frequencies, strict=True)
     found = [0.5 * float((torch.bincount(of, minlength=len(own)) / len(of) - own).abs().sum()) for of, own in parts]
     return found[:-1]
