@@ -77,7 +77,7 @@ class Conditioned:
             good = torch.ones(size, dtype=torch.bool) if meets is None else meets
             found, labels = [*found, drawn[good]], [*labels, codes[good]]
             n_found, n_drawn = n_found + int(good.sum()), n_drawn + size
-            size = max(n, min(LEAST, (n - n_found) * n_drawn // max(1, n_found)))
+            size = min(max(n, LEAST), 1 + (n - n_found) * n_drawn // max(1, n_found))
         return torch.cat(found)[:n], torch.cat(labels)[:n]
 
     def _too_few(self, n_drawn, n_found, n_wanted):

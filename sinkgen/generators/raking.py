@@ -1,9 +1,11 @@
-"""Records drawn anew by weights, so that every column has the frequencies that are wanted of it. Public."""
+"""Weights by which records have the frequencies that are wanted of them, and records drawn anew by these. Public."""
 
 import torch
 
+from sinkgen.generators.cliques import Clique
+
 RAKINGS = 20
-MOST = 4.0  # times that a weight changes by at once
+FACTOR = 2.0  # by which a cell's records get more or less weight at once
 TINY = 1e-9
 
 
@@ -39,11 +41,33 @@ def raked(codes, frequencies, random):
     """
     n = codes.shape[1]
     codes = codes[:, torch.randperm(n, generator=random)]  # even steps over what comes in turns would miss some of it
-    weights = torch.ones(n, dtype=torch.float64)
-    for _ in range(RAKINGS):
-        for of, wanted in zip(codes, frequencies, strict=True):
-            has = torch.bincount(of, weights, minlength=len(wanted)) / weights.sum()
-            weights *= ((wanted.double() + TINY) / (has + TINY)).clamp(1 / MOST, MOST)[of]
+    singles = [Clique((j,), (torch.arange(len(of)),)) for j, of in enumerate(frequencies)]
+    weights = agreeing(codes, list(zip(singles, frequencies, strict=True)), RAKINGS)
     ends = weights.cumsum(0)
     places = (torch.arange(n) + torch.rand(1, generator=random, dtype=torch.float64)) / n * ends[-1]
     return codes[:, torch.searchsorted(ends, places).clamp_max(n - 1)]
+
+
+def agreeing(codes, known, rounds):
+    """Weights (m,) of records with which these have the shares of cells that are known (raking), nearly.
+
+    Parameters
+    ----------
+    codes : LongTensor of shape (n_columns + 1, m)
+    known : sequence of (Clique, Tensor)
+    rounds : int
+
+    Examples
+    --------
+    >>> pair = Clique((0,), (torch.arange(2),))
+    >>> agreeing(torch.tensor([[0, 0, 0, 1]]), [(pair, torch.tensor([0.6, 0.4]))], 3)
+    tensor([0.2000, 0.2000, 0.2000, 0.4000], dtype=torch.float64)
+    """
+    weights = torch.full((codes.shape[1],), 1 / codes.shape[1], dtype=torch.float64)
+    cells = [clique.cells(codes) for clique, _ in known]
+    for _ in range(rounds):
+        for of, (_, wanted) in zip(cells, known, strict=True):
+            wanted = wanted.double().flatten()
+            has = torch.zeros_like(wanted).index_add_(0, of, weights)
+            weights *= ((wanted + TINY) / (has + TINY)).clamp(1 / FACTOR, FACTOR)[of]
+    return weights / weights.sum()

@@ -12,6 +12,7 @@ from sinkgen.generators.cliques import Clique
 from sinkgen.generators.coupling import Coupling, Moments, kept_by_clipping, like_correlations
 from sinkgen.generators.field import Field
 from sinkgen.generators.product import stratified
+from sinkgen.generators.raking import agreeing
 from sinkgen.generators.settling import settle
 from sinkgen.generators.unknown import Unknown
 from sinkgen.generators.within import Records, within_states
@@ -22,7 +23,6 @@ SWEEPS = 6  # of draws, in which they come to agree with what was drawn of the r
 MOST_SETTLED = 50_000  # records that go through these; of more, the others follow from them
 STRONGER = 0.3  # the more columns share, the more of it lies between groups: of normal numbers in 2 to 8 of these
 RAKINGS = 10
-FACTOR = 2.0  # by which a cell's records get more or less weight at once
 TINY = 1e-9
 
 
@@ -182,13 +182,13 @@ class Redrawn:
             frequencies, self._population(min(n, MOST_SETTLED), random), places=self._field.places, coupling=coupling,
             limits=self._field.limits,
         )  # fmt: skip
-        settle(made, [0.0] * len(cliques), SWEEPS, random, moments=moments, coupling_step=COUPLING_STEP)
+        settle(made, [0.0] * len(cliques), SWEEPS, random, moments=moments, coupling_step=COUPLING_STEP, is_raked=False)
         codes = made.population.long()
         if n > codes.shape[1]:
             codes = made.draw_states(codes[-1][torch.arange(n) % codes.shape[1]], False, random)
         singles = [Clique((j,), (torch.arange(len(of)),)) for j, of in enumerate(frequencies)]
         pairs = [of for of in zip(cliques, targets, strict=True) if len(of[0].columns) == 2]
-        weights = agreeing(codes, [*zip(singles, frequencies, strict=True), *pairs])
+        weights = agreeing(codes, [*zip(singles, frequencies, strict=True), *pairs], RAKINGS // 3)
         rows = stratified(weights, codes.shape[1], random)
         codes = codes[:, rows[torch.randperm(len(rows), generator=random)]]
         columns = [] if correlations is None else self._moments.columns
@@ -256,30 +256,6 @@ class Redrawn:
         # Anew, for these moments: the field's own has less, as much as stands out of the noise.
         heights = moments.given_others([of.clamp_min(TINY**2).log() for of in frequencies])
         return Coupling(moments.scores, moments.weights(len(frequencies))), heights
-
-
-def agreeing(codes, known):
-    """Weights (m,) of records with which these have the shares of cells that are known (raking), nearly.
-
-    Parameters
-    ----------
-    codes : LongTensor of shape (n_columns + 1, m)
-    known : sequence of (Clique, Tensor)
-
-    Examples
-    --------
-    >>> pair = Clique((0,), (torch.arange(2),))
-    >>> agreeing(torch.tensor([[0, 0, 0, 1]]), [(pair, torch.tensor([0.6, 0.4]))])
-    tensor([0.2000, 0.2000, 0.2000, 0.4000], dtype=torch.float64)
-    """
-    weights = torch.full((codes.shape[1],), 1 / codes.shape[1], dtype=torch.float64)
-    cells = [clique.cells(codes) for clique, _ in known]
-    for _ in range(RAKINGS // 3):
-        for of, (_, wanted) in zip(cells, known, strict=True):
-            wanted = wanted.double().flatten()
-            has = torch.zeros_like(wanted).index_add_(0, of, weights)
-            weights *= ((wanted + TINY) / (has + TINY)).clamp(1 / FACTOR, FACTOR)[of]
-    return weights / weights.sum()
 
 
 def centred(values):

@@ -13,7 +13,7 @@ TINY = 1e-9
 RAKED = (0, 2, 5, 10, 20)  # sweeps before which records are raked: seldom, so that heights learn what draws lack
 
 
-def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, progress=iter):
+def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, progress=iter, is_raked=True):
     """The field after more steps of its potentials and its population, in place.
 
     Cliques beyond the ``doubts`` keep their potentials.
@@ -31,6 +31,8 @@ def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, p
         Share of a Newton step that the coupling moves by; by default no more than potentials do.
     progress : callable
         Wraps the range of sweeps.
+    is_raked : bool
+        Whether records are raked now and then; not where they are weighted afterwards.
     """
     codes, n = field.population.long(), field.population.shape[1]
     columns = [j for j, height in enumerate(field.heights) if len(height) > 1]
@@ -40,7 +42,7 @@ def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, p
     for sweep in progress(range(sweeps)):
         late = 1 + 0.3 * max(0.0, sweep - SETTLED * sweeps)
         steps = (STEP / of_column.clamp_min(TINY)).clamp_max(LARGEST_STEP) / late  # of each column
-        if sweep in RAKED:
+        if is_raked and sweep in RAKED:
             codes = raked(codes, field.frequencies, random)
         codes = field.sweep(codes, random, columns)
         counts = count_cells(field.cliques, codes)
@@ -55,7 +57,8 @@ def settle(field, doubts, sweeps, random, *, moments=None, coupling_step=None, p
             has = torch.bincount(codes[j], minlength=len(field.heights[j])) / n
             off = ((field.frequencies[j] + 1e-6) / (has + 1e-4)).log()
             field.heights[j] = field.heights[j] + float(steps[j]) * off.clamp(-1, 1)
-    field.population = raked(codes, field.frequencies, random).to(field.population.dtype)
+    codes = raked(codes, field.frequencies, random) if is_raked else codes
+    field.population = codes.to(field.population.dtype)
     return field
 
 

@@ -4,7 +4,6 @@ Read :func:`train_field` first. Every column may be the one to be predicted: a f
 them depends on the others, as far as the noise lets it.
 """
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,6 +29,7 @@ from sinkgen.training.tables.structure import (
     learn_columns,
     learn_interactions,
     learn_pairs,
+    n_sets,
 )
 
 COLUMN_SHARE, DISTANCE_SHARE = 0.22, 0.05
@@ -83,8 +83,7 @@ def plan_field(form: Any, target: tuple = (), weight: dict | None = None) -> Sch
         n = sum(isinstance(column, NumberColumn) for column in form.columns)
         many = n**2 / (n**2 + MANY_COUPLED**2)
         shares = cells | {"columns": COLUMN_SHARE + MORE_FOR_MANY * many, "distances": DISTANCE_SHARE}
-        most = MOST_CANDIDATES[3]
-        if form.n_encoded >= 3 and (target or math.comb(form.n_encoded, 3) <= most):
+        if form.n_encoded >= 3 and n_sets(form.n_encoded, 3, len(target)) <= MOST_CANDIDATES[3]:
             shares |= {"interaction distances": INTERACTION_DISTANCE_SHARE, "interactions": INTERACTION_SHARE}
         if n >= 2 and form.n_encoded >= 3:
             shares["moments"] = max(many, MOMENTS_SHARE) * (1 - sum(shares.values()))

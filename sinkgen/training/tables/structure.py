@@ -378,10 +378,20 @@ def interaction_candidates(frequencies, ordered, targets=()):
     return found
 
 
+def n_sets(n_columns, size, n_must=0):
+    """How many sets of so many columns there are, which hold one of those that they must, if there are any.
+
+    Examples
+    --------
+    >>> n_sets(5, 3), n_sets(5, 3, 1)
+    (10, 6)
+    """
+    return math.comb(n_columns, size) - (math.comb(n_columns - n_must, size) if n_must else 0)
+
+
 def _sets(columns, size, must):
     """Sets of so many columns, which hold one of those that they must, if there are any; None of too many."""
-    n, others = len(columns), len(columns) - len(must)
-    if math.comb(n, size) - (math.comb(others, size) if must else 0) > MOST_CANDIDATES[size]:
+    if n_sets(len(columns), size, len(must)) > MOST_CANDIDATES[size]:
         return None
     return [of for of in itertools.combinations(columns, size) if not must or not must.isdisjoint(of)]
 
